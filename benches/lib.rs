@@ -1,0 +1,1 @@
+//! Benchmarks of pleach; see the `[[bench]]` targets.

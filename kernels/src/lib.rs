@@ -1,0 +1,52 @@
+//! SIMD kernels for convolutional networks on CPUs.
+//!
+//! Kernels know slices and geometries, never tensors or graphs. Activations are channels-last
+//! (`[N, H, W, C]` in memory, written `[N, C, H, W]` as the field does) with the channel stride
+//! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so.
+//! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
+
+pub mod dispatch;
+pub mod par;
+pub mod scratch;
+pub mod simd;
+
+pub use dispatch::{ISAS, Isa};
+pub use par::Threads;
+pub use scratch::AlignedBuffer;
+
+/// Channel strides are multiples of this many floats: 16 floats are one 64-byte cache line, and a
+/// whole number of vectors on every instruction set.
+pub const CHANNEL_ALIGN: usize = 16;
+
+/// The channel stride, in floats, of a map with `channels` channels.
+#[must_use]
+pub const fn channel_stride(channels: usize) -> usize {
+    channels.next_multiple_of(CHANNEL_ALIGN)
+}
+
+/// What every kernel runs with: an instruction set and a pool of threads.
+#[derive(Clone, Debug)]
+pub struct Context {
+    isa: &'static Isa,
+    threads: Threads,
+}
+
+impl Context {
+    /// A context for `isa` with `threads` threads (at least one).
+    #[must_use]
+    pub fn new(isa: &'static Isa, threads: usize) -> Self {
+        Self { isa, threads: Threads::new(threads) }
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub fn isa(&self) -> &'static Isa {
+        self.isa
+    }
+
+    /// The thread pool.
+    #[must_use]
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+}

@@ -1,0 +1,80 @@
+//! The only threads of the project.
+//!
+//! Work is cut by the caller into tasks that do not depend on the number of threads, each task
+//! writes its own part of the output, and nothing is reduced across tasks except in task order:
+//! that is why results are the same bits for every number of threads.
+
+use rayon::prelude::*;
+use std::fmt;
+use std::sync::Arc;
+
+/// A pool of threads. Cheap to clone.
+#[derive(Clone)]
+pub struct Threads {
+    count: usize,
+    pool: Option<Arc<rayon::ThreadPool>>,
+}
+
+impl Threads {
+    /// A pool of `count` threads (0 counts as 1). One thread is the calling thread itself.
+    ///
+    /// # Panics
+    /// If the operating system refuses to start the threads.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        let count = count.max(1);
+        let pool = (count > 1).then(|| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(count)
+                .thread_name(|i| format!("pleach-{i}"))
+                .build()
+                .expect("the operating system starts the threads of the pool");
+            Arc::new(pool)
+        });
+        Self { count, pool }
+    }
+
+    /// The number of threads.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Calls `task(i)` for every `i` below `tasks`, in any order, on all threads.
+    pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
+        match &self.pool {
+            Some(pool) if tasks > 1 => {
+                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(&task));
+            }
+            _ => (0..tasks).for_each(task),
+        }
+    }
+
+    /// Cuts `dst` into chunks of `chunk` floats (the last may be shorter) and calls
+    /// `task(i, chunk_i)` for each, in any order, on all threads.
+    ///
+    /// # Panics
+    /// If `chunk` is zero while `dst` is not empty.
+    pub fn for_each_chunk<T: Send>(
+        &self,
+        dst: &mut [T],
+        chunk: usize,
+        task: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        match &self.pool {
+            Some(pool) if dst.len() > chunk => pool.install(|| {
+                dst.par_chunks_mut(chunk)
+                    .with_max_len(1)
+                    .enumerate()
+                    .for_each(|(i, part)| task(i, part));
+            }),
+            _ => dst.chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part)),
+        }
+    }
+}
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
+    }
+}

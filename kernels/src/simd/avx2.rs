@@ -1,0 +1,130 @@
+//! AVX2 with FMA: eight floats.
+#![expect(unsafe_code, reason = "std::arch intrinsics and unaligned loads and stores")]
+
+use super::{Simd, SimdOp};
+use std::arch::x86_64::*;
+
+/// The token of AVX2 with FMA. A value exists only after [`Simd::detect`] found both, which is what
+/// makes every intrinsic below sound to execute.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+/// The first `n` of eight lanes are `MASKS[8 - n..]`.
+static MASKS: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+#[inline(always)]
+fn mask(n: usize) -> __m256i {
+    let lanes = &MASKS[8 - n..][..8];
+    // SAFETY: `lanes` has eight readable i32; the token in every caller proves AVX.
+    unsafe { _mm256_loadu_si256(lanes.as_ptr().cast()) }
+}
+
+impl Simd for Avx2 {
+    type F32 = __m256;
+    const NAME: &'static str = "avx2";
+    const LANES: usize = 8;
+
+    fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    #[inline]
+    fn vectorize<O: SimdOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn enter<O: SimdOp>(simd: Avx2, op: O) -> O::Output {
+            op.eval(simd)
+        }
+        // SAFETY: the token proves that this CPU has AVX2 and FMA.
+        unsafe { enter(self, op) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn load(self, src: &[f32]) -> __m256 {
+        let src = &src[..8];
+        // SAFETY: `src` has eight readable floats; the token proves AVX.
+        unsafe { _mm256_loadu_ps(src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, src: &[f32]) -> __m256 {
+        let mask = mask(src.len());
+        // SAFETY: masked-off lanes are not read, the others lie in `src` (`mask` panics beyond
+        // eight); the token proves AVX.
+        unsafe { _mm256_maskload_ps(src.as_ptr(), mask) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256, dst: &mut [f32]) {
+        let dst = &mut dst[..8];
+        // SAFETY: `dst` has eight writable floats; the token proves AVX.
+        unsafe { _mm256_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: __m256, dst: &mut [f32]) {
+        let mask = mask(dst.len());
+        // SAFETY: masked-off lanes are not written, the others lie in `dst` (`mask` panics beyond
+        // eight); the token proves AVX.
+        unsafe { _mm256_maskstore_ps(dst.as_mut_ptr(), mask, v) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: the token proves FMA.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_sqrt_ps(a) }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, condition: __m256, x: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_and_ps(x, _mm256_cmp_ps::<_CMP_GT_OQ>(condition, _mm256_setzero_ps())) }
+    }
+
+    #[inline(always)]
+    fn select_gt(self, x: __m256, y: __m256, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe { _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_GT_OQ>(x, y)) }
+    }
+}
