@@ -1,0 +1,187 @@
+use super::{Graph, GraphParam, Node, NodeId};
+use crate::layers::{Input, Layer};
+use crate::tensor::{Shape, ShapeError};
+use std::collections::HashSet;
+
+/// The most values a map of one image may have, pad lanes included: far above any network for small
+/// images, and low enough that no size computed from it overflows.
+const MAX_LEN: usize = 1 << 28;
+
+/// Why a graph cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// A layer cannot take its inputs.
+    #[error("layer {name} {source}")]
+    Shape {
+        /// The layer.
+        name: String,
+        /// Why.
+        source: ShapeError,
+    },
+    /// Two nodes have one name.
+    #[error("two layers are called {0}")]
+    DuplicateName(String),
+    /// A name is not made of letters, digits, `_`, `-` and single dots.
+    #[error("{0:?} is no layer name: use letters, digits, '_', '-' and dots between them")]
+    BadName(String),
+    /// An input is not an earlier node of this graph.
+    #[error("layer {name} takes input {input}, which is not an earlier layer")]
+    UnknownInput {
+        /// The layer.
+        name: String,
+        /// The input's position.
+        input: usize,
+    },
+    /// A map or a parameter is too large.
+    #[error("layer {name} has {what} of more than 2^28 values")]
+    TooLarge {
+        /// The layer.
+        name: String,
+        /// `a map` or `a parameter`.
+        what: &'static str,
+    },
+    /// A node's output reaches neither another node nor the network's output.
+    #[error("the output of layer {0} goes nowhere")]
+    Unused(String),
+    /// The output is not flat.
+    #[error("the network's output has shape {0}, not flat logits")]
+    OutputNotFlat(Shape),
+}
+
+/// Builds a [`Graph`], node by node, checking each.
+///
+/// ```
+/// use pleach_core::graph::GraphBuilder;
+/// use pleach_core::layers::{Conv2d, GlobalAvgPool, Layer, Linear, Relu};
+/// use pleach_core::tensor::Shape;
+///
+/// let (mut builder, image) = GraphBuilder::new(Shape::new(3, 32, 32))?;
+/// let x = builder.add("conv", Layer::Conv2d(Conv2d::same3x3(8)), &[image])?;
+/// let x = builder.add("relu", Layer::Relu(Relu {}), &[x])?;
+/// let x = builder.add("pool", Layer::GlobalAvgPool(GlobalAvgPool {}), &[x])?;
+/// let x = builder.add("fc", Layer::Linear(Linear { out_features: 10, bias: true }), &[x])?;
+/// let graph = builder.finish(x)?;
+/// assert_eq!(graph.macs(), 3 * 8 * 9 * 1024 + 8 * 10);
+/// # Ok::<(), pleach_core::graph::GraphError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct GraphBuilder {
+    nodes: Vec<Node>,
+    params: Vec<GraphParam>,
+    names: HashSet<String>,
+}
+
+impl GraphBuilder {
+    /// A graph with nothing but its image, and the image's node.
+    ///
+    /// # Errors
+    /// If the image is empty or too large.
+    pub fn new(image: Shape) -> Result<(Self, NodeId), GraphError> {
+        let mut builder = Self { nodes: Vec::new(), params: Vec::new(), names: HashSet::new() };
+        let id = builder.add("input", Layer::Input(Input { shape: image }), &[])?;
+        Ok((builder, id))
+    }
+
+    /// Adds a node and returns its position.
+    ///
+    /// # Errors
+    /// If the name is taken or malformed, an input is not an earlier node, the layer cannot take
+    /// its inputs, or something is too large.
+    pub fn add(
+        &mut self,
+        name: impl Into<String>,
+        layer: Layer,
+        inputs: &[NodeId],
+    ) -> Result<NodeId, GraphError> {
+        let name = name.into();
+        if !is_name(&name) {
+            return Err(GraphError::BadName(name));
+        }
+        if self.names.contains(&name) {
+            return Err(GraphError::DuplicateName(name));
+        }
+        if let Some(input) = inputs.iter().find(|input| input.0 >= self.nodes.len()) {
+            return Err(GraphError::UnknownInput { name, input: input.0 });
+        }
+        if matches!(layer, Layer::Input(_)) && !self.nodes.is_empty() {
+            let source = ShapeError("is a second image".into());
+            return Err(GraphError::Shape { name, source });
+        }
+        let shapes: Vec<Shape> = inputs.iter().map(|input| self.nodes[input.0].shape).collect();
+        let kind = layer.kind();
+        let shape = kind
+            .output_shape(&shapes)
+            .map_err(|source| GraphError::Shape { name: name.clone(), source })?;
+        let dims = [shape.channels, shape.height, shape.width];
+        if dims.contains(&0) {
+            let source = ShapeError(format!("makes empty maps of {shape}"));
+            return Err(GraphError::Shape { name, source });
+        }
+        let padded = shape.channels.checked_next_multiple_of(pleach_kernels::CHANNEL_ALIGN);
+        let dims = [padded.unwrap_or(usize::MAX), shape.height, shape.width];
+        if !fits(&dims) {
+            return Err(GraphError::TooLarge { name, what: "a map" });
+        }
+        let first = self.params.len();
+        let id = NodeId(self.nodes.len());
+        for spec in kind.params(&shapes) {
+            if !fits(&spec.dims) {
+                self.params.truncate(first);
+                return Err(GraphError::TooLarge { name, what: "a parameter" });
+            }
+            self.params.push(GraphParam { name: format!("{name}.{}", spec.name), node: id, spec });
+        }
+        let params = first..self.params.len();
+        self.names.insert(name.clone());
+        self.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape, params });
+        Ok(id)
+    }
+
+    /// The shape of a node's output, per image.
+    ///
+    /// # Panics
+    /// If `id` is not a node of this graph.
+    #[must_use]
+    pub fn shape(&self, id: NodeId) -> Shape {
+        self.nodes[id.0].shape
+    }
+
+    /// The graph, whose output is `output`'s.
+    ///
+    /// # Errors
+    /// If `output` is not flat or not a node, or some node's output goes nowhere.
+    pub fn finish(self, output: NodeId) -> Result<Graph, GraphError> {
+        let Some(node) = self.nodes.get(output.0) else {
+            return Err(GraphError::UnknownInput { name: "output".into(), input: output.0 });
+        };
+        if node.shape.area() != 1 {
+            return Err(GraphError::OutputNotFlat(node.shape));
+        }
+        let mut consumers = vec![Vec::new(); self.nodes.len()];
+        for (i, node) in self.nodes.iter().enumerate() {
+            for input in &node.inputs {
+                consumers[input.0].push(NodeId(i));
+            }
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            if consumers[i].is_empty() && i != output.0 {
+                return Err(GraphError::Unused(node.name.clone()));
+            }
+        }
+        Ok(Graph { nodes: self.nodes, params: self.params, consumers, output })
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 200
+        && name.split('.').all(|part| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        })
+}
+
+fn fits(dims: &[usize]) -> bool {
+    let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
+    len.is_some_and(|len| len <= MAX_LEN)
+}

@@ -1,0 +1,26 @@
+use super::{Coupling, LayerKind};
+use crate::tensor::{Shape, ShapeError};
+use serde::{Deserialize, Serialize};
+
+/// The sum of two maps of the same shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Add {}
+
+impl LayerKind for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        match inputs {
+            [a, b] if a == b => Ok(*a),
+            [a, b] => Err(ShapeError(format!("adds maps of different shapes, {a} and {b}"))),
+            _ => Err(ShapeError(format!("takes two inputs, not {}", inputs.len()))),
+        }
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::Keeps
+    }
+}

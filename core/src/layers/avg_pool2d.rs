@@ -1,0 +1,41 @@
+use super::{Coupling, LayerKind, single, window};
+use crate::tensor::{Shape, ShapeError};
+use serde::{Deserialize, Serialize};
+
+/// The mean of each window, padding included (PyTorch's `count_include_pad`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AvgPool2d {
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step in both directions.
+    pub stride: usize,
+    /// Padding on each side, at most half the window.
+    #[serde(default)]
+    pub padding: usize,
+}
+
+impl LayerKind for AvgPool2d {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        let input = single(inputs)?;
+        if self.kernel > 15 || self.padding * 2 > self.kernel {
+            return Err(ShapeError(format!(
+                "has a window of {} (at most 15) and a padding of {} (at most half of it)",
+                self.kernel, self.padding
+            )));
+        }
+        Ok(Shape {
+            channels: input.channels,
+            height: window(input.height, self.kernel, self.stride, self.padding)?,
+            width: window(input.width, self.kernel, self.stride, self.padding)?,
+        })
+    }
+
+    fn coupling(&self) -> Coupling {
+        Coupling::Keeps
+    }
+}
