@@ -5,7 +5,9 @@
 //! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so.
 //! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
 
+pub mod conv2d;
 pub mod dispatch;
+pub mod gemm;
 pub mod par;
 pub mod scratch;
 pub mod simd;

@@ -1,0 +1,82 @@
+//! A row of the lists of algorithms.
+
+use super::{Activation, Conv2dGeometry};
+use crate::{AlignedBuffer, Context};
+use std::fmt;
+
+/// What a pass reads and writes.
+pub struct Operands<'a> {
+    /// `src`, or `diff_dst` for backward_data.
+    pub a: &'a [f32],
+    /// The packed weights, or `diff_dst` for backward_weights.
+    pub b: &'a [f32],
+    /// Added to the output; `None` in the backward passes.
+    pub bias: Option<&'a [f32]>,
+    /// Applied to the output; `None` in the backward passes.
+    pub activation: Activation,
+    /// `dst`, `diff_src` or `diff_weights`: overwritten.
+    pub dst: &'a mut [f32],
+}
+
+/// One way to compute one pass. Every slice a function gets has exactly the length it asked for, or
+/// that the geometry states.
+pub struct Algorithm {
+    /// The name users and benchmarks write.
+    pub name: &'static str,
+    /// Whether it computes this geometry.
+    pub applies: fn(&Conv2dGeometry) -> bool,
+    /// Floats that `pack` writes.
+    pub packed_len: fn(&Context, &Conv2dGeometry) -> usize,
+    /// Rearranges weights (`[OC, IC / groups, KH, KW]`) for `run`; independent of the batch. Not
+    /// called for backward_weights.
+    pub pack: fn(&Context, &Conv2dGeometry, weights: &[f32], packed: &mut [f32]),
+    /// Floats of scratch that `run` needs; its contents are unspecified.
+    pub scratch_len: fn(&Conv2dGeometry) -> usize,
+    /// The pass.
+    pub run: fn(&Context, &Conv2dGeometry, Operands<'_>, scratch: &mut [f32]),
+}
+
+impl Algorithm {
+    /// Packs `weights` into the front of `buffer` and hands `run` the packed weights and the scratch.
+    pub(super) fn pack_and_run(
+        &self,
+        cx: &Context,
+        g: &Conv2dGeometry,
+        weights: &[f32],
+        buffer: &mut AlignedBuffer,
+        run: impl FnOnce(&[f32], &mut [f32]),
+    ) {
+        let (packed_len, scratch_len) = ((self.packed_len)(cx, g), (self.scratch_len)(g));
+        // The scratch starts on a cache line too.
+        let start = packed_len.next_multiple_of(16);
+        let (packed, scratch) = buffer.take(start + scratch_len).split_at_mut(start);
+        (self.pack)(cx, g, weights, &mut packed[..packed_len]);
+        run(&packed[..packed_len], scratch);
+    }
+}
+
+/// [`Algorithm::packed_len`] of algorithms that read the weights as they are.
+pub(crate) fn weights_as_they_are(_: &Context, g: &Conv2dGeometry) -> usize {
+    g.weights_len()
+}
+
+/// [`Algorithm::pack`] of algorithms that read the weights as they are.
+pub(crate) fn copy(_: &Context, _: &Conv2dGeometry, weights: &[f32], packed: &mut [f32]) {
+    packed.copy_from_slice(weights);
+}
+
+/// [`Algorithm::packed_len`] of algorithms that have no packed weights.
+pub(crate) fn nothing_packed(_: &Context, _: &Conv2dGeometry) -> usize {
+    0
+}
+
+/// [`Algorithm::scratch_len`] of algorithms that need none.
+pub(crate) fn no_scratch(_: &Conv2dGeometry) -> usize {
+    0
+}
+
+impl fmt::Debug for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Algorithm").field("name", &self.name).finish_non_exhaustive()
+    }
+}

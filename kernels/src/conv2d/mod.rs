@@ -1,0 +1,189 @@
+//! Two-dimensional convolution: `[N, IC, IH, IW] * [OC, IC / groups, KH, KW] -> [N, OC, OH, OW]`.
+//!
+//! Each pass has an ordered list of algorithms. The first that applies is the one that runs, a pure
+//! function of the geometry; `reference` is last and always applies.
+
+mod algorithm;
+mod geometry;
+pub(crate) mod im2col;
+mod prepared;
+pub(crate) mod reference;
+
+pub use algorithm::{Algorithm, Operands};
+pub use geometry::Conv2dGeometry;
+pub use prepared::PreparedConv2d;
+
+use crate::{AlignedBuffer, Context};
+
+/// What follows a convolution in the same pass over its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Algorithms of the forward pass, in order of priority.
+pub const FORWARD: &[Algorithm] =
+    &[im2col::FORWARD, im2col::FORWARD_MATRIXMULTIPLY, reference::FORWARD];
+
+/// Algorithms of the gradient with respect to the input, in order of priority.
+pub const BACKWARD_DATA: &[Algorithm] =
+    &[im2col::BACKWARD_DATA, im2col::BACKWARD_DATA_MATRIXMULTIPLY, reference::BACKWARD_DATA];
+
+/// Algorithms of the gradient with respect to the weights, in order of priority.
+pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
+    im2col::BACKWARD_WEIGHTS,
+    im2col::BACKWARD_WEIGHTS_MATRIXMULTIPLY,
+    reference::BACKWARD_WEIGHTS,
+];
+
+/// `dst = activation(conv2d(src, weights) + bias)`. Packs the weights on each call; see
+/// [`PreparedConv2d`] for weights that stay.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn forward(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    src: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    dst: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    forward_with(first(FORWARD, g), cx, g, src, weights, bias, activation, dst, scratch);
+}
+
+/// [`forward`] by the algorithm given, which must apply to `g`.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn forward_with(
+    algorithm: &Algorithm,
+    cx: &Context,
+    g: &Conv2dGeometry,
+    src: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    dst: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    check_lengths(g, src, weights, dst);
+    let (src, dst) = (&src[..g.src_len()], &mut dst[..g.dst_len()]);
+    algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |packed, scratch| {
+        (algorithm.run)(cx, g, Operands { a: src, b: packed, bias, activation, dst }, scratch);
+    });
+}
+
+/// `diff_src`, the gradient with respect to `src`, from `diff_dst`; overwritten.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn backward_data(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    diff_dst: &[f32],
+    weights: &[f32],
+    diff_src: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    backward_data_with(first(BACKWARD_DATA, g), cx, g, diff_dst, weights, diff_src, scratch);
+}
+
+/// [`backward_data`] by the algorithm given, which must apply to `g`.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn backward_data_with(
+    algorithm: &Algorithm,
+    cx: &Context,
+    g: &Conv2dGeometry,
+    diff_dst: &[f32],
+    weights: &[f32],
+    diff_src: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    check_lengths(g, diff_src, weights, diff_dst);
+    let (a, dst) = (&diff_dst[..g.dst_len()], &mut diff_src[..g.src_len()]);
+    let activation = Activation::None;
+    algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |b, scratch| {
+        (algorithm.run)(cx, g, Operands { a, b, bias: None, activation, dst }, scratch);
+    });
+}
+
+/// `diff_weights`, the gradient with respect to the weights (`[OC, IC / groups, KH, KW]`);
+/// overwritten.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn backward_weights(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    src: &[f32],
+    diff_dst: &[f32],
+    diff_weights: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    let algorithm = first(BACKWARD_WEIGHTS, g);
+    backward_weights_with(algorithm, cx, g, src, diff_dst, diff_weights, scratch);
+}
+
+/// [`backward_weights`] by the algorithm given, which must apply to `g`.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn backward_weights_with(
+    algorithm: &Algorithm,
+    cx: &Context,
+    g: &Conv2dGeometry,
+    src: &[f32],
+    diff_dst: &[f32],
+    diff_weights: &mut [f32],
+    scratch: &mut AlignedBuffer,
+) {
+    check_lengths(g, src, diff_weights, diff_dst);
+    let (a, b) = (&src[..g.src_len()], &diff_dst[..g.dst_len()]);
+    let dst = &mut diff_weights[..g.weights_len()];
+    let scratch = scratch.take((algorithm.scratch_len)(g));
+    let activation = Activation::None;
+    (algorithm.run)(cx, g, Operands { a, b, bias: None, activation, dst }, scratch);
+}
+
+/// `diff_bias`, the sum of `diff_dst` over images and pixels; overwritten.
+///
+/// # Panics
+/// If a slice is shorter than the geometry says.
+pub fn backward_bias(cx: &Context, g: &Conv2dGeometry, diff_dst: &[f32], diff_bias: &mut [f32]) {
+    let diff_dst = &diff_dst[..g.dst_len()];
+    let cs = g.dst_stride();
+    // Sixteen channels a task; each sum is one chain in f64, in the order of the pixels.
+    cx.threads().for_each_chunk(&mut diff_bias[..g.oc], 16, |task, part| {
+        let mut sums = [0.0f64; 16];
+        for pixel in diff_dst.chunks_exact(cs) {
+            let lanes = &pixel[task * 16..][..16];
+            sums.iter_mut().zip(lanes).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        part.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
+    });
+}
+
+/// The algorithm of `list` called `name`.
+#[must_use]
+pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorithm> {
+    list.iter().find(|algorithm| algorithm.name == name)
+}
+
+fn first(list: &'static [Algorithm], g: &Conv2dGeometry) -> &'static Algorithm {
+    list.iter().find(|algorithm| (algorithm.applies)(g)).expect("the reference always applies")
+}
+
+fn check_lengths(g: &Conv2dGeometry, src: &[f32], weights: &[f32], dst: &[f32]) {
+    g.check();
+    assert!(src.len() >= g.src_len(), "the input is shorter than its geometry {g:?}");
+    assert!(weights.len() >= g.weights_len(), "the weights are fewer than in {g:?}");
+    assert!(dst.len() >= g.dst_len(), "the output is shorter than its geometry {g:?}");
+}

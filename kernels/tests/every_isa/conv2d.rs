@@ -1,0 +1,285 @@
+//! Convolutions.
+
+use crate::{Numbers, contexts, same_bits, tolerance};
+use pleach_kernels::conv2d::{
+    self, Activation, Algorithm, BACKWARD_DATA, BACKWARD_WEIGHTS, Conv2dGeometry, FORWARD,
+    PreparedConv2d,
+};
+use pleach_kernels::{AlignedBuffer, Context, Isa};
+use proptest::prelude::*;
+
+/// `[n, ic, ih, iw, oc, k, stride, padding]`.
+const SHAPES: [[usize; 8]; 22] = [
+    [1, 1, 1, 1, 1, 1, 1, 0],
+    [1, 1, 1, 1, 1, 3, 1, 1],
+    [2, 3, 7, 5, 17, 3, 1, 1],
+    [1, 3, 35, 33, 37, 3, 1, 1],
+    [1, 3, 32, 32, 64, 3, 2, 1],
+    [2, 17, 9, 10, 3, 3, 1, 1],
+    [2, 37, 6, 6, 53, 3, 1, 1],
+    [1, 53, 13, 3, 37, 3, 2, 1],
+    [3, 101, 4, 4, 130, 3, 1, 1],
+    [3, 130, 2, 2, 101, 3, 1, 1],
+    [1, 130, 2, 2, 53, 3, 1, 1],
+    [2, 64, 8, 8, 64, 3, 1, 1],
+    [2, 64, 9, 9, 32, 3, 2, 1],
+    [2, 300, 5, 4, 20, 3, 1, 1],
+    [1, 600, 3, 3, 18, 3, 2, 1],
+    [2, 64, 8, 8, 40, 1, 1, 0],
+    [2, 37, 9, 8, 101, 1, 2, 0],
+    [1, 17, 11, 12, 17, 5, 1, 1],
+    [1, 48, 11, 12, 33, 5, 2, 2],
+    [2, 53, 5, 5, 37, 5, 1, 0],
+    [5, 20, 1, 1, 10, 1, 1, 0],
+    [30, 48, 3, 3, 24, 3, 1, 0],
+];
+
+fn geometry([n, ic, ih, iw, oc, k, stride, padding]: [usize; 8]) -> Conv2dGeometry {
+    Conv2dGeometry { n, ic, ih, iw, oc, kh: k, kw: k, stride, padding, groups: 1 }
+}
+
+/// The operands of all passes; pad lanes are zero.
+struct Case {
+    g: Conv2dGeometry,
+    src: Vec<f32>,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    diff_dst: Vec<f32>,
+}
+
+fn map(pixels: usize, channels: usize, number: &mut impl FnMut() -> f32) -> Vec<f32> {
+    let stride = pleach_kernels::channel_stride(channels);
+    let mut map = vec![0.0; pixels * stride];
+    map.chunks_mut(stride).for_each(|pixel| pixel[..channels].fill_with(&mut *number));
+    map
+}
+
+impl Case {
+    fn new(g: Conv2dGeometry, mut number: impl FnMut() -> f32) -> Self {
+        Self {
+            g,
+            src: map(g.src_pixels(), g.ic, &mut number),
+            weights: (0..g.weights_len()).map(|_| number()).collect(),
+            bias: (0..g.oc).map(|_| number()).collect(),
+            diff_dst: map(g.dst_pixels(), g.oc, &mut number),
+        }
+    }
+
+    fn reals(g: Conv2dGeometry) -> Self {
+        let mut numbers = Numbers(g.macs());
+        Self::new(g, || numbers.real())
+    }
+
+    fn integers(g: Conv2dGeometry) -> Self {
+        let mut numbers = Numbers(g.macs());
+        Self::new(g, || numbers.integer())
+    }
+
+    /// Everything outside the operands is NaN: outputs and scratch, which must not be read.
+    fn forward(
+        &self,
+        cx: &Context,
+        by: &Algorithm,
+        bias: bool,
+        activation: Activation,
+    ) -> Vec<f32> {
+        let mut dst = vec![f32::NAN; self.g.dst_len()];
+        let bias = bias.then_some(&self.bias[..]);
+        let (g, scratch) = (&self.g, &mut poisoned());
+        conv2d::forward_with(
+            by,
+            cx,
+            g,
+            &self.src,
+            &self.weights,
+            bias,
+            activation,
+            &mut dst,
+            scratch,
+        );
+        dst
+    }
+
+    fn backward_data(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
+        let mut diff_src = vec![f32::NAN; self.g.src_len()];
+        let (g, scratch) = (&self.g, &mut poisoned());
+        conv2d::backward_data_with(
+            by,
+            cx,
+            g,
+            &self.diff_dst,
+            &self.weights,
+            &mut diff_src,
+            scratch,
+        );
+        diff_src
+    }
+
+    fn backward_weights(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
+        let mut diff = vec![f32::NAN; self.g.weights_len()];
+        let (g, scratch) = (&self.g, &mut poisoned());
+        conv2d::backward_weights_with(by, cx, g, &self.src, &self.diff_dst, &mut diff, scratch);
+        diff
+    }
+
+    /// Every pass by every algorithm that applies, under the name `pass algorithm`, each with the
+    /// length of its sums.
+    fn every_pass(&self, cx: &Context) -> Vec<(String, usize, Vec<f32>)> {
+        let g = &self.g;
+        let mut found = Vec::new();
+        for by in FORWARD.iter().filter(|by| (by.applies)(g)) {
+            let k = g.weights_len() / g.oc + 1;
+            let plain = self.forward(cx, by, false, Activation::None);
+            found.push((format!("forward {}", by.name), k, plain));
+            let fused = self.forward(cx, by, true, Activation::Relu);
+            found.push((format!("forward+bias+relu {}", by.name), k, fused));
+        }
+        for by in BACKWARD_DATA.iter().filter(|by| (by.applies)(g)) {
+            let k = g.weights_len() / (g.ic / g.groups);
+            found.push((format!("backward_data {}", by.name), k, self.backward_data(cx, by)));
+        }
+        for by in BACKWARD_WEIGHTS.iter().filter(|by| (by.applies)(g)) {
+            let diff = self.backward_weights(cx, by);
+            found.push((format!("backward_weights {}", by.name), g.dst_pixels(), diff));
+        }
+        found
+    }
+}
+
+/// A buffer larger than any scratch of these tests, full of NaN.
+fn poisoned() -> AlignedBuffer {
+    let mut buffer = AlignedBuffer::zeros(1 << 20);
+    buffer.fill(f32::NAN);
+    buffer
+}
+
+/// The rows of a pass whose algorithm is the reference: the last with the same pass.
+fn reference<'a>(rows: &'a [(String, usize, Vec<f32>)], name: &str) -> &'a [f32] {
+    let pass = name.split(' ').next().unwrap();
+    &rows.iter().find(|(name, ..)| *name == format!("{pass} reference")).unwrap().2
+}
+
+fn assert_agrees(cx: &Context, case: &Case) {
+    let rows = case.every_pass(cx);
+    for (name, k, found) in &rows {
+        for (i, (x, y)) in found.iter().zip(reference(&rows, name)).enumerate() {
+            assert!(
+                (x - y).abs() <= tolerance(*k),
+                "{name} on {} of {:?}: {x} instead of {y} at {i}",
+                cx.isa().name,
+                case.g
+            );
+        }
+    }
+}
+
+#[test]
+fn every_algorithm_on_every_isa_agrees_with_the_reference() {
+    for cx in contexts() {
+        SHAPES.into_iter().for_each(|shape| assert_agrees(&cx, &Case::reals(geometry(shape))));
+    }
+}
+
+#[test]
+fn direct_algorithms_are_exact_on_small_integers() {
+    for cx in contexts() {
+        for shape in SHAPES {
+            let rows = Case::integers(geometry(shape)).every_pass(&cx);
+            for (name, _, found) in &rows {
+                assert_eq!(found, reference(&rows, name), "{name} on {} {shape:?}", cx.isa().name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_bits_of_a_convolution_do_not_depend_on_the_number_of_threads() {
+    for isa in Isa::available() {
+        for shape in SHAPES {
+            let case = Case::reals(geometry(shape));
+            let [one, two, three] =
+                [1, 2, 3].map(|threads| case.every_pass(&Context::new(isa, threads)));
+            for ((one, two), three) in one.iter().zip(&two).zip(&three) {
+                let same = same_bits(&one.2, &two.2) && same_bits(&one.2, &three.2);
+                assert!(same, "{} on {} {shape:?}", one.0, isa.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn pad_lanes_come_out_zero() {
+    for cx in contexts() {
+        for shape in SHAPES {
+            let case = Case::reals(geometry(shape));
+            for (name, _, found) in case.every_pass(&cx) {
+                let channels = match name.split(' ').next().unwrap() {
+                    "backward_weights" => continue,
+                    "backward_data" => case.g.ic,
+                    _ => case.g.oc,
+                };
+                for pixel in found.chunks(pleach_kernels::channel_stride(channels)) {
+                    assert!(pixel[channels..].iter().all(|x| *x == 0.0), "{name} {shape:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prepared_convolution_gives_the_same_bits_for_any_batch() {
+    for cx in contexts() {
+        for shape in SHAPES {
+            let case = Case::reals(geometry(shape));
+            for by in FORWARD.iter().filter(|by| (by.applies)(&case.g)) {
+                let expected = case.forward(&cx, by, true, Activation::Relu);
+                let one = case.g.with_batch(1);
+                let (weights, bias) = (&case.weights, Some(&case.bias[..]));
+                let conv =
+                    PreparedConv2d::new(&cx, &one, weights, bias, Activation::Relu, Some(by));
+                let mut dst = vec![f32::NAN; case.g.dst_len()];
+                let mut scratch = vec![f32::NAN; conv.scratch_len(case.g.n)];
+                conv.forward(&cx, case.g.n, &case.src, &mut dst, &mut scratch);
+                assert!(same_bits(&dst, &expected), "{} on {} {shape:?}", by.name, cx.isa().name);
+                let images = case.src.chunks(one.src_len()).zip(expected.chunks(one.dst_len()));
+                for (src, expected) in images {
+                    let mut dst = vec![f32::NAN; one.dst_len()];
+                    let mut scratch = vec![f32::NAN; conv.scratch_len(1)];
+                    conv.forward(&cx, 1, src, &mut dst, &mut scratch);
+                    let tolerance = tolerance(one.weights_len() / one.oc);
+                    let close = dst.iter().zip(expected).all(|(x, y)| (x - y).abs() <= tolerance);
+                    assert!(close, "{} on {} {shape:?}", by.name, cx.isa().name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_the_bias_sums_over_pixels() {
+    for cx in contexts() {
+        let case = Case::integers(geometry([3, 2, 5, 7, 37, 3, 1, 1]));
+        let mut found = vec![f32::NAN; 37];
+        conv2d::backward_bias(&cx, &case.g, &case.diff_dst, &mut found);
+        let expected: Vec<f32> =
+            (0..37).map(|c| case.diff_dst.iter().skip(c).step_by(48).sum()).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..<_>::default() })]
+
+    #[test]
+    fn any_geometry_agrees_with_the_reference(
+        (n, ic, oc) in (1usize..4, 1usize..70, 1usize..70),
+        (ih, iw) in (1usize..15, 1usize..15),
+        (kh, kw) in (1usize..6, 1usize..6),
+        (stride, padding) in (1usize..4, 0usize..3),
+    ) {
+        let (kh, kw) = (kh.min(ih + 2 * padding), kw.min(iw + 2 * padding));
+        let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups: 1 };
+        let case = Case::reals(g);
+        contexts().iter().for_each(|cx| assert_agrees(cx, &case));
+    }
+}
