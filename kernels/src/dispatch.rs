@@ -1,6 +1,9 @@
 //! One row per instruction set: everything the rest of the crate knows about it.
 
-use crate::simd::{self, Simd};
+use crate::simd::{self, Simd, SimdOp};
+use crate::{
+    add, avg_pool, batch_norm, global_avg_pool, linear, max_pool, optimizer, reduce, relu,
+};
 
 /// An instruction set and the kernels compiled for it. Obtained from [`ISAS`] only, by name or by
 /// what this CPU can run.
@@ -11,11 +14,33 @@ pub struct Isa {
     /// Floats in a vector.
     pub lanes: usize,
     detect: fn() -> bool,
+    pub(crate) add: add::Table,
+    pub(crate) avg_pool: avg_pool::Table,
+    pub(crate) batch_norm: batch_norm::Table,
+    pub(crate) global_avg_pool: global_avg_pool::Table,
+    pub(crate) linear: linear::Table,
+    pub(crate) max_pool: max_pool::Table,
+    pub(crate) optimizer: optimizer::Table,
+    pub(crate) reduce: reduce::Table,
+    pub(crate) relu: relu::Table,
 }
 
 impl Isa {
     const fn of<S: Simd>() -> Self {
-        Self { name: S::NAME, lanes: S::LANES, detect: || S::detect().is_some() }
+        Self {
+            name: S::NAME,
+            lanes: S::LANES,
+            detect: || S::detect().is_some(),
+            add: add::Table::of::<S>(),
+            avg_pool: avg_pool::Table::of::<S>(),
+            batch_norm: batch_norm::Table::of::<S>(),
+            global_avg_pool: global_avg_pool::Table::of::<S>(),
+            linear: linear::Table::of::<S>(),
+            max_pool: max_pool::Table::of::<S>(),
+            optimizer: optimizer::Table::of::<S>(),
+            reduce: reduce::Table::of::<S>(),
+            relu: relu::Table::of::<S>(),
+        }
     }
 
     /// Whether this CPU can run it.
@@ -40,6 +65,14 @@ impl Isa {
     pub fn named(name: &str) -> Option<&'static Self> {
         ISAS.iter().find(|isa| isa.name == name)
     }
+}
+
+/// Runs `op` on the instruction set `S`: what every entry of a kernel table does.
+///
+/// # Panics
+/// If this CPU lacks `S`.
+pub(crate) fn enter<S: Simd, O: SimdOp>(op: O) -> O::Output {
+    S::detect().expect("the CPU has the context's instruction set").vectorize(op)
 }
 
 /// Every instruction set of this build, best first.

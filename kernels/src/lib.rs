@@ -5,12 +5,22 @@
 //! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so.
 //! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
 
+pub mod add;
+pub mod avg_pool;
+pub mod batch_norm;
 pub mod conv2d;
 pub mod dispatch;
 pub mod gemm;
+pub mod global_avg_pool;
+pub mod linear;
+pub mod max_pool;
+pub mod optimizer;
 pub mod par;
+pub mod reduce;
+pub mod relu;
 pub mod scratch;
 pub mod simd;
+pub mod softmax;
 
 pub use dispatch::{ISAS, Isa};
 pub use par::Threads;

@@ -62,3 +62,10 @@ pub trait SimdOp {
     /// The computation. Implementations are `#[inline(always)]`, as is all that they call.
     fn eval<S: Simd>(self, simd: S) -> Self::Output;
 }
+
+/// The vector of `src` that starts at `start`; lanes beyond the end of `src` are zero.
+#[inline(always)]
+pub(crate) fn load_up_to<S: Simd>(simd: S, src: &[f32], start: usize) -> S::F32 {
+    let rest = &src[start.min(src.len())..];
+    if rest.len() >= S::LANES { simd.load(rest) } else { simd.load_partial(rest) }
+}

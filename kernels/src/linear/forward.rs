@@ -1,0 +1,109 @@
+//! Outputs as dot products along the inputs.
+
+use super::ROWS;
+use crate::channel_stride;
+use crate::simd::{Simd, SimdOp};
+
+/// Outputs of a register tile.
+const COLUMNS: usize = 2;
+
+/// The outputs of `dst`'s rows, one for each row of `weights`.
+pub(super) struct Forward<'a> {
+    /// The first image of `dst` and those that follow.
+    pub(super) src: &'a [f32],
+    pub(super) inputs: usize,
+    pub(super) weights: &'a [f32],
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) dst_stride: usize,
+    pub(super) dst: &'a mut [f32],
+}
+
+impl SimdOp for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(mut self, simd: S) {
+        let (rows, outputs) = (self.dst.len() / self.dst_stride, self.weights.len() / self.inputs);
+        let mut row = 0;
+        while row + ROWS <= rows {
+            self.rows::<S, ROWS>(simd, row, outputs);
+            row += ROWS;
+        }
+        for row in row..rows {
+            self.rows::<S, 1>(simd, row, outputs);
+        }
+        for dst in self.dst.chunks_exact_mut(self.dst_stride) {
+            dst[outputs..].fill(0.0);
+        }
+    }
+}
+
+impl Forward<'_> {
+    #[inline(always)]
+    fn rows<S: Simd, const M: usize>(&mut self, simd: S, row: usize, outputs: usize) {
+        let mut output = 0;
+        while output + COLUMNS <= outputs {
+            self.tile::<S, M, COLUMNS>(simd, row, output);
+            output += COLUMNS;
+        }
+        for output in output..outputs {
+            self.tile::<S, M, 1>(simd, row, output);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        row: usize,
+        output: usize,
+    ) {
+        let (inputs, stride) = (self.inputs, channel_stride(self.inputs));
+        let src: [&[f32]; M] = std::array::from_fn(|i| &self.src[(row + i) * stride..][..inputs]);
+        let weights: [&[f32]; N] =
+            std::array::from_fn(|j| &self.weights[(output + j) * inputs..][..inputs]);
+        let mut sums = [[simd.splat(0.0); N]; M];
+        let mut k = 0;
+        while k + S::LANES <= inputs {
+            let weights = weights.map(|row| simd.load(&row[k..]));
+            for (sums, src) in sums.iter_mut().zip(src) {
+                let x = simd.load(&src[k..]);
+                for (sum, w) in sums.iter_mut().zip(weights) {
+                    *sum = simd.mul_add(x, w, *sum);
+                }
+            }
+            k += S::LANES;
+        }
+        if k < inputs {
+            let weights = weights.map(|row| simd.load_partial(&row[k..]));
+            for (sums, src) in sums.iter_mut().zip(src) {
+                let x = simd.load_partial(&src[k..]);
+                for (sum, w) in sums.iter_mut().zip(weights) {
+                    *sum = simd.mul_add(x, w, *sum);
+                }
+            }
+        }
+        for (i, sums) in sums.into_iter().enumerate() {
+            for (j, sum) in sums.into_iter().enumerate() {
+                let bias = self.bias.map_or(0.0, |bias| bias[output + j]);
+                self.dst[(row + i) * self.dst_stride + output + j] =
+                    horizontal_sum(simd, sum) + bias;
+            }
+        }
+    }
+}
+
+/// The sum of the lanes: halves are added until one is left.
+#[inline(always)]
+fn horizontal_sum<S: Simd>(simd: S, v: S::F32) -> f32 {
+    let mut lanes = [0.0; 16];
+    simd.store(v, &mut lanes);
+    let mut len = S::LANES;
+    while len > 1 {
+        len /= 2;
+        for i in 0..len {
+            lanes[i] += lanes[i + len];
+        }
+    }
+    lanes[0]
+}

@@ -1,0 +1,190 @@
+//! Sums over the pixels of a map, channel by channel.
+//!
+//! Reductions are cut into at most [`MAX_CHUNKS`] chunks of pixels, a number that does not depend on
+//! the threads, and the chunks' results are combined in order. Within a chunk, [`BLOCK`] pixels at a
+//! time are summed in f32 and the blocks in f64.
+
+use crate::dispatch::enter;
+use crate::simd::{Simd, SimdOp};
+use crate::{Context, channel_stride};
+use std::ops::Range;
+
+/// Chunks of a reduction at most: enough for the threads that saturate a memory controller.
+const MAX_CHUNKS: usize = 16;
+
+/// Floats in a chunk at least, so that a task outweighs handing it to a thread.
+const MIN_CHUNK: usize = 32 * 1024;
+
+/// Channels reduced at a time: bounds the partial results, which live on the stack, to
+/// 16 chunks * 2 sums * 256 channels * 8 bytes = 64 KiB.
+pub(crate) const CHANNEL_BLOCK: usize = 256;
+
+/// Pixels summed in f32 at a time: 128 * 256 channels * 4 bytes = 128 KiB stay in the L2 cache for
+/// a second pass.
+pub(crate) const BLOCK: usize = 128;
+
+/// One double a channel of a block.
+pub(crate) type Doubles = [f64; CHANNEL_BLOCK];
+
+/// The kernels of one instruction set.
+#[derive(Debug)]
+pub(crate) struct Table {
+    sums: fn(Sums<'_>),
+}
+
+impl Table {
+    pub(crate) const fn of<S: Simd>() -> Self {
+        Self { sums: |op| enter::<S, _>(op) }
+    }
+}
+
+/// `dst[c]` is the sum of channel `c` over all `pixels` of `src`, `[pixels, channels]` with the
+/// channel stride.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn channel_sums(cx: &Context, pixels: usize, channels: usize, src: &[f32], dst: &mut [f64]) {
+    assert_eq!(dst.len(), channels, "one sum a channel");
+    sum_channels(cx, pixels, channels, src, |c, sum| dst[c] = sum);
+}
+
+/// As [`channel_sums`], rounded to f32.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn channel_sums_f32(
+    cx: &Context,
+    pixels: usize,
+    channels: usize,
+    src: &[f32],
+    dst: &mut [f32],
+) {
+    assert_eq!(dst.len(), channels, "one sum a channel");
+    sum_channels(cx, pixels, channels, src, |c, sum| dst[c] = sum as f32);
+}
+
+fn sum_channels(
+    cx: &Context,
+    pixels: usize,
+    channels: usize,
+    src: &[f32],
+    mut each: impl FnMut(usize, f64),
+) {
+    assert_eq!(src.len(), pixels * channel_stride(channels), "src is [pixels, channels]");
+    over_chunks(
+        cx,
+        pixels,
+        channels,
+        [0.0; CHANNEL_BLOCK],
+        |rows, sums| (cx.isa().reduce.sums)(Sums { src, rows, sums }),
+        |channels, chunks| {
+            for (k, c) in channels.enumerate() {
+                each(c, chunks.iter().map(|sums| sums[k]).sum());
+            }
+        },
+    );
+}
+
+/// The part of a map that a task reduces: some pixels, and a block of their channels.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    /// The pixels.
+    pub(crate) pixels: Range<usize>,
+    /// The channel stride.
+    pub(crate) stride: usize,
+    /// The first channel.
+    pub(crate) first: usize,
+    /// Channels, pad lanes included: at most [`CHANNEL_BLOCK`], a multiple of 16.
+    pub(crate) width: usize,
+}
+
+impl Rows {
+    /// Blocks of at most [`BLOCK`] pixels, in order.
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let Range { start, end } = self.pixels;
+        (start..end).step_by(BLOCK).map(move |p| p..end.min(p + BLOCK))
+    }
+
+    /// The row of `pixel` in a map.
+    #[inline(always)]
+    pub(crate) fn row<'a>(&self, map: &'a [f32], pixel: usize) -> &'a [f32] {
+        &map[pixel * self.stride + self.first..][..self.width]
+    }
+}
+
+/// Reduces a map: for each block of channels, `task` reduces a chunk of pixels into a copy of
+/// `empty`, on all threads, and `finish` gets the block's channels (pad lanes excluded) and the
+/// chunks' results in order.
+pub(crate) fn over_chunks<T: Copy + Send>(
+    cx: &Context,
+    pixels: usize,
+    channels: usize,
+    empty: T,
+    task: impl Fn(Rows, &mut T) + Sync,
+    mut finish: impl FnMut(Range<usize>, &[T]),
+) {
+    let stride = channel_stride(channels);
+    for first in (0..channels).step_by(CHANNEL_BLOCK) {
+        let width = CHANNEL_BLOCK.min(stride - first);
+        let chunk = pixels.div_ceil(MAX_CHUNKS).max(MIN_CHUNK / width);
+        let mut results = [empty; MAX_CHUNKS];
+        let results = &mut results[..pixels.div_ceil(chunk)];
+        cx.threads().for_each_chunk(results, 1, |i, result| {
+            let pixels = i * chunk..pixels.min((i + 1) * chunk);
+            task(Rows { pixels, stride, first, width }, &mut result[0]);
+        });
+        finish(first..channels.min(first + CHANNEL_BLOCK), results);
+    }
+}
+
+/// Adds the channels of `rows` to `sums`.
+struct Sums<'a> {
+    src: &'a [f32],
+    rows: Rows,
+    sums: &'a mut Doubles,
+}
+
+impl SimdOp for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { src, rows, sums } = self;
+        for block in rows.blocks() {
+            let mut partial = [0.0; CHANNEL_BLOCK];
+            sum_block(simd, src, &rows, block, &mut partial);
+            for (sum, partial) in sums.iter_mut().zip(partial) {
+                *sum += f64::from(partial);
+            }
+        }
+    }
+}
+
+/// Adds the rows of `block` to `sums`, four at a time.
+#[inline(always)]
+pub(crate) fn sum_block<S: Simd>(
+    simd: S,
+    src: &[f32],
+    rows: &Rows,
+    block: Range<usize>,
+    sums: &mut [f32; CHANNEL_BLOCK],
+) {
+    let sums = &mut sums[..rows.width];
+    let mut p = block.start;
+    while p + 4 <= block.end {
+        let [a, b, c, d] = std::array::from_fn(|k| rows.row(src, p + k).chunks_exact(S::LANES));
+        for ((((sum, a), b), c), d) in sums.chunks_exact_mut(S::LANES).zip(a).zip(b).zip(c).zip(d) {
+            let ab = simd.add(simd.load(a), simd.load(b));
+            let cd = simd.add(simd.load(c), simd.load(d));
+            simd.store(simd.add(simd.load(sum), simd.add(ab, cd)), sum);
+        }
+        p += 4;
+    }
+    for p in p..block.end {
+        let row = rows.row(src, p).chunks_exact(S::LANES);
+        for (sum, x) in sums.chunks_exact_mut(S::LANES).zip(row) {
+            simd.store(simd.add(simd.load(sum), simd.load(x)), sum);
+        }
+    }
+}
