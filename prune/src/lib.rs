@@ -1,1 +1,13 @@
-//! See the README.
+//! Filter pruning by conditional entropy, in two phases, with physical surgery.
+
+pub mod channels;
+pub mod criteria;
+pub mod entropy;
+pub mod error;
+pub mod evidence;
+pub mod lineage;
+pub mod plan;
+pub mod select;
+pub mod surgery;
+
+pub use error::PruneError;

@@ -1,0 +1,216 @@
+//! What a filter is worth: one file a criterion, and how filters' scores become channels' scores.
+//!
+//! Every criterion scores the filters of one layer; higher is kept. A criterion is added by its file
+//! and its line in [`CRITERIA`].
+
+mod activation_entropy;
+mod apoz;
+mod batch_norm_scale;
+mod conditional_entropy;
+mod geometric_median;
+mod l1_norm;
+mod mean_activation;
+mod random;
+mod taylor;
+
+pub use conditional_entropy::{ConEnt, Condition};
+
+use crate::channels::{ChannelId, Channels};
+use crate::evidence::{Evidence, Wants};
+use pleach_core::graph::{Graph, NodeId};
+use pleach_core::{Network, Param};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// Every criterion, the default first.
+pub const CRITERIA: &[&dyn Criterion] = &[
+    &conditional_entropy::ConditionalEntropy,
+    &l1_norm::L1Norm,
+    &apoz::Apoz,
+    &activation_entropy::ActivationEntropy,
+    &mean_activation::MeanActivation,
+    &taylor::Taylor,
+    &batch_norm_scale::BatchNormScale,
+    &geometric_median::GeometricMedian,
+    &random::Random,
+];
+
+/// A way to score filters.
+pub trait Criterion: Sync {
+    /// The name users write.
+    fn name(&self) -> &'static str;
+    /// The evidence it reads beyond losses and responses.
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+    /// Whether it can score these layers.
+    ///
+    /// # Errors
+    /// If the network lacks what it scores by; all layers that lack it are listed.
+    fn check(&self, graph: &Graph, layers: &[NodeId]) -> Result<(), CriterionError> {
+        let _ = (graph, layers);
+        Ok(())
+    }
+    /// One score a filter of `layer`, higher is kept.
+    ///
+    /// # Panics
+    /// If [`Criterion::check`] refuses the layer, or the evidence it wants was not collected.
+    fn score(&self, cx: &ScoreCx<'_>, layer: NodeId) -> Vec<f32>;
+}
+
+/// Why filters cannot be scored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CriterionError {
+    /// No criterion has this name.
+    #[error("there is no criterion {0:?}: use one of {names}", names = names().join(", "))]
+    Unknown(String),
+    /// Layers without batch norm cannot be scored by its scale.
+    #[error("criterion bn_scale needs batch norm right after each layer, which these lack: {}", .0.join(", "))]
+    NoBatchNorm(Vec<String>),
+}
+
+/// What criteria score by.
+#[derive(Clone, Copy, Debug)]
+pub struct ScoreCx<'a> {
+    /// The network as it is.
+    pub network: &'a Network,
+    /// What was measured on it.
+    pub evidence: &'a Evidence,
+    /// The loss of every calibration image in the *unpruned* network, in the evidence's order.
+    pub base_losses: &'a [f64],
+    /// The settings of conditional entropy (bins and correction also hold for activation entropy).
+    pub con_ent: &'a ConEnt,
+    /// The run's seed, for the random criterion.
+    pub seed: u64,
+    /// The number of the scoring step in this run, for the random criterion.
+    pub step: u64,
+}
+
+/// The criterion called `name`.
+///
+/// # Errors
+/// If there is none.
+pub fn named(name: &str) -> Result<&'static dyn Criterion, CriterionError> {
+    let found = CRITERIA.iter().find(|criterion| criterion.name() == name);
+    found.copied().ok_or_else(|| CriterionError::Unknown(name.to_owned()))
+}
+
+/// The names of all criteria.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    CRITERIA.iter().map(|criterion| criterion.name()).collect()
+}
+
+/// How scores of different layers are made comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalise {
+    /// Divided by the layer's mean (of magnitudes, so that no sign turns the order round).
+    #[default]
+    LayerMean,
+    /// As they are.
+    Raw,
+}
+
+/// How the scores of channels that live and die together become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The largest.
+    Max,
+    /// Their sum.
+    Sum,
+}
+
+/// One score for each class of channels, higher is kept, and what breaks ties.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    scores: Vec<f64>,
+    l1: Vec<f64>,
+}
+
+impl Scores {
+    /// Scores every class that can be removed; the others stand at infinity.
+    ///
+    /// # Errors
+    /// If the criterion cannot score one of the layers.
+    pub fn new(
+        criterion: &dyn Criterion,
+        cx: &ScoreCx<'_>,
+        channels: &Channels,
+        normalise: Normalise,
+        join: Join,
+    ) -> Result<Self, CriterionError> {
+        let layers = channels.prunable_layers();
+        criterion.check(cx.network.graph(), &layers)?;
+        let of = |criterion: &dyn Criterion| {
+            let scores = layers.iter().map(|&layer| {
+                let scores = criterion.score(cx, layer).into_iter().map(f64::from).collect();
+                (layer, scores)
+            });
+            join_classes(channels, &scores.collect(), normalise, join)
+        };
+        Ok(Self { scores: of(criterion), l1: of(&l1_norm::L1Norm) })
+    }
+
+    /// The score of a class.
+    #[must_use]
+    pub fn of(&self, class: ChannelId) -> f64 {
+        self.scores[class.0]
+    }
+
+    /// The order of removal: by score, then by L1 norm, then by index.
+    #[must_use]
+    pub fn compare(&self, a: ChannelId, b: ChannelId) -> Ordering {
+        let scores = self.scores[a.0].total_cmp(&self.scores[b.0]);
+        scores.then(self.l1[a.0].total_cmp(&self.l1[b.0])).then(a.cmp(&b))
+    }
+}
+
+/// One score for each class from the scores of each layer's filters. Classes with a channel of a
+/// layer that has no scores stand at infinity.
+#[must_use]
+pub fn join_classes(
+    channels: &Channels,
+    layers: &BTreeMap<NodeId, Vec<f64>>,
+    normalise: Normalise,
+    join: Join,
+) -> Vec<f64> {
+    let scale = |scores: &Vec<f64>| {
+        let mean = scores.iter().map(|s| s.abs()).sum::<f64>() / scores.len() as f64;
+        match normalise {
+            Normalise::LayerMean if mean > 0.0 => 1.0 / mean,
+            _ => 1.0,
+        }
+    };
+    let scales: BTreeMap<NodeId, f64> = layers.iter().map(|(&id, s)| (id, scale(s))).collect();
+    let of = |class: ChannelId| {
+        let members = channels.members(class).iter();
+        let scores: Option<Vec<f64>> =
+            members.map(|&(id, index)| Some(layers.get(&id)?.get(index)? * scales[&id])).collect();
+        let scores = scores?;
+        let sum: f64 = scores.iter().sum();
+        Some(match join {
+            Join::Mean => sum / scores.len() as f64,
+            Join::Max => scores.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            Join::Sum => sum,
+        })
+    };
+    (0..channels.len()).map(|class| of(ChannelId(class)).unwrap_or(f64::INFINITY)).collect()
+}
+
+/// The weights of a layer.
+fn weights(network: &Network, layer: NodeId) -> &Param {
+    network.param(layer, "weight").expect("a layer that produces channels has weights")
+}
+
+/// The rows of a layer's weights: one filter each.
+fn filters(network: &Network, layer: NodeId) -> impl Iterator<Item = &[f32]> {
+    let weights = weights(network, layer).value.as_slice();
+    weights.chunks_exact(weights.len() / network.graph().node(layer).shape.channels)
+}

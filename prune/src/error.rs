@@ -1,0 +1,20 @@
+//! What can go wrong in a pruning run.
+
+use crate::criteria::CriterionError;
+use crate::plan::PlanError;
+use crate::surgery::SurgeryError;
+
+/// Why pruning failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// Filters cannot be scored.
+    #[error(transparent)]
+    Criterion(#[from] CriterionError),
+    /// A plan cannot be read or replayed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Channels cannot be removed.
+    #[error(transparent)]
+    Surgery(#[from] SurgeryError),
+}

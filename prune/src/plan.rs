@@ -1,0 +1,216 @@
+//! The record of a pruning run, from which its network's shape can be made again.
+
+use crate::channels::{ChannelId, Channels};
+use crate::lineage::Lineage;
+use crate::surgery::{self, Kept, SurgeryError};
+use pleach_core::Network;
+use pleach_core::graph::Graph;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The schema that this version writes and reads.
+pub const SCHEMA: &str = "pleach.plan/1";
+
+/// What was removed, why, and what it did. All channel numbers are those of the original network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The original network, as models are named.
+    pub model: String,
+    /// The channel groups of the original network, what cannot be pruned included.
+    pub groups: Vec<PlanGroup>,
+    /// The steps, in order; those that were undone too.
+    pub steps: Vec<PlanStep>,
+    /// The channels that each layer keeps in the end, ascending, by layer name.
+    pub kept: BTreeMap<String, Vec<usize>>,
+}
+
+/// A channel group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanGroup {
+    /// The layers that make its channels.
+    pub layers: Vec<String>,
+    /// Its channels.
+    pub channels: usize,
+    /// Why they cannot be removed, if they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unprunable: Option<String>,
+}
+
+/// One removal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanStep {
+    /// `global` or `layerwise`.
+    pub phase: String,
+    /// The criterion's name.
+    pub criterion: String,
+    /// The channels removed from each layer, ascending, by layer name.
+    pub removed: BTreeMap<String, Vec<usize>>,
+    /// Their scores after normalising and joining, in the same order.
+    pub scores: BTreeMap<String, Vec<f64>>,
+    /// Validation accuracy (a fraction) of the network before the step.
+    pub accuracy_before: f64,
+    /// Right after surgery, if measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_after_surgery: Option<f64>,
+    /// After fine-tuning, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy_after_tuning: Option<f64>,
+    /// The drop against the base in points (percent) of validation accuracy at the end of the step.
+    pub drop_points: f64,
+    /// Multiply-adds per image after the step.
+    pub macs: u64,
+    /// Whether the step stands; if not, it was undone.
+    pub accepted: bool,
+}
+
+/// Why a plan cannot be read or replayed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Not JSON, or not of this form.
+    #[error("the plan is malformed: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Another schema.
+    #[error("the plan has schema {0:?}, expected {SCHEMA:?}")]
+    Schema(String),
+    /// A layer that the network lacks, or that makes no channels.
+    #[error("the plan keeps channels of {0}, which is no layer of this network with filters")]
+    UnknownLayer(String),
+    /// Channels that are out of order or out of range.
+    #[error("the plan keeps channel {index} of {layer}: channels must ascend and be below {width}")]
+    Index {
+        /// The layer.
+        layer: String,
+        /// The offending channel.
+        index: usize,
+        /// The layer's channels in this network.
+        width: usize,
+    },
+    /// A channel goes while another stays that lives and dies with it.
+    #[error(
+        "the plan removes channel {removed} of {layer} but keeps channel {kept} of {other}, which goes with it"
+    )]
+    Torn {
+        /// The layer that loses its channel.
+        layer: String,
+        /// That channel.
+        removed: usize,
+        /// The layer that keeps one.
+        other: String,
+        /// That channel.
+        kept: usize,
+    },
+    /// Surgery cannot do it.
+    #[error("the plan does not fit the network: {0}")]
+    Surgery(#[from] SurgeryError),
+}
+
+impl Plan {
+    /// A plan without steps for a network of this structure.
+    #[must_use]
+    pub fn new(model: impl Into<String>, graph: &Graph) -> Self {
+        let channels = Channels::of(graph);
+        let groups = channels.groups().iter().map(|group| PlanGroup {
+            layers: group.producers.iter().map(|&id| graph.node(id).name.clone()).collect(),
+            channels: group.channels.len(),
+            unprunable: group.prunable.err().map(|reason| reason.to_string()),
+        });
+        Self {
+            schema: SCHEMA.into(),
+            model: model.into(),
+            groups: groups.collect(),
+            steps: Vec::new(),
+            kept: Lineage::of(graph).kept(),
+        }
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// If `json` is not a plan of this schema.
+    pub fn from_json(json: &str) -> Result<Self, PlanError> {
+        let schema = serde_json::from_str::<SchemaOnly>(json)?.schema;
+        if schema != SCHEMA {
+            return Err(PlanError::Schema(schema));
+        }
+        Ok(serde_json::from_str(json)?)
+    }
+
+    /// Writes a plan: indented, keys in a fixed order, a newline at the end.
+    ///
+    /// # Panics
+    /// If an accuracy, drop or score is not finite.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("a plan has nothing JSON lacks");
+        json.push('\n');
+        json
+    }
+}
+
+#[derive(Deserialize)]
+struct SchemaOnly {
+    schema: String,
+}
+
+/// The original network with the channels that the plan keeps: exactly the pruned network's shape
+/// and channels. Its weights are the original's, without bias updates and fine-tuning, which a plan
+/// does not hold. Layers that the plan does not name keep everything.
+///
+/// # Errors
+/// If the plan does not fit the network.
+pub fn replay(network: &Network, plan: &Plan) -> Result<Network, PlanError> {
+    let channels = Channels::of(network.graph());
+    let kept = kept(network.graph(), &channels, plan)?;
+    Ok(surgery::prune(network, &channels, &kept))
+}
+
+/// The classes of the original network's channels that the plan keeps.
+///
+/// # Errors
+/// If the plan does not fit the network.
+pub fn kept(graph: &Graph, channels: &Channels, plan: &Plan) -> Result<Kept, PlanError> {
+    let lineage = Lineage::of(graph).kept();
+    let mut stays: Vec<Vec<bool>> =
+        graph.nodes().iter().map(|node| vec![true; node.shape.channels]).collect();
+    for (layer, indices) in &plan.kept {
+        let id = graph.find(layer).filter(|_| lineage.contains_key(layer));
+        let id = id.ok_or_else(|| PlanError::UnknownLayer(layer.clone()))?;
+        let width = stays[id.0].len();
+        stays[id.0].fill(false);
+        let mut next = 0;
+        for &index in indices {
+            if index < next || index >= width {
+                return Err(PlanError::Index { layer: layer.clone(), index, width });
+            }
+            stays[id.0][index] = true;
+            next = index + 1;
+        }
+    }
+    let mut kept = Kept::all(channels);
+    for class in (0..channels.len()).map(ChannelId) {
+        let members = channels.members(class);
+        let removed = members.iter().find(|(id, index)| !stays[id.0][*index]);
+        let Some(&(layer, removed)) = removed else { continue };
+        if let Some(&(other, kept)) = members.iter().find(|(id, index)| stays[id.0][*index]) {
+            // The image stays whatever the plan says; the check below gives that reason.
+            if other != graph.input() {
+                let name = |id| graph.node(id).name.clone();
+                return Err(PlanError::Torn {
+                    layer: name(layer),
+                    removed,
+                    other: name(other),
+                    kept,
+                });
+            }
+        }
+        kept.remove(class);
+    }
+    kept.check(graph, channels)?;
+    Ok(kept)
+}

@@ -1,0 +1,84 @@
+//! Choosing the channels to remove.
+
+use crate::channels::{ChannelId, Channels};
+use crate::criteria::Scores;
+use crate::lineage::Lineage;
+use pleach_core::graph::NodeId;
+use std::collections::BTreeMap;
+
+/// The share of a layer's original filters that is never undercut by default.
+pub const DEFAULT_FLOOR: f64 = 0.02;
+
+/// The fewest channels that each layer may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Floors(BTreeMap<NodeId, usize>);
+
+impl Floors {
+    /// `share` (a fraction, see [`DEFAULT_FLOOR`]) of the *original* width of every layer, rounded
+    /// up, and at least 1.
+    #[must_use]
+    pub fn new(channels: &Channels, lineage: &Lineage, share: f64) -> Self {
+        let floors = channels.prunable_layers().into_iter().map(|id| {
+            let floor = (lineage.width(id) as f64 * share).ceil() as usize;
+            (id, floor.clamp(1, lineage.width(id)))
+        });
+        Self(floors.collect())
+    }
+
+    /// The fewest channels that a layer may have.
+    ///
+    /// # Panics
+    /// If none of the layer's channels can be removed.
+    #[must_use]
+    pub fn of(&self, id: NodeId) -> usize {
+        self.0[&id]
+    }
+}
+
+/// How many of `candidates` a share (a fraction) is: rounded to the nearest, at least 1.
+#[must_use]
+pub fn share_of(candidates: usize, share: f64) -> usize {
+    ((candidates as f64 * share).round() as usize).clamp(candidates.min(1), candidates)
+}
+
+/// The `amount` candidates with the lowest scores, lowest first, as far as the floors allow: a class
+/// that would take a layer below its floor is passed over. Candidates that cannot be removed are
+/// passed over too. Ties go by L1 norm, then by index.
+///
+/// For phase I the candidates are [`Channels::prunable`]; for phase II, one group's channels.
+#[must_use]
+pub fn lowest(
+    channels: &Channels,
+    candidates: &[ChannelId],
+    scores: &Scores,
+    amount: usize,
+    floors: &Floors,
+) -> Vec<ChannelId> {
+    let mut order: Vec<ChannelId> = candidates.to_vec();
+    order.sort_by(|&a, &b| scores.compare(a, b));
+    order.dedup();
+    let mut widths: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for &(layer, _) in (0..channels.len()).flat_map(|i| channels.members(ChannelId(i))) {
+        *widths.entry(layer).or_default() += 1;
+    }
+    let mut removed = Vec::new();
+    for class in order {
+        if removed.len() == amount {
+            break;
+        }
+        if channels.group(class).prunable.is_err() {
+            continue;
+        }
+        let members = channels.members(class);
+        let mut losses: BTreeMap<NodeId, usize> = BTreeMap::new();
+        members.iter().for_each(|&(layer, _)| *losses.entry(layer).or_default() += 1);
+        let fits = losses.iter().all(|(&layer, loss)| widths[&layer] >= floors.of(layer) + loss);
+        if fits {
+            for (layer, loss) in losses {
+                *widths.entry(layer).or_default() -= loss;
+            }
+            removed.push(class);
+        }
+    }
+    removed
+}

@@ -1,0 +1,201 @@
+//! Removing channels for good: smaller tensors everywhere, no masks.
+//!
+//! Only producers state how many channels they have, so surgery is: give each producer its new
+//! number, build the graph again, and slice every parameter along the axes that run over output or
+//! input channels.
+
+use crate::channels::{ChannelId, Channels, Unprunable};
+use pleach_core::graph::{Graph, GraphBuilder, NodeId};
+use pleach_core::layers::{AxisRole, Coupling, Layer, ParamSpec};
+use pleach_core::{Network, Param};
+
+/// A set of classes to keep; the others are removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept(Vec<bool>);
+
+/// Why a set of classes cannot be what is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SurgeryError {
+    /// A layer would have no channels left.
+    #[error("layer {layer} would keep none of its {channels} channels")]
+    Empty {
+        /// The layer.
+        layer: String,
+        /// Its channels now.
+        channels: usize,
+    },
+    /// A channel would be removed that cannot be.
+    #[error("channel {channel} of layer {layer} cannot be removed: it is {reason}")]
+    Unprunable {
+        /// The layer.
+        layer: String,
+        /// The channel's index.
+        channel: usize,
+        /// Why.
+        reason: Unprunable,
+    },
+}
+
+impl Kept {
+    /// All classes.
+    #[must_use]
+    pub fn all(channels: &Channels) -> Self {
+        Self(vec![true; channels.len()])
+    }
+
+    /// All classes but `removed`.
+    #[must_use]
+    pub fn without(channels: &Channels, removed: &[ChannelId]) -> Self {
+        let mut kept = Self::all(channels);
+        removed.iter().for_each(|&class| kept.remove(class));
+        kept
+    }
+
+    /// Takes a class out of the set.
+    pub fn remove(&mut self, class: ChannelId) {
+        self.0[class.0] = false;
+    }
+
+    /// Whether a class is kept.
+    #[must_use]
+    pub fn contains(&self, class: ChannelId) -> bool {
+        self.0[class.0]
+    }
+
+    /// The classes that are not kept, ascending.
+    pub fn removed(&self) -> impl Iterator<Item = ChannelId> {
+        self.0.iter().enumerate().filter(|(_, kept)| !**kept).map(|(class, _)| ChannelId(class))
+    }
+
+    /// The output channels of a node that are kept, as ascending indices.
+    #[must_use]
+    pub fn indices(&self, channels: &Channels, id: NodeId) -> Vec<usize> {
+        let outputs = channels.outputs(id).iter().enumerate();
+        outputs.filter(|(_, class)| self.contains(**class)).map(|(index, _)| index).collect()
+    }
+
+    /// Whether surgery can keep exactly these.
+    ///
+    /// # Errors
+    /// If a class is removed that cannot be, or a layer is left without channels.
+    pub fn check(&self, graph: &Graph, channels: &Channels) -> Result<(), SurgeryError> {
+        for class in self.removed() {
+            if let Err(reason) = channels.group(class).prunable {
+                let (layer, channel) = channels.members(class)[0];
+                let layer = graph.node(layer).name.clone();
+                return Err(SurgeryError::Unprunable { layer, channel, reason });
+            }
+        }
+        for id in graph.ids() {
+            let outputs = channels.outputs(id);
+            if !outputs.iter().any(|&class| self.contains(class)) {
+                let layer = graph.node(id).name.clone();
+                return Err(SurgeryError::Empty { layer, channels: outputs.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `network` with nothing but the kept channels: values, optimiser slots and freeze masks are
+/// sliced, gradients are dropped. Nodes keep their names and positions. Keeping everything gives
+/// back the same values, bit for bit.
+///
+/// # Panics
+/// If [`Kept::check`] fails, or `channels` is not `network`'s.
+#[must_use]
+pub fn prune(network: &Network, channels: &Channels, kept: &Kept) -> Network {
+    let old = network.graph();
+    if let Err(error) = kept.check(old, channels) {
+        panic!("surgery is asked for a network that cannot be: {error}");
+    }
+    let graph = shrink(old, channels, kept);
+    let mut params = Vec::with_capacity(old.params().len());
+    for (param, place) in network.params().iter().zip(old.params()) {
+        let outputs = kept.indices(channels, place.node);
+        let inputs: Vec<Vec<usize>> =
+            old.node(place.node).inputs.iter().map(|&id| kept.indices(channels, id)).collect();
+        let indices = |role| match role {
+            AxisRole::OutChannels => Some(outputs.as_slice()),
+            AxisRole::InChannels => Some(inputs[0].as_slice()),
+            AxisRole::Other => None,
+        };
+        let slice = |values: &[f32]| take(&place.spec, values, indices);
+        params.push(Param {
+            value: slice(&param.value),
+            grad: Vec::new(),
+            slots: param.slots.iter().map(|slot| slice(slot)).collect(),
+            frozen: match (param.frozen.as_slice(), indices(place.spec.axes[0])) {
+                ([], _) => Vec::new(),
+                (frozen, Some(rows)) => rows.iter().map(|&row| frozen[row]).collect(),
+                (frozen, None) => frozen.to_vec(),
+            },
+        });
+    }
+    Network::with_params(graph, params)
+}
+
+/// Forces the channels that are not kept to zero, wherever they are made, without changing a shape:
+/// their rows of every weight, bias and affine parameter, and their running means, become 0, their
+/// running variances 1. Its outputs are those of the network that [`prune`] makes.
+///
+/// # Panics
+/// If `channels` is not `network`'s.
+pub fn mask(network: &mut Network, channels: &Channels, kept: &Kept) {
+    let (graph, params) = network.split_mut();
+    for (param, place) in params.iter_mut().zip(graph.params()) {
+        if place.spec.axes[0] != AxisRole::OutChannels {
+            continue;
+        }
+        let neutral = if place.spec.name == "running_var" { 1.0 } else { 0.0 };
+        let row = place.spec.len() / place.spec.dims[0];
+        let classes = channels.outputs(place.node);
+        for (values, &class) in param.value.chunks_exact_mut(row).zip(classes) {
+            if !kept.contains(class) {
+                values.fill(neutral);
+            }
+        }
+    }
+}
+
+fn shrink(old: &Graph, channels: &Channels, kept: &Kept) -> Graph {
+    const VALID: &str = "a valid graph stays valid with fewer channels";
+    let (mut builder, _) = GraphBuilder::new(old.input_shape()).expect(VALID);
+    for id in old.ids().skip(1) {
+        let node = old.node(id);
+        let layer = match node.layer.kind().coupling() {
+            Coupling::Produces => with_out_channels(&node.layer, kept.indices(channels, id).len()),
+            _ => node.layer.clone(),
+        };
+        builder.add(node.name.clone(), layer, &node.inputs).expect(VALID);
+    }
+    builder.finish(old.output()).expect(VALID)
+}
+
+fn with_out_channels(layer: &Layer, channels: usize) -> Layer {
+    let layer = layer.with_out_channels(channels);
+    layer.expect("a layer that produces channels states their number")
+}
+
+/// The values of a parameter at the indices that `indices` gives for each axis (`None`: all).
+fn take<'a>(
+    spec: &ParamSpec,
+    values: &[f32],
+    indices: impl Fn(AxisRole) -> Option<&'a [usize]>,
+) -> Vec<f32> {
+    let mut values = values.to_vec();
+    let mut dims = spec.dims.clone();
+    for (axis, &role) in spec.axes.iter().enumerate() {
+        let Some(indices) = indices(role) else { continue };
+        let inner: usize = dims[axis + 1..].iter().product();
+        values = values
+            .chunks_exact(dims[axis] * inner)
+            .flat_map(|block| indices.iter().map(move |i| &block[i * inner..(i + 1) * inner]))
+            .flatten()
+            .copied()
+            .collect();
+        dims[axis] = indices.len();
+    }
+    values
+}
