@@ -1,10 +1,16 @@
 //! Tensors, graphs, autograd, inference and checkpoints for convolutional networks on CPUs.
 
+pub mod autograd;
 pub mod graph;
 pub mod layers;
+pub mod loss;
 pub mod network;
+pub mod optim;
 pub mod tensor;
 
+pub use autograd::Tape;
 pub use graph::{Graph, GraphBuilder, GraphError, NodeId};
+pub use layers::{Mode, StepKey};
 pub use network::{Network, Param};
+pub use optim::{Optimizer, Schedule};
 pub use tensor::{Shape, Tensor};

@@ -25,11 +25,20 @@ impl AlignedBuffer {
         Self { storage, start, len }
     }
 
+    /// Makes this `len` floats of unspecified contents, in the memory it has if that suffices.
+    pub fn resize(&mut self, len: usize) {
+        if self.start + len <= self.storage.len() {
+            self.len = len;
+        } else {
+            *self = Self::zeros(len);
+        }
+    }
+
     /// Makes room for at least `len` floats and returns the first `len` of them. Contents are
     /// unspecified (zeros or values of earlier use).
     pub fn take(&mut self, len: usize) -> &mut [f32] {
         if self.len < len {
-            *self = Self::zeros(len);
+            self.resize(len);
         }
         &mut self[..len]
     }

@@ -1,5 +1,7 @@
-use super::{Coupling, LayerKind};
+use super::pass::copy;
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind};
 use crate::tensor::{Shape, ShapeError};
+use pleach_kernels::add;
 use serde::{Deserialize, Serialize};
 
 /// The sum of two maps of the same shape.
@@ -22,5 +24,15 @@ impl LayerKind for Add {
 
     fn coupling(&self) -> Coupling {
         Coupling::Keeps
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        add::forward(cx.kernels, cx.inputs[0].data(), cx.inputs[1].data(), cx.dst.data_mut());
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        for diff in cx.diff_inputs.iter_mut().flatten() {
+            copy(cx.kernels, cx.diff_dst.data(), diff.data_mut());
+        }
     }
 }

@@ -1,5 +1,7 @@
-use super::{Coupling, LayerKind, ParamSpec, single};
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind, Mode, ParamSpec, single};
+use crate::network::Param;
 use crate::tensor::{Init, Shape, ShapeError};
+use pleach_kernels::batch_norm;
 use serde::{Deserialize, Serialize};
 
 /// Batch normalisation (Ioffe and Szegedy 2015) over `[N, H, W]`, with an affine map and running
@@ -42,4 +44,89 @@ impl LayerKind for BatchNorm2d {
     fn coupling(&self) -> Coupling {
         Coupling::Keeps
     }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        let src = cx.inputs[0];
+        let (pixels, channels) = (src.n() * src.shape().area(), src.shape().channels);
+        let [weight, bias, running_mean, running_var] = four(cx.params);
+        let (kernels, src, dst) = (cx.kernels, src.data(), cx.dst.data_mut());
+        let (weight, bias) = (&weight.value, &bias.value);
+        match cx.mode {
+            Mode::Train => {
+                let statistics = cx.workspace.floats.take(3 * channels);
+                let (mean, rest) = statistics.split_at_mut(channels);
+                let (inv_std, var) = rest.split_at_mut(channels);
+                batch_norm::forward_train(
+                    kernels, pixels, channels, src, weight, bias, self.eps, mean, inv_std, var, dst,
+                );
+                // Of a single pixel the unbiased variance is undefined; PyTorch refuses it.
+                let unbiased = pixels as f32 / (pixels.max(2) - 1) as f32;
+                for (running, &mean) in running_mean.value.iter_mut().zip(&*mean) {
+                    *running += self.momentum * (mean - *running);
+                }
+                for (running, &var) in running_var.value.iter_mut().zip(&*var) {
+                    *running += self.momentum * (var * unbiased - *running);
+                }
+            }
+            Mode::Eval => {
+                let (mean, var) = (&running_mean.value, &running_var.value);
+                batch_norm::forward_eval(
+                    kernels, pixels, channels, src, weight, bias, mean, var, self.eps, dst,
+                );
+            }
+        }
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        let src = cx.inputs[0];
+        let (pixels, channels) = (src.n() * src.shape().area(), src.shape().channels);
+        let [weight, bias, running_mean, running_var] = four(cx.params);
+        let (kernels, src, diff_dst) = (cx.kernels, src.data(), cx.diff_dst.data());
+        let diff_src = match &mut cx.diff_inputs[0] {
+            Some(diff_src) => diff_src.data_mut(),
+            None => cx.scratch.take(src.len()),
+        };
+        let (diff_weight, diff_bias) = (&mut weight.grad, &mut bias.grad);
+        let weight = &weight.value;
+        match cx.mode {
+            Mode::Train => {
+                let (mean, rest) = cx.workspace.floats.split_at(channels);
+                let inv_std = &rest[..channels];
+                batch_norm::backward_train(
+                    kernels,
+                    pixels,
+                    channels,
+                    src,
+                    diff_dst,
+                    weight,
+                    mean,
+                    inv_std,
+                    diff_src,
+                    diff_weight,
+                    diff_bias,
+                );
+            }
+            Mode::Eval => {
+                let (mean, var) = (&running_mean.value, &running_var.value);
+                batch_norm::backward_eval(
+                    kernels,
+                    pixels,
+                    channels,
+                    src,
+                    diff_dst,
+                    weight,
+                    mean,
+                    var,
+                    self.eps,
+                    diff_src,
+                    diff_weight,
+                    diff_bias,
+                );
+            }
+        }
+    }
+}
+
+fn four(params: &mut [Param]) -> &mut [Param; 4] {
+    params.try_into().expect("weight, bias, running_mean and running_var")
 }

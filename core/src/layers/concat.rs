@@ -1,6 +1,10 @@
-use super::{Coupling, LayerKind};
-use crate::tensor::{Shape, ShapeError};
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind};
+use crate::tensor::{Shape, ShapeError, Tensor};
+use pleach_kernels::channel_stride;
 use serde::{Deserialize, Serialize};
+
+/// Pixels a task.
+const PIXELS: usize = 1024;
 
 /// The channels of all inputs, one input after the other.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,5 +30,43 @@ impl LayerKind for Concat {
 
     fn coupling(&self) -> Coupling {
         Coupling::Concatenates
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        let stride = channel_stride(cx.dst.shape().channels);
+        let inputs: Vec<(&[f32], usize)> =
+            cx.inputs.iter().map(|input| (input.data(), input.shape().channels)).collect();
+        let dst = cx.dst.data_mut();
+        cx.kernels.threads().for_each_chunk(dst, PIXELS * stride, |i, dst| {
+            for (pixel, lanes) in dst.chunks_exact_mut(stride).enumerate() {
+                let pixel = i * PIXELS + pixel;
+                let mut rest = lanes;
+                for &(src, channels) in &inputs {
+                    let (part, after) = rest.split_at_mut(channels);
+                    part.copy_from_slice(&src[pixel * channel_stride(channels)..][..channels]);
+                    rest = after;
+                }
+                rest.fill(0.0);
+            }
+        });
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        let (diff_dst, stride) = (cx.diff_dst.data(), channel_stride(cx.dst.shape().channels));
+        let mut first = 0;
+        for (input, diff) in cx.inputs.iter().zip(cx.diff_inputs) {
+            let channels = input.shape().channels;
+            let part_stride = channel_stride(channels);
+            let diff = diff.as_mut().map_or(&mut [][..], Tensor::data_mut);
+            cx.kernels.threads().for_each_chunk(diff, PIXELS * part_stride, |i, diff| {
+                for (pixel, lanes) in diff.chunks_exact_mut(part_stride).enumerate() {
+                    let start = (i * PIXELS + pixel) * stride + first;
+                    let (values, pad) = lanes.split_at_mut(channels);
+                    values.copy_from_slice(&diff_dst[start..start + channels]);
+                    pad.fill(0.0);
+                }
+            });
+            first += channels;
+        }
     }
 }

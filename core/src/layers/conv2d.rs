@@ -1,5 +1,6 @@
-use super::{AxisRole, Coupling, LayerKind, ParamSpec, single, window};
-use crate::tensor::{Init, Shape, ShapeError};
+use super::{AxisRole, BackwardCx, Coupling, ForwardCx, LayerKind, ParamSpec, single, window};
+use crate::tensor::{Init, Shape, ShapeError, Tensor};
+use pleach_kernels::conv2d::{self, Activation, Conv2dGeometry};
 use serde::{Deserialize, Serialize};
 
 /// Which input channels an output channel of a convolution sees.
@@ -59,6 +60,14 @@ impl Conv2d {
             Groups::Depthwise => (input.channels, 1),
         }
     }
+
+    fn geometry(&self, src: &Tensor) -> Conv2dGeometry {
+        let Shape { channels: ic, height: ih, width: iw } = src.shape();
+        let (oc, per_group) = self.channels(src.shape());
+        let [kh, kw] = self.kernel;
+        let (stride, padding, groups) = (self.stride, self.padding, ic / per_group);
+        Conv2dGeometry { n: src.n(), ic, ih, iw, oc, kh, kw, stride, padding, groups }
+    }
 }
 
 impl LayerKind for Conv2d {
@@ -116,5 +125,28 @@ impl LayerKind for Conv2d {
         let area = self.output_shape(inputs).map_or(0, Shape::area);
         let [kh, kw] = self.kernel;
         (out_channels * per_group * kh * kw) as u64 * area as u64
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        let geometry = self.geometry(cx.inputs[0]);
+        let (src, dst) = (cx.inputs[0].data(), cx.dst.data_mut());
+        let weights = &cx.params[0].value;
+        let bias = cx.params.get(1).map(|bias| bias.value.as_slice());
+        let activation = Activation::None;
+        conv2d::forward(cx.kernels, &geometry, src, weights, bias, activation, dst, cx.scratch);
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        let geometry = self.geometry(cx.inputs[0]);
+        let (kernels, src, diff_dst) = (cx.kernels, cx.inputs[0].data(), cx.diff_dst.data());
+        if let Some(diff_src) = &mut cx.diff_inputs[0] {
+            let (weights, diff_src) = (&cx.params[0].value, diff_src.data_mut());
+            conv2d::backward_data(kernels, &geometry, diff_dst, weights, diff_src, cx.scratch);
+        }
+        let diff_weights = &mut cx.params[0].grad;
+        conv2d::backward_weights(kernels, &geometry, src, diff_dst, diff_weights, cx.scratch);
+        if let Some(bias) = cx.params.get_mut(1) {
+            conv2d::backward_bias(kernels, &geometry, diff_dst, &mut bias.grad);
+        }
     }
 }

@@ -1,5 +1,6 @@
-use super::{Coupling, LayerKind, single};
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind, single};
 use crate::tensor::{Shape, ShapeError};
+use pleach_kernels::global_avg_pool;
 use serde::{Deserialize, Serialize};
 
 /// The mean of each channel over all pixels: `[C, H, W]` to `[C, 1, 1]`.
@@ -18,5 +19,21 @@ impl LayerKind for GlobalAvgPool {
 
     fn coupling(&self) -> Coupling {
         Coupling::Keeps
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        let (src, dst) = (cx.inputs[0], cx.dst.data_mut());
+        let Shape { channels, .. } = src.shape();
+        let (n, pixels) = (src.n(), src.shape().area());
+        global_avg_pool::forward(cx.kernels, n, pixels, channels, src.data(), dst);
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        if let Some(diff_src) = &mut cx.diff_inputs[0] {
+            let (n, shape, diff_dst) = (diff_src.n(), diff_src.shape(), cx.diff_dst.data());
+            let (pixels, channels) = (shape.area(), shape.channels);
+            let diff_src = diff_src.data_mut();
+            global_avg_pool::backward(cx.kernels, n, pixels, channels, diff_dst, diff_src);
+        }
     }
 }

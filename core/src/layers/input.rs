@@ -1,4 +1,5 @@
-use super::{Coupling, LayerKind};
+use super::pass::copy;
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind};
 use crate::tensor::{Shape, ShapeError};
 use serde::{Deserialize, Serialize};
 
@@ -25,4 +26,10 @@ impl LayerKind for Input {
     fn coupling(&self) -> Coupling {
         Coupling::Produces
     }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        copy(cx.kernels, cx.inputs[0].data(), cx.dst.data_mut());
+    }
+
+    fn backward(&self, _: BackwardCx<'_>) {}
 }

@@ -1,5 +1,6 @@
-use super::{Coupling, LayerKind, single, window};
-use crate::tensor::{Shape, ShapeError};
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind, single, window};
+use crate::tensor::{Shape, ShapeError, Tensor};
+use pleach_kernels::max_pool::{self, Pool2dGeometry};
 use serde::{Deserialize, Serialize};
 
 /// The largest value of each window; padding never wins.
@@ -13,6 +14,14 @@ pub struct MaxPool2d {
     /// Padding on each side, at most half the window.
     #[serde(default)]
     pub padding: usize,
+}
+
+impl MaxPool2d {
+    fn geometry(&self, src: &Tensor) -> Pool2dGeometry {
+        let Self { kernel, stride, padding } = *self;
+        let Shape { channels: c, height: ih, width: iw } = src.shape();
+        Pool2dGeometry { n: src.n(), c, ih, iw, kernel, stride, padding }
+    }
 }
 
 impl LayerKind for MaxPool2d {
@@ -37,5 +46,24 @@ impl LayerKind for MaxPool2d {
 
     fn coupling(&self) -> Coupling {
         Coupling::Keeps
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        let (src, dst, argmax) = (cx.inputs[0], cx.dst.data_mut(), &mut cx.workspace.bytes);
+        argmax.resize(dst.len(), 0);
+        max_pool::forward(cx.kernels, &self.geometry(src), src.data(), dst, Some(argmax));
+    }
+
+    fn backward(&self, cx: BackwardCx<'_>) {
+        if let Some(diff_src) = &mut cx.diff_inputs[0] {
+            let (geometry, argmax) = (self.geometry(cx.inputs[0]), &cx.workspace.bytes);
+            max_pool::backward(
+                cx.kernels,
+                &geometry,
+                cx.diff_dst.data(),
+                argmax,
+                diff_src.data_mut(),
+            );
+        }
     }
 }

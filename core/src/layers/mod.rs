@@ -11,6 +11,7 @@ mod global_avg_pool;
 mod input;
 mod linear;
 mod max_pool2d;
+mod pass;
 mod relu;
 
 pub use add::Add;
@@ -24,6 +25,7 @@ pub use global_avg_pool::GlobalAvgPool;
 pub use input::Input;
 pub use linear::Linear;
 pub use max_pool2d::MaxPool2d;
+pub use pass::{BackwardCx, ForwardCx, Mode, StepKey, Workspace};
 pub use relu::Relu;
 
 use crate::tensor::{Init, Shape, ShapeError};
@@ -116,6 +118,10 @@ pub trait LayerKind {
         let _ = inputs;
         0
     }
+    /// Computes the output.
+    fn forward(&self, cx: ForwardCx<'_>);
+    /// Computes the gradients with respect to parameters and wanted inputs.
+    fn backward(&self, cx: BackwardCx<'_>);
 }
 
 /// How the channels of a layer's output hang together with those of its inputs: all that pruning

@@ -1,5 +1,6 @@
-use super::{Coupling, LayerKind, single};
+use super::{BackwardCx, Coupling, ForwardCx, LayerKind, single};
 use crate::tensor::{Shape, ShapeError};
+use pleach_kernels::relu;
 use serde::{Deserialize, Serialize};
 
 /// `max(x, 0)`.
@@ -18,5 +19,16 @@ impl LayerKind for Relu {
 
     fn coupling(&self) -> Coupling {
         Coupling::Keeps
+    }
+
+    fn forward(&self, cx: ForwardCx<'_>) {
+        relu::forward(cx.kernels, cx.inputs[0].data(), cx.dst.data_mut());
+    }
+
+    fn backward(&self, mut cx: BackwardCx<'_>) {
+        let (kernels, dst, diff_dst) = (cx.kernels, cx.dst.data(), cx.diff_dst.data());
+        if let Some(diff_src) = cx.diff_src() {
+            relu::backward(kernels, dst, diff_dst, diff_src);
+        }
     }
 }

@@ -95,13 +95,8 @@ impl Tensor {
     /// Makes this a batch of `n` maps of `shape`, reusing the memory where it suffices. The contents
     /// are unspecified afterwards, pad lanes included.
     pub fn reshape(&mut self, n: usize, shape: Shape) {
-        let len = n * shape.padded_len();
-        if (self.n, self.shape) != (n, shape) {
-            if self.data.len() != len {
-                self.data = AlignedBuffer::zeros(len);
-            }
-            (self.n, self.shape) = (n, shape);
-        }
+        self.data.resize(n * shape.padded_len());
+        (self.n, self.shape) = (n, shape);
     }
 }
 
