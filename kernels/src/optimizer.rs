@@ -107,29 +107,44 @@ impl SimdOp for Sgd<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let minus_lr = simd.splat(-self.lr);
-        let momentum = simd.splat(self.momentum);
-        let weight_decay = simd.splat(self.weight_decay);
-        let nesterov = self.nesterov;
-        let step = |grad: S::F32, value: S::F32, velocity: S::F32| {
-            let g = simd.mul_add(weight_decay, value, grad);
-            let velocity = simd.mul_add(momentum, velocity, g);
-            let direction = if nesterov { simd.mul_add(momentum, velocity, g) } else { velocity };
-            (simd.mul_add(minus_lr, direction, value), without_tiny(simd, velocity))
+        let rule = SgdRule {
+            minus_lr: simd.splat(-self.lr),
+            momentum: simd.splat(self.momentum),
+            nesterov: self.nesterov,
+            weight_decay: simd.splat(self.weight_decay),
         };
         let mut grad = self.grad.chunks_exact(S::LANES);
         let mut value = self.value.chunks_exact_mut(S::LANES);
         let mut velocity = self.velocity.chunks_exact_mut(S::LANES);
         for ((grad, value), velocity) in grad.by_ref().zip(value.by_ref()).zip(velocity.by_ref()) {
-            let (x, v) = step(simd.load(grad), simd.load(value), simd.load(velocity));
+            let (x, v) = rule.step(simd, simd.load(grad), simd.load(value), simd.load(velocity));
             simd.store(x, value);
             simd.store(v, velocity);
         }
         let (value, velocity) = (value.into_remainder(), velocity.into_remainder());
         let grad = simd.load_partial(grad.remainder());
-        let (x, v) = step(grad, simd.load_partial(value), simd.load_partial(velocity));
+        let (x, v) = rule.step(simd, grad, simd.load_partial(value), simd.load_partial(velocity));
         simd.store_partial(x, value);
         simd.store_partial(v, velocity);
+    }
+}
+
+struct SgdRule<V> {
+    minus_lr: V,
+    momentum: V,
+    nesterov: bool,
+    weight_decay: V,
+}
+
+impl<V: Copy> SgdRule<V> {
+    /// The new value and velocity.
+    #[inline(always)]
+    fn step<S: Simd<F32 = V>>(&self, simd: S, grad: V, value: V, velocity: V) -> (V, V) {
+        let g = simd.mul_add(self.weight_decay, value, grad);
+        let velocity = simd.mul_add(self.momentum, velocity, g);
+        let direction =
+            if self.nesterov { simd.mul_add(self.momentum, velocity, g) } else { velocity };
+        (simd.mul_add(self.minus_lr, direction, value), without_tiny(simd, velocity))
     }
 }
 
@@ -148,17 +163,13 @@ impl SimdOp for Adam<'_> {
     fn eval<S: Simd>(self, simd: S) {
         let AdamStep { lr, beta1, beta2, eps, weight_decay, step } = self.step;
         let correction = |beta: f32| 1.0 - f64::from(beta).powf(step as f64);
-        let minus_lr = simd.splat((-f64::from(lr) / correction(beta1)) as f32);
-        let root_scale = simd.splat((1.0 / correction(beta2).sqrt()) as f32);
-        let (keep1, new1) = (simd.splat(beta1), simd.splat(1.0 - beta1));
-        let (keep2, new2) = (simd.splat(beta2), simd.splat(1.0 - beta2));
-        let (eps, weight_decay) = (simd.splat(eps), simd.splat(weight_decay));
-        let step = |grad: S::F32, value: S::F32, m: S::F32, v: S::F32| {
-            let g = simd.mul_add(weight_decay, value, grad);
-            let m = without_tiny(simd, simd.mul_add(keep1, m, simd.mul(new1, g)));
-            let v = without_tiny(simd, simd.mul_add(keep2, v, simd.mul(new2, simd.mul(g, g))));
-            let root = simd.mul_add(simd.sqrt(v), root_scale, eps);
-            (simd.mul_add(minus_lr, simd.div(m, root), value), m, v)
+        let rule = AdamRule {
+            minus_lr: simd.splat((-f64::from(lr) / correction(beta1)) as f32),
+            root_scale: simd.splat((1.0 / correction(beta2).sqrt()) as f32),
+            keep: [simd.splat(beta1), simd.splat(beta2)],
+            new: [simd.splat(1.0 - beta1), simd.splat(1.0 - beta2)],
+            eps: simd.splat(eps),
+            weight_decay: simd.splat(weight_decay),
         };
         let mut grad = self.grad.chunks_exact(S::LANES);
         let mut value = self.value.chunks_exact_mut(S::LANES);
@@ -167,18 +178,41 @@ impl SimdOp for Adam<'_> {
         for (((grad, value), m), v) in
             grad.by_ref().zip(value.by_ref()).zip(m.by_ref()).zip(v.by_ref())
         {
-            let new = step(simd.load(grad), simd.load(value), simd.load(m), simd.load(v));
-            simd.store(new.0, value);
-            simd.store(new.1, m);
-            simd.store(new.2, v);
+            let old = [simd.load(value), simd.load(m), simd.load(v)];
+            let new = rule.step(simd, simd.load(grad), old);
+            simd.store(new[0], value);
+            simd.store(new[1], m);
+            simd.store(new[2], v);
         }
         let (value, m, v) = (value.into_remainder(), m.into_remainder(), v.into_remainder());
         let grad = simd.load_partial(grad.remainder());
-        let old = (simd.load_partial(value), simd.load_partial(m), simd.load_partial(v));
-        let new = step(grad, old.0, old.1, old.2);
-        simd.store_partial(new.0, value);
-        simd.store_partial(new.1, m);
-        simd.store_partial(new.2, v);
+        let old = [simd.load_partial(value), simd.load_partial(m), simd.load_partial(v)];
+        let new = rule.step(simd, grad, old);
+        simd.store_partial(new[0], value);
+        simd.store_partial(new[1], m);
+        simd.store_partial(new[2], v);
+    }
+}
+
+struct AdamRule<V> {
+    minus_lr: V,
+    root_scale: V,
+    keep: [V; 2],
+    new: [V; 2],
+    eps: V,
+    weight_decay: V,
+}
+
+impl<V: Copy> AdamRule<V> {
+    /// The new value and moments.
+    #[inline(always)]
+    fn step<S: Simd<F32 = V>>(&self, simd: S, grad: V, [value, m, v]: [V; 3]) -> [V; 3] {
+        let g = simd.mul_add(self.weight_decay, value, grad);
+        let m = simd.mul_add(self.keep[0], m, simd.mul(self.new[0], g));
+        let v = simd.mul_add(self.keep[1], v, simd.mul(self.new[1], simd.mul(g, g)));
+        let (m, v) = (without_tiny(simd, m), without_tiny(simd, v));
+        let root = simd.mul_add(simd.sqrt(v), self.root_scale, self.eps);
+        [simd.mul_add(self.minus_lr, simd.div(m, root), value), m, v]
     }
 }
 

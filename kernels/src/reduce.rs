@@ -106,10 +106,10 @@ impl Rows {
         (start..end).step_by(BLOCK).map(move |p| p..end.min(p + BLOCK))
     }
 
-    /// The row of `pixel` in a map.
+    /// The rows of the `M` pixels of a map that start at `pixel`.
     #[inline(always)]
-    pub(crate) fn row<'a>(&self, map: &'a [f32], pixel: usize) -> &'a [f32] {
-        &map[pixel * self.stride + self.first..][..self.width]
+    pub(crate) fn group<'a, const M: usize>(&self, map: &'a [f32], pixel: usize) -> [&'a [f32]; M] {
+        std::array::from_fn(|i| &map[(pixel + i) * self.stride + self.first..][..self.width])
     }
 }
 
@@ -161,7 +161,7 @@ impl SimdOp for Sums<'_> {
     }
 }
 
-/// Adds the rows of `block` to `sums`, four at a time.
+/// Adds the rows of `block` to `sums`.
 #[inline(always)]
 pub(crate) fn sum_block<S: Simd>(
     simd: S,
@@ -171,20 +171,30 @@ pub(crate) fn sum_block<S: Simd>(
     sums: &mut [f32; CHANNEL_BLOCK],
 ) {
     let sums = &mut sums[..rows.width];
-    let mut p = block.start;
-    while p + 4 <= block.end {
-        let [a, b, c, d] = std::array::from_fn(|k| rows.row(src, p + k).chunks_exact(S::LANES));
-        for ((((sum, a), b), c), d) in sums.chunks_exact_mut(S::LANES).zip(a).zip(b).zip(c).zip(d) {
-            let ab = simd.add(simd.load(a), simd.load(b));
-            let cd = simd.add(simd.load(c), simd.load(d));
-            simd.store(simd.add(simd.load(sum), simd.add(ab, cd)), sum);
+    for (p, four) in groups(block) {
+        if four {
+            add_rows::<S, 4>(simd, rows.group(src, p), sums);
+        } else {
+            add_rows::<S, 1>(simd, rows.group(src, p), sums);
         }
-        p += 4;
     }
-    for p in p..block.end {
-        let row = rows.row(src, p).chunks_exact(S::LANES);
-        for (sum, x) in sums.chunks_exact_mut(S::LANES).zip(row) {
-            simd.store(simd.add(simd.load(sum), simd.load(x)), sum);
+}
+
+/// The first of every four pixels, with `true`, then each of those left, with `false`.
+#[inline(always)]
+pub(crate) fn groups(block: Range<usize>) -> impl Iterator<Item = (usize, bool)> {
+    let left = block.end - block.len() % 4;
+    let fours = (block.start..left).step_by(4).map(|p| (p, true));
+    fours.chain((left..block.end).map(|p| (p, false)))
+}
+
+#[inline(always)]
+fn add_rows<S: Simd, const M: usize>(simd: S, rows: [&[f32]; M], sums: &mut [f32]) {
+    for c in (0..sums.len()).step_by(S::LANES) {
+        let mut sum = simd.splat(0.0);
+        for row in rows {
+            sum = simd.add(sum, simd.load(&row[c..]));
         }
+        simd.store(simd.add(simd.load(&sums[c..]), sum), &mut sums[c..]);
     }
 }

@@ -1,6 +1,6 @@
 //! The reductions: moments of a map, and sums of gradients.
 
-use crate::reduce::{CHANNEL_BLOCK, Doubles, Rows, sum_block};
+use crate::reduce::{CHANNEL_BLOCK, Doubles, Rows, groups, sum_block};
 use crate::simd::{Simd, SimdOp};
 
 /// The number of pixels, and for each channel of a block their mean and the sum of the squares of
@@ -61,18 +61,14 @@ impl SimdOp for AddMoments<'_> {
             for centre in &mut centre[..rows.width] {
                 *centre /= count as f32;
             }
-            let mut sum = [0.0; CHANNEL_BLOCK];
-            let mut squares = [0.0; CHANNEL_BLOCK];
-            for p in block {
-                let row = rows.row(src, p).chunks_exact(S::LANES);
-                for (((x, centre), sum), squares) in row
-                    .zip(centre.chunks_exact(S::LANES))
-                    .zip(sum.chunks_exact_mut(S::LANES))
-                    .zip(squares.chunks_exact_mut(S::LANES))
-                {
-                    let d = simd.sub(simd.load(x), simd.load(centre));
-                    simd.store(simd.add(simd.load(sum), d), sum);
-                    simd.store(simd.mul_add(d, d, simd.load(squares)), squares);
+            let (mut sum, mut squares) = ([0.0; CHANNEL_BLOCK], [0.0; CHANNEL_BLOCK]);
+            for (p, four) in groups(block) {
+                let centre = &centre[..rows.width];
+                let sums = (&mut sum[..rows.width], &mut squares[..rows.width]);
+                if four {
+                    add_centred::<S, 4>(simd, rows.group(src, p), centre, sums);
+                } else {
+                    add_centred::<S, 1>(simd, rows.group(src, p), centre, sums);
                 }
             }
             moments.merge(count, |c| {
@@ -115,21 +111,16 @@ impl SimdOp for AddDiffSums<'_> {
         let channels = &mean[rows.first..mean.len().min(rows.first + CHANNEL_BLOCK)];
         centre[..channels.len()].copy_from_slice(channels);
         for block in rows.blocks() {
-            let mut centred = [0.0; CHANNEL_BLOCK];
-            let mut plain = [0.0; CHANNEL_BLOCK];
-            for p in block {
-                let src = rows.row(src, p).chunks_exact(S::LANES);
-                let diff_dst = rows.row(diff_dst, p).chunks_exact(S::LANES);
-                for ((((x, g), centre), centred), plain) in src
-                    .zip(diff_dst)
-                    .zip(centre.chunks_exact(S::LANES))
-                    .zip(centred.chunks_exact_mut(S::LANES))
-                    .zip(plain.chunks_exact_mut(S::LANES))
-                {
-                    let g = simd.load(g);
-                    let d = simd.sub(simd.load(x), simd.load(centre));
-                    simd.store(simd.mul_add(g, d, simd.load(centred)), centred);
-                    simd.store(simd.add(simd.load(plain), g), plain);
+            let (mut centred, mut plain) = ([0.0; CHANNEL_BLOCK], [0.0; CHANNEL_BLOCK]);
+            for (p, four) in groups(block) {
+                let centre = &centre[..rows.width];
+                let sums = (&mut centred[..rows.width], &mut plain[..rows.width]);
+                if four {
+                    let maps = (rows.group(src, p), rows.group(diff_dst, p));
+                    add_products::<S, 4>(simd, maps, centre, sums);
+                } else {
+                    let maps = (rows.group(src, p), rows.group(diff_dst, p));
+                    add_products::<S, 1>(simd, maps, centre, sums);
                 }
             }
             for c in 0..CHANNEL_BLOCK {
@@ -137,5 +128,47 @@ impl SimdOp for AddDiffSums<'_> {
                 sums.plain[c] += f64::from(plain[c]);
             }
         }
+    }
+}
+
+/// Adds the distances of `M` pixels from `centre`, and their squares.
+#[inline(always)]
+fn add_centred<S: Simd, const M: usize>(
+    simd: S,
+    src: [&[f32]; M],
+    centre: &[f32],
+    (sum, squares): (&mut [f32], &mut [f32]),
+) {
+    for c in (0..centre.len()).step_by(S::LANES) {
+        let centre = simd.load(&centre[c..]);
+        let (mut d1, mut d2) = (simd.splat(0.0), simd.splat(0.0));
+        for src in src {
+            let d = simd.sub(simd.load(&src[c..]), centre);
+            d1 = simd.add(d1, d);
+            d2 = simd.mul_add(d, d, d2);
+        }
+        simd.store(simd.add(simd.load(&sum[c..]), d1), &mut sum[c..]);
+        simd.store(simd.add(simd.load(&squares[c..]), d2), &mut squares[c..]);
+    }
+}
+
+/// Adds `diff_dst * (src - centre)` and `diff_dst` of `M` pixels.
+#[inline(always)]
+fn add_products<S: Simd, const M: usize>(
+    simd: S,
+    (src, diff_dst): ([&[f32]; M], [&[f32]; M]),
+    centre: &[f32],
+    (centred, plain): (&mut [f32], &mut [f32]),
+) {
+    for c in (0..centre.len()).step_by(S::LANES) {
+        let centre = simd.load(&centre[c..]);
+        let (mut products, mut sum) = (simd.splat(0.0), simd.splat(0.0));
+        for (src, diff_dst) in src.iter().zip(diff_dst) {
+            let g = simd.load(&diff_dst[c..]);
+            products = simd.mul_add(g, simd.sub(simd.load(&src[c..]), centre), products);
+            sum = simd.add(sum, g);
+        }
+        simd.store(simd.add(simd.load(&centred[c..]), products), &mut centred[c..]);
+        simd.store(simd.add(simd.load(&plain[c..]), sum), &mut plain[c..]);
     }
 }

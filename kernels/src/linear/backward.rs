@@ -1,6 +1,7 @@
 //! Gradients: vectors run over the inputs.
 
 use super::ROWS;
+use super::forward::add_products;
 use crate::channel_stride;
 use crate::simd::{Simd, SimdOp, load_up_to};
 use std::ops::Range;
@@ -59,14 +60,13 @@ impl BackwardData<'_> {
         let mut sums = [[simd.splat(0.0); N]; M];
         for output in 0..self.outputs {
             let weights = &self.weights[output * self.inputs..][..self.columns.end];
-            let weights: [S::F32; N] = std::array::from_fn(|j| {
-                load_up_to(simd, weights, self.columns.start + c + j * S::LANES)
-            });
+            let mut w = [simd.splat(0.0); N];
+            for (j, w) in w.iter_mut().enumerate() {
+                *w = load_up_to(simd, weights, self.columns.start + c + j * S::LANES);
+            }
             for (i, sums) in sums.iter_mut().enumerate() {
-                let g = simd.splat(self.diff_dst[(row + i) * stride + output]);
-                for (sum, w) in sums.iter_mut().zip(weights) {
-                    *sum = simd.mul_add(g, w, *sum);
-                }
+                let g = self.diff_dst[(row + i) * stride + output];
+                add_products(simd, simd.splat(g), w, sums);
             }
         }
         for (i, sums) in sums.into_iter().enumerate() {
@@ -125,13 +125,13 @@ impl BackwardWeights<'_> {
         let diff_dst = self.diff_dst.chunks_exact(channel_stride(self.outputs));
         let mut sums = [[simd.splat(0.0); N]; M];
         for (src, diff_dst) in src.zip(diff_dst) {
-            let src: [S::F32; N] = std::array::from_fn(|j| simd.load(&src[c + j * S::LANES..]));
+            let mut x = [simd.splat(0.0); N];
+            for (x, src) in x.iter_mut().zip(src[c..].chunks_exact(S::LANES)) {
+                *x = simd.load(src);
+            }
             let diff_dst = &diff_dst[self.first_output + row..][..M];
             for (sums, &g) in sums.iter_mut().zip(diff_dst) {
-                let g = simd.splat(g);
-                for (sum, x) in sums.iter_mut().zip(src) {
-                    *sum = simd.mul_add(g, x, *sum);
-                }
+                add_products(simd, simd.splat(g), x, sums);
             }
         }
         for (i, sums) in sums.into_iter().enumerate() {

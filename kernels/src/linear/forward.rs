@@ -65,22 +65,22 @@ impl Forward<'_> {
         let mut sums = [[simd.splat(0.0); N]; M];
         let mut k = 0;
         while k + S::LANES <= inputs {
-            let weights = weights.map(|row| simd.load(&row[k..]));
+            let mut w = [simd.splat(0.0); N];
+            for (w, row) in w.iter_mut().zip(weights) {
+                *w = simd.load(&row[k..]);
+            }
             for (sums, src) in sums.iter_mut().zip(src) {
-                let x = simd.load(&src[k..]);
-                for (sum, w) in sums.iter_mut().zip(weights) {
-                    *sum = simd.mul_add(x, w, *sum);
-                }
+                add_products(simd, simd.load(&src[k..]), w, sums);
             }
             k += S::LANES;
         }
         if k < inputs {
-            let weights = weights.map(|row| simd.load_partial(&row[k..]));
+            let mut w = [simd.splat(0.0); N];
+            for (w, row) in w.iter_mut().zip(weights) {
+                *w = simd.load_partial(&row[k..]);
+            }
             for (sums, src) in sums.iter_mut().zip(src) {
-                let x = simd.load_partial(&src[k..]);
-                for (sum, w) in sums.iter_mut().zip(weights) {
-                    *sum = simd.mul_add(x, w, *sum);
-                }
+                add_products(simd, simd.load_partial(&src[k..]), w, sums);
             }
         }
         for (i, sums) in sums.into_iter().enumerate() {
@@ -90,6 +90,19 @@ impl Forward<'_> {
                     horizontal_sum(simd, sum) + bias;
             }
         }
+    }
+}
+
+/// `sums[j] += x * w[j]`.
+#[inline(always)]
+pub(super) fn add_products<S: Simd, const N: usize>(
+    simd: S,
+    x: S::F32,
+    w: [S::F32; N],
+    sums: &mut [S::F32; N],
+) {
+    for (sum, w) in sums.iter_mut().zip(w) {
+        *sum = simd.mul_add(x, w, *sum);
     }
 }
 

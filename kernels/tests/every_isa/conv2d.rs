@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use crate::{Numbers, contexts, same_bits, tolerance};
+use crate::{Numbers, contexts, map, same_bits, tolerance};
 use pleach_kernels::conv2d::{
     self, Activation, Algorithm, BACKWARD_DATA, BACKWARD_WEIGHTS, Conv2dGeometry, FORWARD,
     PreparedConv2d,
@@ -45,13 +45,6 @@ struct Case {
     weights: Vec<f32>,
     bias: Vec<f32>,
     diff_dst: Vec<f32>,
-}
-
-fn map(pixels: usize, channels: usize, number: &mut impl FnMut() -> f32) -> Vec<f32> {
-    let stride = pleach_kernels::channel_stride(channels);
-    let mut map = vec![0.0; pixels * stride];
-    map.chunks_mut(stride).for_each(|pixel| pixel[..channels].fill_with(&mut *number));
-    map
 }
 
 impl Case {
