@@ -1,10 +1,12 @@
 //! Filter pruning by conditional entropy, in two phases, with physical surgery.
 
+pub mod bias_update;
 pub mod channels;
 pub mod criteria;
 pub mod entropy;
 pub mod error;
 pub mod evidence;
+pub mod freeze;
 pub mod lineage;
 pub mod plan;
 pub mod select;

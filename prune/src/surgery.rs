@@ -5,9 +5,15 @@
 //! input channels.
 
 use crate::channels::{ChannelId, Channels, Unprunable};
+use pleach_core::autograd::Tape;
 use pleach_core::graph::{Graph, GraphBuilder, NodeId};
-use pleach_core::layers::{AxisRole, Coupling, Layer, ParamSpec};
-use pleach_core::{Network, Param};
+use pleach_core::layers::{AxisRole, Coupling, Layer, Mode, ParamSpec, StepKey};
+use pleach_core::{Network, Param, Tensor};
+use pleach_kernels::Context;
+
+/// The largest relative difference of logits that [`verify`] may find: channels removed from a sum
+/// change how it is cut into vectors, and so how it is rounded.
+pub const TOLERANCE: f64 = 1e-4;
 
 /// A set of classes to keep; the others are removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,4 +204,40 @@ fn take<'a>(
         dims[axis] = indices.len();
     }
     values
+}
+
+/// How far the logits of `pruned` are from those of `network` with everything that is not kept
+/// masked: the largest difference of an image's logits relative to the largest magnitude among its
+/// masked ones, over the images of `input`. Rounding explains up to about 1e-4 ([`TOLERANCE`]).
+///
+/// # Panics
+/// If `input` is no batch of images for these networks.
+#[must_use]
+pub fn verify(
+    cx: &Context,
+    network: &Network,
+    channels: &Channels,
+    kept: &Kept,
+    pruned: &Network,
+    input: &Tensor,
+) -> f64 {
+    let mut masked = network.clone();
+    mask(&mut masked, channels, kept);
+    let mut pruned = pruned.clone();
+    let (mut masked_tape, mut pruned_tape) = (Tape::new(), Tape::new());
+    let key = StepKey::default();
+    let expected = masked_tape.forward(cx, &mut masked, input, Mode::Eval, key);
+    let actual = pruned_tape.forward(cx, &mut pruned, input, Mode::Eval, key);
+    let image = |n| {
+        let (expected, actual) = (expected.pixel(n, 0, 0), actual.pixel(n, 0, 0));
+        let scale = expected.iter().fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
+        let differences = expected.iter().zip(actual).map(|(a, b)| f64::from((a - b).abs()));
+        differences.fold(0.0, maximum) / f64::from(scale)
+    };
+    (0..input.n()).map(image).fold(0.0, maximum)
+}
+
+/// The larger number; NaN if either is, so that no comparison with a bound hides it.
+fn maximum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
