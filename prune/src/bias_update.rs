@@ -125,9 +125,11 @@ fn survivor(
 ) -> Option<usize> {
     let group = channels.group(classes[j]).channels.iter().copied();
     let survivors = group.filter(|&class| kept.contains(class));
-    let best = survivors.reduce(|best, class| {
-        if con_ent.of(class) > con_ent.of(best) { class } else { best }
-    })?;
+    let best = survivors.reduce(
+        |best, class| {
+            if con_ent.of(class) > con_ent.of(best) { class } else { best }
+        },
+    )?;
     let place = classes[..j].iter().filter(|&&class| class == classes[j]).count();
     let mut positions = classes.iter().enumerate().filter(|(_, class)| **class == best);
     positions.nth(place).map(|(position, _)| position)
