@@ -2,7 +2,8 @@
 
 use crate::simd::{self, Simd, SimdOp};
 use crate::{
-    add, avg_pool, batch_norm, global_avg_pool, linear, max_pool, optimizer, reduce, relu,
+    add, avg_pool, batch_norm, conv2d, gemm, global_avg_pool, linear, max_pool, optimizer, peak,
+    reduce, relu,
 };
 
 /// An instruction set and the kernels compiled for it. Obtained from [`ISAS`] only, by name or by
@@ -21,8 +22,11 @@ pub struct Isa {
     pub(crate) linear: linear::Table,
     pub(crate) max_pool: max_pool::Table,
     pub(crate) optimizer: optimizer::Table,
+    pub(crate) peak: peak::Table,
     pub(crate) reduce: reduce::Table,
     pub(crate) relu: relu::Table,
+    pub(crate) conv2d: conv2d::Table,
+    pub(crate) gemm: gemm::Table,
 }
 
 impl Isa {
@@ -38,8 +42,11 @@ impl Isa {
             linear: linear::Table::of::<S>(),
             max_pool: max_pool::Table::of::<S>(),
             optimizer: optimizer::Table::of::<S>(),
+            peak: peak::Table::of::<S>(),
             reduce: reduce::Table::of::<S>(),
             relu: relu::Table::of::<S>(),
+            conv2d: conv2d::Table::of::<S>(),
+            gemm: gemm::Table::of::<S>(),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod linear;
 pub mod max_pool;
 pub mod optimizer;
 pub mod par;
+pub mod peak;
 pub mod reduce;
 pub mod relu;
 pub mod scratch;

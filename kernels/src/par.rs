@@ -4,9 +4,14 @@
 //! writes its own part of the output, and nothing is reduced across tasks except in task order:
 //! that is why results are the same bits for every number of threads.
 
+use crate::AlignedBuffer;
 use rayon::prelude::*;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Floats in the buffer of a task: 256 KiB, half of the second-level cache of the smallest machine
+/// this is meant for.
+pub(crate) const TASK_BUFFER: usize = 64 << 10;
 
 /// Floats in a task of an element-wise kernel: 256 KiB a stream, some 50 us of memory traffic, which
 /// is long enough to hide the hand-over to a thread.
@@ -17,6 +22,7 @@ pub(crate) const ELEMENTWISE_CHUNK: usize = 64 * 1024;
 pub struct Threads {
     count: usize,
     pool: Option<Arc<rayon::ThreadPool>>,
+    buffers: Arc<[Mutex<AlignedBuffer>]>,
 }
 
 impl Threads {
@@ -35,13 +41,22 @@ impl Threads {
                 .expect("the operating system starts the threads of the pool");
             Arc::new(pool)
         });
-        Self { count, pool }
+        let buffers = (0..count).map(|_| Mutex::new(AlignedBuffer::zeros(TASK_BUFFER))).collect();
+        Self { count, pool, buffers }
     }
 
     /// The number of threads.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Lends a task the [`TASK_BUFFER`] floats of its thread; their contents are unspecified. A task
+    /// borrows once, around its work, and starts no tasks meanwhile.
+    pub(crate) fn with_buffer<T>(&self, work: impl FnOnce(&mut [f32]) -> T) -> T {
+        let thread = rayon::current_thread_index().unwrap_or(0) % self.count;
+        // A panic of an earlier task left nothing but unspecified contents.
+        work(&mut self.buffers[thread].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Calls `task(i)` for every `i` below `tasks`, in any order, on all threads.

@@ -6,13 +6,17 @@
 mod algorithm;
 mod geometry;
 pub(crate) mod im2col;
+pub(crate) mod implicit_gemm;
 mod prepared;
 pub(crate) mod reference;
+mod taps;
 
 pub use algorithm::{Algorithm, Operands};
 pub use geometry::Conv2dGeometry;
 pub use prepared::PreparedConv2d;
 
+use crate::dispatch::enter;
+use crate::simd::Simd;
 use crate::{AlignedBuffer, Context};
 
 /// What follows a convolution in the same pass over its output.
@@ -26,11 +30,15 @@ pub enum Activation {
 
 /// Algorithms of the forward pass, in order of priority.
 pub const FORWARD: &[Algorithm] =
-    &[im2col::FORWARD, im2col::FORWARD_MATRIXMULTIPLY, reference::FORWARD];
+    &[implicit_gemm::FORWARD, im2col::FORWARD, im2col::FORWARD_MATRIXMULTIPLY, reference::FORWARD];
 
 /// Algorithms of the gradient with respect to the input, in order of priority.
-pub const BACKWARD_DATA: &[Algorithm] =
-    &[im2col::BACKWARD_DATA, im2col::BACKWARD_DATA_MATRIXMULTIPLY, reference::BACKWARD_DATA];
+pub const BACKWARD_DATA: &[Algorithm] = &[
+    implicit_gemm::BACKWARD_DATA,
+    im2col::BACKWARD_DATA,
+    im2col::BACKWARD_DATA_MATRIXMULTIPLY,
+    reference::BACKWARD_DATA,
+];
 
 /// Algorithms of the gradient with respect to the weights, in order of priority.
 pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
@@ -175,6 +183,18 @@ pub fn backward_bias(cx: &Context, g: &Conv2dGeometry, diff_dst: &[f32], diff_bi
 #[must_use]
 pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorithm> {
     list.iter().find(|algorithm| algorithm.name == name)
+}
+
+/// The kernels of an instruction set.
+#[derive(Debug)]
+pub(crate) struct Table {
+    gather: fn(implicit_gemm::Gather<'_>),
+}
+
+impl Table {
+    pub(crate) const fn of<S: Simd>() -> Self {
+        Self { gather: |task| enter::<S, _>(task) }
+    }
 }
 
 fn first(list: &'static [Algorithm], g: &Conv2dGeometry) -> &'static Algorithm {

@@ -1,10 +1,18 @@
 //! Matrix products of row-major `f32` matrices.
 
+pub(crate) mod blocking;
 mod matrixmultiply;
+pub(crate) mod micro;
+pub(crate) mod pack;
 
 pub use matrixmultiply::gemm_matrixmultiply;
 
 use crate::Context;
+use crate::dispatch::enter;
+use crate::simd::{Simd, SimdOp};
+use blocking::{A_STRIDE, KC, MC, cut};
+use micro::{MAX_NR, Output, panel, panel_vectors};
+use pack::copy_padded;
 
 /// The signature of [`gemm`].
 pub type Gemm =
@@ -30,7 +38,97 @@ pub fn gemm(
     ldc: usize,
     beta_zero: bool,
 ) {
-    gemm_matrixmultiply(cx, m, n, k, a, lda, b, ldb, c, ldc, beta_zero);
+    if m == 0 || n == 0 {
+        return;
+    }
+    check(m, n, k, a.len(), lda, b.len(), ldb, c.len(), ldc);
+    let c = &mut c[..(m - 1) * ldc + n];
+    if k == 0 {
+        if beta_zero {
+            c.chunks_mut(ldc).for_each(|row| row[..n].fill(0.0));
+        }
+        return;
+    }
+    // At least eight tasks, if each then has 48 rows to use its packed panels for.
+    let (_, rows) = cut(m, m.div_ceil(8).clamp(48, MC), 1);
+    cx.threads().for_each_chunk(c, rows * ldc, |task, c| {
+        let a = &a[task * rows * lda..];
+        let rows = rows.min(m - task * rows);
+        cx.threads().with_buffer(|buffer| {
+            let product = Product { m: rows, n, k, a, lda, b, ldb, c, ldc, beta_zero, buffer };
+            (cx.isa().gemm.product)(product);
+        });
+    });
+}
+
+/// The kernels of an instruction set.
+#[derive(Debug)]
+pub(crate) struct Table {
+    product: fn(Product<'_>),
+}
+
+impl Table {
+    pub(crate) const fn of<S: Simd>() -> Self {
+        Self { product: |task| enter::<S, _>(task) }
+    }
+}
+
+/// The product of one task: at most [`MC`] rows.
+struct Product<'a> {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: &'a [f32],
+    lda: usize,
+    b: &'a [f32],
+    ldb: usize,
+    c: &'a mut [f32],
+    ldc: usize,
+    beta_zero: bool,
+    buffer: &'a mut [f32],
+}
+
+impl SimdOp for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { m, n, k, a, lda, b, ldb, c, ldc, beta_zero, buffer } = self;
+        let rows: [u32; MC] = std::array::from_fn(|i| i as u32);
+        let (packed, buffer) = buffer.split_at_mut(MC * A_STRIDE);
+        let packed = packed.as_chunks_mut::<A_STRIDE>().0;
+        let (_, kc) = cut(k, KC, 1);
+        for k0 in (0..k).step_by(kc) {
+            let kc = kc.min(k - k0);
+            for (i, row) in packed[..m].iter_mut().enumerate() {
+                copy_padded(simd, &a[i * lda + k0..][..kc], row);
+            }
+            for column in (0..n).step_by(micro::PANEL_VECTORS * S::LANES) {
+                let vectors = panel_vectors(S::LANES, n - column);
+                let width = (n - column).min(vectors * S::LANES);
+                let b = b[k0 * ldb..].chunks(ldb).take(kc);
+                let nr = vectors * S::LANES;
+                let panel_b = &mut buffer[..kc * nr];
+                for (row, out) in b.zip(panel_b.chunks_exact_mut(nr)) {
+                    out[nr - S::LANES..].fill(0.0);
+                    copy_padded(simd, &row[column..column + width], out);
+                }
+                let out = Output {
+                    c: &mut *c,
+                    ldc,
+                    rows: &rows[..m],
+                    column,
+                    width,
+                    start: (beta_zero && k0 == 0).then_some(&[0.0; MAX_NR]),
+                    relu: false,
+                };
+                match vectors {
+                    1 => panel::<S, 1>(simd, packed, panel_b, out),
+                    _ => panel::<S, 2>(simd, packed, panel_b, out),
+                }
+            }
+        }
+    }
 }
 
 fn check(

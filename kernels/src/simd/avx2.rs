@@ -23,6 +23,7 @@ impl Simd for Avx2 {
     type F32 = __m256;
     const NAME: &'static str = "avx2";
     const LANES: usize = 8;
+    const MR: usize = 6;
 
     fn detect() -> Option<Self> {
         (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))

@@ -18,6 +18,9 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const NAME: &'static str;
     /// Floats in a vector: 4, 8 or 16.
     const LANES: usize;
+    /// Rows of a tile of the matrix product, at most 8. Its columns are two vectors, so the
+    /// accumulators, the two vectors of B and one broadcast take `2 * MR + 3` registers.
+    const MR: usize;
 
     /// The token, if this CPU has the instructions.
     fn detect() -> Option<Self>;

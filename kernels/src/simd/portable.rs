@@ -18,6 +18,7 @@ impl Simd for Portable {
     type F32 = F32x4;
     const NAME: &'static str = "portable";
     const LANES: usize = 4;
+    const MR: usize = 4;
 
     fn detect() -> Option<Self> {
         Some(Self(()))

@@ -1,0 +1,308 @@
+//! Convolution as a matrix product whose left matrix is gathered from the input block by block: rows
+//! are output pixels, terms (tap, channel) pairs, columns output channels.
+//!
+//! The gradient of the input is the same sum with the maps exchanged and the weights transposed. A
+//! block of one tap gathers only the pixels that the tap reaches, so padding costs nothing there, nor
+//! do the zeros that a stride puts between the pixels of a gradient.
+
+use super::Activation;
+use super::algorithm::{Algorithm, Operands};
+use super::taps::{Block, Pass};
+use crate::Context;
+use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
+use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, panel, panel_vectors};
+use crate::gemm::pack::copy_whole;
+use crate::simd::{Simd, SimdOp};
+use std::ops::Range;
+
+pub(crate) const FORWARD: Algorithm = Algorithm {
+    name: "implicit_gemm",
+    applies: |g| g.groups == 1,
+    packed_len: |cx, g| packed_len(cx, &Pass::forward(g)),
+    pack: |cx, g, weights, packed| pack(cx, &Pass::forward(g), weights, packed),
+    scratch_len: |g| Cuts::of(&Pass::forward(g)).scratch_len(),
+    run: |cx, g, operands, scratch| run(cx, &Pass::forward(g), operands, scratch),
+};
+
+pub(crate) const BACKWARD_DATA: Algorithm = Algorithm {
+    packed_len: |cx, g| packed_len(cx, &Pass::backward(g)),
+    pack: |cx, g, weights, packed| pack(cx, &Pass::backward(g), weights, packed),
+    scratch_len: |g| Cuts::of(&Pass::backward(g)).scratch_len(),
+    run: |cx, g, operands, scratch| run(cx, &Pass::backward(g), operands, scratch),
+    ..FORWARD
+};
+
+/// Columns of a full panel.
+fn panel_width(cx: &Context) -> usize {
+    PANEL_VECTORS * cx.isa().lanes
+}
+
+fn packed_len(cx: &Context, pass: &Pass) -> usize {
+    pass.output().channels.next_multiple_of(cx.isa().lanes) * pass.k()
+}
+
+/// Packs weights as `[panel][block][tap][channel][column of the panel]`, columns that do not exist
+/// being zero.
+fn pack(cx: &Context, pass: &Pass, weights: &[f32], packed: &mut [f32]) {
+    let (k, columns, full) = (pass.k(), pass.output().channels, panel_width(cx));
+    let taps = pass.g.taps();
+    let (row, column) = match pass.forward {
+        true => (taps, pass.g.ic * taps),
+        false => (pass.g.ic * taps, taps),
+    };
+    cx.threads().for_each_chunk(packed, k * full, |i, packed| {
+        let nr = packed.len() / k;
+        let exist = nr.min(columns - i * full);
+        let weights = &weights[i * full * column..];
+        // All taps of a few channels at a time, which lie side by side in `weights`.
+        for start in (0..pass.input().channels).step_by(16) {
+            for block in pass.blocks().filter(|block| block.channels.contains(&start)) {
+                let depth = block.channels.len();
+                let packed = &mut packed[block.k0 * nr..][..block.len() * nr];
+                for channel in start..block.channels.end.min(start + 16) {
+                    let c = channel - block.channels.start;
+                    let weights = &weights[channel * row + block.first_tap..];
+                    for tap in 0..block.taps {
+                        let out = &mut packed[(tap * depth + c) * nr..][..nr];
+                        let (out, rest) = out.split_at_mut(exist);
+                        let weights = weights[tap..].iter().step_by(column);
+                        out.iter_mut().zip(weights).for_each(|(out, &w)| *out = w);
+                        rest.fill(0.0);
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// How the output is cut into tasks: chunks of pixels and, where those are few, of panels too.
+struct Cuts {
+    pixels: usize,
+    /// Pixels of a chunk.
+    rows: usize,
+    /// Chunks of columns.
+    splits: usize,
+    /// Columns of a chunk: a multiple of the widest panel.
+    columns: usize,
+}
+
+/// Tasks that even a small convolution is cut into, if they are large enough.
+const TASKS: usize = 16;
+
+/// Multiply-adds that are worth a task: about 40 microseconds.
+const TASK_MACS: usize = 1 << 21;
+
+impl Cuts {
+    fn of(pass: &Pass) -> Self {
+        let (pixels, channels) = (pass.pixels(), pass.output().channels);
+        let tasks = TASKS.min(pixels * channels * pass.k() / TASK_MACS).max(1);
+        // Pixels first, down to 48 a task; then columns.
+        let most = pixels.div_ceil(tasks).clamp(48, MC);
+        let (chunks, rows) = cut(pixels, most, 1);
+        let splits = tasks.div_ceil(chunks);
+        let columns = channels.div_ceil(splits).next_multiple_of(MAX_NR);
+        Self { pixels, rows, splits: channels.div_ceil(columns), columns }
+    }
+
+    /// Chunks of columns are computed apart, since rows of the output interleave them.
+    fn scratch_len(&self) -> usize {
+        let chunks = self.pixels.div_ceil(self.rows);
+        if self.splits > 1 { chunks * self.splits * self.rows * self.columns } else { 0 }
+    }
+}
+
+fn run(cx: &Context, pass: &Pass, operands: Operands<'_>, scratch: &mut [f32]) {
+    let Operands { a: src, b: packed, bias, activation, dst } = operands;
+    let relu = activation == Activation::Relu;
+    let (cuts, stride, channels) = (Cuts::of(pass), pass.output().stride, pass.output().channels);
+    let task = |first: usize, columns: Range<usize>, dst: &mut [f32], ldc: usize| {
+        let pixels = first..cuts.pixels.min(first + cuts.rows);
+        cx.threads().with_buffer(|buffer| {
+            let gather =
+                Gather { pass, src, packed, bias, relu, pixels, columns, dst, ldc, buffer };
+            (cx.isa().conv2d.gather)(gather);
+        });
+    };
+    if cuts.splits == 1 {
+        cx.threads().for_each_chunk(dst, cuts.rows * stride, |i, dst| {
+            task(i * cuts.rows, 0..channels, dst, stride);
+            if channels < stride {
+                dst.chunks_exact_mut(stride).for_each(|pixel| pixel[channels..].fill(0.0));
+            }
+        });
+        return;
+    }
+    let part = cuts.rows * cuts.columns;
+    cx.threads().for_each_chunk(scratch, part, |i, dst| {
+        let (chunk, column) = (i / cuts.splits, i % cuts.splits * cuts.columns);
+        let columns = column..channels.min(column + cuts.columns);
+        task(chunk * cuts.rows, columns, dst, cuts.columns);
+    });
+    let scratch = &*scratch;
+    cx.threads().for_each_chunk(dst, cuts.rows * stride, |chunk, dst| {
+        let parts = &scratch[chunk * cuts.splits * part..];
+        for (i, pixel) in dst.chunks_exact_mut(stride).enumerate() {
+            let (pixel, pad) = pixel.split_at_mut(channels);
+            for (out, part) in pixel.chunks_mut(cuts.columns).zip(parts.chunks(part)) {
+                out.copy_from_slice(&part[i * cuts.columns..][..out.len()]);
+            }
+            pad.fill(0.0);
+        }
+    });
+}
+
+/// The part of a pass that one task computes.
+pub(crate) struct Gather<'a> {
+    pass: &'a Pass,
+    src: &'a [f32],
+    packed: &'a [f32],
+    bias: Option<&'a [f32]>,
+    relu: bool,
+    /// Output pixels, at most [`MC`].
+    pixels: Range<usize>,
+    /// Output channels, starting at a panel.
+    columns: Range<usize>,
+    /// The output from the first of `pixels` and `columns` on.
+    dst: &'a mut [f32],
+    /// Floats between pixels of `dst`.
+    ldc: usize,
+    buffer: &'a mut [f32],
+}
+
+impl SimdOp for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { pass, src, packed, bias, relu, pixels, columns, dst, ldc, buffer } = self;
+        let a = &mut buffer.as_chunks_mut::<A_STRIDE>().0[..MC];
+        let mut rows = [0; MC];
+        let (k, channels) = (pass.k(), pass.output().channels);
+        let full = PANEL_VECTORS * S::LANES;
+        let blocks = pass.blocks().count();
+        let mut relu_pending = relu;
+        for (i, block) in pass.blocks().enumerate() {
+            let count = gather(simd, pass, &block, src, &pixels, a, &mut rows);
+            let complete = count == pixels.len();
+            if i == 0 && !complete {
+                for pixel in dst.chunks_mut(ldc).take(pixels.len()) {
+                    match bias {
+                        Some(bias) => {
+                            pixel[..columns.len()].copy_from_slice(&bias[columns.clone()])
+                        }
+                        None => pixel[..columns.len()].fill(0.0),
+                    }
+                }
+            }
+            let last = i + 1 == blocks;
+            let relu = relu && last && complete;
+            relu_pending &= !relu;
+            for column in columns.clone().step_by(full) {
+                let vectors = panel_vectors(S::LANES, channels - column);
+                let nr = vectors * S::LANES;
+                let b = &packed[k * column + block.k0 * nr..][..block.len() * nr];
+                let mut start = [0.0; MAX_NR];
+                if let Some(bias) = bias {
+                    let exist = nr.min(channels - column);
+                    start[..exist].copy_from_slice(&bias[column..][..exist]);
+                }
+                let out = Output {
+                    c: &mut *dst,
+                    ldc,
+                    rows: &rows[..count],
+                    column: column - columns.start,
+                    // Whole vectors end before the stride does: the lanes past the channels are pad.
+                    width: nr,
+                    start: (i == 0 && complete).then_some(&start),
+                    relu,
+                };
+                match vectors {
+                    1 => panel::<S, 1>(simd, a, b, out),
+                    _ => panel::<S, 2>(simd, a, b, out),
+                }
+            }
+        }
+        if relu_pending {
+            let zero = simd.splat(0.0);
+            for pixel in dst.chunks_mut(ldc).take(pixels.len()) {
+                // Whole vectors again.
+                for x in
+                    pixel[..columns.len().next_multiple_of(S::LANES)].chunks_exact_mut(S::LANES)
+                {
+                    simd.store(simd.max(simd.load(x), zero), x);
+                }
+            }
+        }
+    }
+}
+
+/// Packs the rows of `a` for `block` and the output pixels `pixels`, and lists in `rows` which of
+/// the pixels they belong to. Returns their number.
+#[inline(always)]
+fn gather<S: Simd>(
+    simd: S,
+    pass: &Pass,
+    block: &Block,
+    src: &[f32],
+    pixels: &Range<usize>,
+    a: &mut [Row],
+    rows: &mut [u32; MC],
+) -> usize {
+    let (input, output) = (pass.input(), pass.output());
+    let depth = block.channels.len();
+    let whole = depth.next_multiple_of(S::LANES);
+    let mut count = 0;
+    let mut first = pixels.start;
+    // Span by span: the pixels of a task that lie in one row of the output.
+    while first < pixels.end {
+        let (row, x0) = (first / output.w, first % output.w);
+        let (image, y) = (row / output.h, row % output.h);
+        let x1 = output.w.min(x0 + pixels.end - first);
+        let listed = first - pixels.start;
+        for tap in 0..block.taps {
+            let (ky, kx) =
+                ((block.first_tap + tap) / pass.g.kw, (block.first_tap + tap) % pass.g.kw);
+            let (reach_y, reach_x) = (pass.reach_y(ky), pass.reach_x(kx));
+            let line = reach_y.source(y).map(|iy| (image * input.h + iy) * input.w);
+            let line = line.map(|line| &src[line * input.stride..][..input.w * input.stride]);
+            if block.taps > 1 {
+                let mut zero_to = x0;
+                let mut zero = |a: &mut [Row], to: usize| {
+                    for x in zero_to..to {
+                        a[listed + x - x0][tap * depth..][..depth].fill(0.0);
+                    }
+                    zero_to = to + 1;
+                };
+                if let Some(line) = line {
+                    for j in reach_x.within(x0..x1) {
+                        let (x, ix) = (
+                            reach_x.output + j * reach_x.output_step,
+                            reach_x.input + j * reach_x.input_step,
+                        );
+                        zero(a, x);
+                        let from = &line[ix * input.stride..][..whole];
+                        copy_whole(simd, from, &mut a[listed + x - x0][tap * depth..][..whole]);
+                    }
+                }
+                zero(a, x1);
+            } else if let Some(line) = line {
+                for j in reach_x.within(x0..x1) {
+                    let (x, ix) = (
+                        reach_x.output + j * reach_x.output_step,
+                        reach_x.input + j * reach_x.input_step,
+                    );
+                    let from = &line[ix * input.stride + block.channels.start..][..whole];
+                    copy_whole(simd, from, &mut a[count][..whole]);
+                    rows[count] = (listed + x - x0) as u32;
+                    count += 1;
+                }
+            }
+        }
+        first += x1 - x0;
+    }
+    if block.taps > 1 {
+        count = pixels.len();
+        rows.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
+    }
+    count
+}
