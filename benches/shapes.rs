@@ -6,7 +6,8 @@ use pleach_kernels::conv2d::Conv2dGeometry;
 pub(crate) const PRUNED: [usize; 13] = [21, 43, 67, 73, 101, 93, 71, 53, 37, 29, 23, 19, 31];
 
 /// Widths of VGG-16.
-pub(crate) const DENSE: [usize; 13] = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
+pub(crate) const DENSE: [usize; 13] =
+    [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512];
 
 /// Map sizes of the 13 convolutions of VGG-16.
 const SIZES: [usize; 13] = [32, 32, 16, 16, 8, 8, 8, 4, 4, 4, 2, 2, 2];

@@ -1,5 +1,6 @@
 //! One row per instruction set: everything the rest of the crate knows about it.
 
+use crate::conv2d::depthwise;
 use crate::simd::{self, Simd, SimdOp};
 use crate::{
     add, avg_pool, batch_norm, conv2d, gemm, global_avg_pool, linear, max_pool, optimizer, peak,
@@ -18,6 +19,7 @@ pub struct Isa {
     pub(crate) add: add::Table,
     pub(crate) avg_pool: avg_pool::Table,
     pub(crate) batch_norm: batch_norm::Table,
+    pub(crate) depthwise: depthwise::Table,
     pub(crate) global_avg_pool: global_avg_pool::Table,
     pub(crate) linear: linear::Table,
     pub(crate) max_pool: max_pool::Table,
@@ -38,6 +40,7 @@ impl Isa {
             add: add::Table::of::<S>(),
             avg_pool: avg_pool::Table::of::<S>(),
             batch_norm: batch_norm::Table::of::<S>(),
+            depthwise: depthwise::Table::of::<S>(),
             global_avg_pool: global_avg_pool::Table::of::<S>(),
             linear: linear::Table::of::<S>(),
             max_pool: max_pool::Table::of::<S>(),

@@ -4,6 +4,7 @@
 //! function of the geometry; `reference` is last and always applies.
 
 mod algorithm;
+pub(crate) mod depthwise;
 mod geometry;
 pub(crate) mod im2col;
 pub(crate) mod implicit_gemm;
@@ -17,7 +18,7 @@ pub use prepared::PreparedConv2d;
 
 use crate::dispatch::enter;
 use crate::simd::Simd;
-use crate::{AlignedBuffer, Context};
+use crate::{AlignedBuffer, Context, reduce};
 
 /// What follows a convolution in the same pass over its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,11 +30,17 @@ pub enum Activation {
 }
 
 /// Algorithms of the forward pass, in order of priority.
-pub const FORWARD: &[Algorithm] =
-    &[implicit_gemm::FORWARD, im2col::FORWARD, im2col::FORWARD_MATRIXMULTIPLY, reference::FORWARD];
+pub const FORWARD: &[Algorithm] = &[
+    depthwise::FORWARD,
+    implicit_gemm::FORWARD,
+    im2col::FORWARD,
+    im2col::FORWARD_MATRIXMULTIPLY,
+    reference::FORWARD,
+];
 
 /// Algorithms of the gradient with respect to the input, in order of priority.
 pub const BACKWARD_DATA: &[Algorithm] = &[
+    depthwise::BACKWARD_DATA,
     implicit_gemm::BACKWARD_DATA,
     im2col::BACKWARD_DATA,
     im2col::BACKWARD_DATA_MATRIXMULTIPLY,
@@ -42,6 +49,7 @@ pub const BACKWARD_DATA: &[Algorithm] = &[
 
 /// Algorithms of the gradient with respect to the weights, in order of priority.
 pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
+    depthwise::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS_MATRIXMULTIPLY,
     reference::BACKWARD_WEIGHTS,
@@ -166,17 +174,8 @@ pub fn backward_weights_with(
 /// # Panics
 /// If a slice is shorter than the geometry says.
 pub fn backward_bias(cx: &Context, g: &Conv2dGeometry, diff_dst: &[f32], diff_bias: &mut [f32]) {
-    let diff_dst = &diff_dst[..g.dst_len()];
-    let cs = g.dst_stride();
-    // Sixteen channels a task; each sum is one chain in f64, in the order of the pixels.
-    cx.threads().for_each_chunk(&mut diff_bias[..g.oc], 16, |task, part| {
-        let mut sums = [0.0f64; 16];
-        for pixel in diff_dst.chunks_exact(cs) {
-            let lanes = &pixel[task * 16..][..16];
-            sums.iter_mut().zip(lanes).for_each(|(sum, &x)| *sum += f64::from(x));
-        }
-        part.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum as f32);
-    });
+    let (diff_dst, diff_bias) = (&diff_dst[..g.dst_len()], &mut diff_bias[..g.oc]);
+    reduce::channel_sums_f32(cx, g.dst_pixels(), g.oc, diff_dst, diff_bias);
 }
 
 /// The algorithm of `list` called `name`.

@@ -34,6 +34,40 @@ const SHAPES: [[usize; 8]; 22] = [
     [30, 48, 3, 3, 24, 3, 1, 0],
 ];
 
+/// Depthwise: `[n, channels, ih, iw, kh, kw, stride, padding]`.
+const DEPTHWISE: [[usize; 8]; 14] = [
+    [1, 2, 1, 1, 1, 1, 1, 0],
+    [2, 3, 1, 1, 3, 3, 1, 1],
+    [2, 3, 7, 5, 3, 3, 1, 1],
+    [1, 17, 9, 8, 3, 3, 2, 1],
+    [3, 37, 6, 6, 3, 3, 1, 1],
+    [2, 130, 4, 5, 3, 3, 2, 1],
+    [1, 16, 9, 9, 5, 5, 1, 2],
+    [1, 20, 8, 9, 5, 5, 2, 2],
+    [2, 33, 9, 9, 7, 7, 3, 3],
+    [1, 37, 8, 9, 2, 4, 1, 0],
+    [1, 3, 5, 9, 1, 3, 2, 2],
+    [2, 17, 4, 4, 1, 1, 1, 2],
+    [20, 37, 9, 9, 3, 3, 1, 1],
+    [9, 130, 9, 8, 3, 3, 2, 1],
+];
+
+fn geometries() -> impl Iterator<Item = Conv2dGeometry> {
+    let depthwise = |[n, c, ih, iw, kh, kw, stride, padding]: [usize; 8]| Conv2dGeometry {
+        n,
+        ic: c,
+        ih,
+        iw,
+        oc: c,
+        kh,
+        kw,
+        stride,
+        padding,
+        groups: c,
+    };
+    SHAPES.into_iter().map(geometry).chain(DEPTHWISE.into_iter().map(depthwise))
+}
+
 fn geometry([n, ic, ih, iw, oc, k, stride, padding]: [usize; 8]) -> Conv2dGeometry {
     Conv2dGeometry { n, ic, ih, iw, oc, kh: k, kw: k, stride, padding, groups: 1 }
 }
@@ -128,7 +162,7 @@ impl Case {
             found.push((format!("forward+bias+relu {}", by.name), k, fused));
         }
         for by in BACKWARD_DATA.iter().filter(|by| (by.applies)(g)) {
-            let k = g.weights_len() / (g.ic / g.groups);
+            let k = g.weights_len() / g.ic;
             found.push((format!("backward_data {}", by.name), k, self.backward_data(cx, by)));
         }
         for by in BACKWARD_WEIGHTS.iter().filter(|by| (by.applies)(g)) {
@@ -169,15 +203,15 @@ fn assert_agrees(cx: &Context, case: &Case) {
 #[test]
 fn every_algorithm_on_every_isa_agrees_with_the_reference() {
     for cx in contexts() {
-        SHAPES.into_iter().for_each(|shape| assert_agrees(&cx, &Case::reals(geometry(shape))));
+        geometries().for_each(|shape| assert_agrees(&cx, &Case::reals(shape)));
     }
 }
 
 #[test]
 fn direct_algorithms_are_exact_on_small_integers() {
     for cx in contexts() {
-        for shape in SHAPES {
-            let rows = Case::integers(geometry(shape)).every_pass(&cx);
+        for shape in geometries() {
+            let rows = Case::integers(shape).every_pass(&cx);
             for (name, _, found) in &rows {
                 assert_eq!(found, reference(&rows, name), "{name} on {} {shape:?}", cx.isa().name);
             }
@@ -188,8 +222,8 @@ fn direct_algorithms_are_exact_on_small_integers() {
 #[test]
 fn the_bits_of_a_convolution_do_not_depend_on_the_number_of_threads() {
     for isa in Isa::available() {
-        for shape in SHAPES {
-            let case = Case::reals(geometry(shape));
+        for shape in geometries() {
+            let case = Case::reals(shape);
             let [one, two, three] =
                 [1, 2, 3].map(|threads| case.every_pass(&Context::new(isa, threads)));
             for ((one, two), three) in one.iter().zip(&two).zip(&three) {
@@ -203,8 +237,8 @@ fn the_bits_of_a_convolution_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn pad_lanes_come_out_zero() {
     for cx in contexts() {
-        for shape in SHAPES {
-            let case = Case::reals(geometry(shape));
+        for shape in geometries() {
+            let case = Case::reals(shape);
             for (name, _, found) in case.every_pass(&cx) {
                 let channels = match name.split(' ').next().unwrap() {
                     "backward_weights" => continue,
@@ -222,8 +256,8 @@ fn pad_lanes_come_out_zero() {
 #[test]
 fn a_prepared_convolution_gives_the_same_bits_for_any_batch() {
     for cx in contexts() {
-        for shape in SHAPES {
-            let case = Case::reals(geometry(shape));
+        for shape in geometries() {
+            let case = Case::reals(shape);
             for by in FORWARD.iter().filter(|by| (by.applies)(&case.g)) {
                 let expected = case.forward(&cx, by, true, Activation::Relu);
                 let one = case.g.with_batch(1);
@@ -269,9 +303,11 @@ proptest! {
         (ih, iw) in (1usize..15, 1usize..15),
         (kh, kw) in (1usize..6, 1usize..6),
         (stride, padding) in (1usize..4, 0usize..3),
+        depthwise in any::<bool>(),
     ) {
+        let (oc, groups) = if depthwise { (ic, ic) } else { (oc, 1) };
         let (kh, kw) = (kh.min(ih + 2 * padding), kw.min(iw + 2 * padding));
-        let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups: 1 };
+        let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups };
         let case = Case::reals(g);
         contexts().iter().for_each(|cx| assert_agrees(cx, &case));
     }
