@@ -13,6 +13,8 @@ pub struct Loss {
     /// Images whose largest logit, of several equal ones the first, is their label's. An image with
     /// a NaN among its logits is not one.
     pub correct: usize,
+    /// Which images these are.
+    pub is_correct: Vec<bool>,
 }
 
 /// Cross-entropy of the softmax of `logits`, `[N, classes]`, against `labels`, in nats. With label
@@ -39,12 +41,13 @@ pub fn cross_entropy(
     });
     let classes = shape.channels;
     softmax::cross_entropy(cx, n, classes, logits.data(), labels, smoothing, &mut per_image, diff);
-    let correct = labels
+    let is_correct: Vec<bool> = labels
         .iter()
         .enumerate()
-        .filter(|&(i, &label)| is_first_maximum(logits.pixel(i, 0, 0), label as usize))
-        .count();
-    Loss { mean: per_image.iter().sum::<f64>() / n as f64, per_image, correct }
+        .map(|(i, &label)| is_first_maximum(logits.pixel(i, 0, 0), label as usize))
+        .collect();
+    let correct = is_correct.iter().filter(|&&correct| correct).count();
+    Loss { mean: per_image.iter().sum::<f64>() / n as f64, per_image, correct, is_correct }
 }
 
 /// False if any value is NaN.

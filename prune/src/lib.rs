@@ -5,11 +5,13 @@ pub mod channels;
 pub mod criteria;
 pub mod entropy;
 pub mod error;
+pub mod eval;
 pub mod evidence;
 pub mod freeze;
 pub mod lineage;
 pub mod plan;
 pub mod select;
 pub mod surgery;
+pub mod trainer;
 
 pub use error::PruneError;

@@ -1,0 +1,73 @@
+//! Accuracy and loss of a network on a split.
+
+use pleach_core::autograd::Tape;
+use pleach_core::layers::{Mode, StepKey};
+use pleach_core::loss::cross_entropy;
+use pleach_core::network::Network;
+use pleach_core::tensor::Tensor;
+use pleach_datasets::batches::{BatchSpec, Loader};
+use pleach_datasets::{Dataset, Split};
+use pleach_kernels::{Context, channel_stride};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Images of a batch in evaluations; part of what makes their bits repeatable.
+pub const EVAL_BATCH: usize = 128;
+
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Share of the images classified correctly.
+    pub accuracy: f64,
+    /// Mean cross-entropy in nats, without label smoothing.
+    pub loss: f64,
+    /// For each image, whether it was classified correctly.
+    pub correct: Vec<bool>,
+    /// Seconds, loading included.
+    pub seconds: f64,
+}
+
+impl Evaluation {
+    /// The number of images.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.correct.len()
+    }
+}
+
+/// Evaluates `network` on the images of `split` (those at `indices`, if given), in order, without
+/// augmentation.
+#[must_use]
+pub fn evaluate(
+    cx: &Context,
+    network: &Network,
+    dataset: &Arc<dyn Dataset>,
+    split: Split,
+    indices: Option<Vec<usize>>,
+) -> Evaluation {
+    let shape = network.graph().input_shape();
+    let spec = BatchSpec::in_order(split, EVAL_BATCH, channel_stride(shape.channels));
+    let mut loader = Loader::new(Arc::clone(dataset), BatchSpec { indices, ..spec });
+    let mut network = network.clone();
+    let mut tape = Tape::new();
+    let mut images = Tensor::zeros(EVAL_BATCH, shape);
+    let (mut correct, mut loss_sum) = (Vec::new(), 0.0);
+    let started = Instant::now();
+    while let Some(batch) = loader.next() {
+        images.reshape(batch.n, shape);
+        images.data_mut().copy_from_slice(&batch.images);
+        let key = StepKey { seed: 0, step: 0 };
+        let logits = tape.forward(cx, &mut network, &images, Mode::Eval, key);
+        let loss = cross_entropy(cx, logits, &batch.labels, 0.0, None);
+        loss_sum += loss.per_image.iter().sum::<f64>();
+        correct.extend(loss.is_correct);
+        loader.give_back(batch);
+    }
+    let images = correct.len().max(1) as f64;
+    Evaluation {
+        accuracy: correct.iter().filter(|&&c| c).count() as f64 / images,
+        loss: loss_sum / images,
+        correct,
+        seconds: started.elapsed().as_secs_f64(),
+    }
+}

@@ -1,0 +1,269 @@
+//! The training loop, the same for training from scratch and for fine-tuning.
+
+use pleach_core::autograd::Tape;
+use pleach_core::layers::{Mode, StepKey};
+use pleach_core::loss::cross_entropy;
+use pleach_core::network::Network;
+use pleach_core::optim::{Optimizer, Schedule};
+use pleach_core::tensor::Tensor;
+use pleach_datasets::batches::{BatchSpec, Loader};
+use pleach_datasets::{Dataset, Split};
+use pleach_kernels::{Context, channel_stride};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How a network is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training split; a fraction stops within one.
+    pub epochs: f64,
+    /// Images of a step.
+    pub batch: usize,
+    /// The largest learning rate.
+    pub lr: f32,
+    /// How gradients change parameters.
+    pub optimizer: Optimizer,
+    /// The learning rate over the run.
+    pub schedule: Schedule,
+    /// Label smoothing, in `[0, 1)`.
+    pub label_smoothing: f32,
+    /// Random crops and flips.
+    pub augment: bool,
+    /// Order, augmentation and dropout.
+    pub seed: u64,
+}
+
+impl Default for TrainConfig {
+    /// From scratch: one cycle with a peak of 0.1 and a quarter of it warm-up, Nesterov momentum 0.9,
+    /// weight decay 5e-4, label smoothing 0.1.
+    fn default() -> Self {
+        Self {
+            epochs: 15.0,
+            batch: 128,
+            lr: 0.1,
+            optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
+            schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 1000.0 },
+            label_smoothing: 0.1,
+            augment: true,
+            seed: 42,
+        }
+    }
+}
+
+/// Why training stopped early.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The loss is not finite.
+    #[error(
+        "training diverged: a loss of {loss} in step {step} (epoch {epoch}); a lower learning rate may help"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: u64,
+        /// The step of the run, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// The observer asked to stop.
+    #[error("interrupted in step {step}")]
+    Interrupted {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+/// One step, as it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Steps of the run.
+    pub steps: u64,
+    /// Mean loss of its images, in nats, label smoothing included.
+    pub loss: f64,
+    /// Its learning rate.
+    pub lr: f32,
+    /// Images trained on since the epoch began, over the seconds it took.
+    pub images_per_s: f64,
+}
+
+/// One epoch, or what is left of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Images trained on.
+    pub images: u64,
+    /// Mean loss in nats, label smoothing included.
+    pub loss: f64,
+    /// Share of the augmented images classified correctly while training.
+    pub accuracy: f64,
+    /// The last learning rate.
+    pub lr: f32,
+    /// Seconds, without evaluation.
+    pub seconds: f64,
+    /// Images a second.
+    pub images_per_s: f64,
+}
+
+/// Watches training and may stop it.
+pub trait Observer {
+    /// After each step. `false` stops the run.
+    fn step(&mut self, report: &StepReport) -> bool {
+        let _ = report;
+        true
+    }
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Training in progress. What happens in an epoch is a pure function of the network and its
+/// optimiser's state at the epoch's start, the configuration, the data and the instruction set: that
+/// is why a run continues exactly from what a checkpoint holds after any epoch.
+pub struct Trainer {
+    cx: Context,
+    dataset: Arc<dyn Dataset>,
+    config: TrainConfig,
+    network: Network,
+    tape: Tape,
+    epochs_done: u64,
+}
+
+impl Trainer {
+    /// Training of `network` from the start.
+    #[must_use]
+    pub fn new(
+        cx: &Context,
+        dataset: Arc<dyn Dataset>,
+        config: TrainConfig,
+        network: Network,
+    ) -> Self {
+        Self::resume(cx, dataset, config, network, 0)
+    }
+
+    /// Training that goes on after `epochs_done` epochs, given the network and its optimiser's state
+    /// as they were then.
+    #[must_use]
+    pub fn resume(
+        cx: &Context,
+        dataset: Arc<dyn Dataset>,
+        config: TrainConfig,
+        network: Network,
+        epochs_done: u64,
+    ) -> Self {
+        Self { cx: cx.clone(), dataset, config, network, tape: Tape::new(), epochs_done }
+    }
+
+    /// The network as it is now.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The network as it is now; the trainer ends.
+    #[must_use]
+    pub fn into_network(self) -> Network {
+        self.network
+    }
+
+    /// Epochs done.
+    #[must_use]
+    pub fn epochs_done(&self) -> u64 {
+        self.epochs_done
+    }
+
+    /// Epochs of the run, a last partial one included.
+    #[must_use]
+    pub fn epochs(&self) -> u64 {
+        self.steps().div_ceil(self.steps_per_epoch())
+    }
+
+    /// Whether all steps are done.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.epochs_done >= self.epochs()
+    }
+
+    /// Steps of the whole run.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        (self.config.epochs * self.steps_per_epoch() as f64).round() as u64
+    }
+
+    /// Steps of a full epoch: full batches only, but at least one.
+    fn steps_per_epoch(&self) -> u64 {
+        self.spec(0).batches(&*self.dataset) as u64
+    }
+
+    fn spec(&self, epoch: u64) -> BatchSpec {
+        let images = self.dataset.len(Split::Train);
+        let batch = self.config.batch.min(images);
+        let stride = channel_stride(self.network.graph().input_shape().channels);
+        let spec = BatchSpec::training(batch, stride, self.config.seed, epoch);
+        BatchSpec { augment: self.config.augment, ..spec }
+    }
+
+    /// Trains for the next epoch, or for what is left of the run.
+    ///
+    /// # Errors
+    /// If the loss is not finite or the observer stops it. The network is then in the middle of an
+    /// epoch and not to be kept.
+    ///
+    /// # Panics
+    /// If the run is finished.
+    pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochReport, TrainError> {
+        assert!(!self.is_finished(), "a finished run has no next epoch");
+        let (epoch, steps) = (self.epochs_done, self.steps());
+        let first = epoch * self.steps_per_epoch();
+        let shape = self.network.graph().input_shape();
+        let mut loader = Loader::new(Arc::clone(&self.dataset), self.spec(epoch));
+        let mut images = Tensor::zeros(self.spec(epoch).batch, shape);
+        let mut diff = Tensor::zeros(images.n(), self.network.graph().output_shape());
+        let (mut seen, mut correct, mut loss_sum, mut lr) = (0, 0, 0.0, 0.0);
+        let started = Instant::now();
+        for step in first..steps.min(first + self.steps_per_epoch()) {
+            let batch = loader.next().expect("an epoch has the batches that its length says");
+            images.data_mut().copy_from_slice(&batch.images);
+            let key = StepKey { seed: self.config.seed, step };
+            let tape = &mut self.tape;
+            let logits = tape.forward(&self.cx, &mut self.network, &images, Mode::Train, key);
+            let smoothing = self.config.label_smoothing;
+            let loss = cross_entropy(&self.cx, logits, &batch.labels, smoothing, Some(&mut diff));
+            if !loss.mean.is_finite() {
+                let (epoch, step) = (epoch + 1, step + 1);
+                return Err(TrainError::Diverged { epoch, step, loss: loss.mean });
+            }
+            tape.backward(&self.cx, &mut self.network, &diff, false);
+            lr = self.config.schedule.lr(self.config.lr, step as f64 / steps as f64);
+            self.config.optimizer.step(&self.cx, &mut self.network, lr, step);
+            seen += batch.n as u64;
+            correct += loss.correct;
+            loss_sum += loss.mean * batch.n as f64;
+            loader.give_back(batch);
+            let images_per_s = seen as f64 / started.elapsed().as_secs_f64();
+            let report = StepReport { step: step + 1, steps, loss: loss.mean, lr, images_per_s };
+            if !observer.step(&report) {
+                return Err(TrainError::Interrupted { step: step + 1 });
+            }
+        }
+        self.epochs_done += 1;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(EpochReport {
+            epoch: self.epochs_done,
+            images: seen,
+            loss: loss_sum / seen as f64,
+            accuracy: correct as f64 / seen as f64,
+            lr,
+            seconds,
+            images_per_s: seen as f64 / seconds,
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The training loop on the built-in data set.
+
+use pleach_core::graph::{Graph, GraphBuilder};
+use pleach_core::layers::{BatchNorm2d, Conv2d, GlobalAvgPool, Layer, Linear, MaxPool2d, Relu};
+use pleach_core::network::Network;
+use pleach_core::optim::Schedule;
+use pleach_core::tensor::Shape;
+use pleach_datasets::Dataset;
+use pleach_kernels::{Context, Isa};
+use pleach_prune::trainer::{Observer, Silent, StepReport, TrainConfig, TrainError, Trainer};
+use std::sync::Arc;
+
+fn dataset() -> Arc<dyn Dataset> {
+    Arc::from(pleach_datasets::open(None).expect("the built-in data set opens"))
+}
+
+fn small_graph() -> Graph {
+    let build = || {
+        let (mut builder, image) = GraphBuilder::new(Shape::new(3, 32, 32))?;
+        let conv = Conv2d { stride: 2, ..Conv2d::same3x3(8) };
+        let x = builder.add("conv", Layer::Conv2d(conv), &[image])?;
+        let x = builder.add("bn", Layer::BatchNorm2d(BatchNorm2d::default()), &[x])?;
+        let x = builder.add("relu", Layer::Relu(Relu {}), &[x])?;
+        let pool = MaxPool2d { kernel: 2, stride: 2, padding: 0 };
+        let x = builder.add("pool", Layer::MaxPool2d(pool), &[x])?;
+        let x = builder.add("conv2", Layer::Conv2d(Conv2d::same3x3(16)), &[x])?;
+        let x = builder.add("relu2", Layer::Relu(Relu {}), &[x])?;
+        let x = builder.add("mean", Layer::GlobalAvgPool(GlobalAvgPool {}), &[x])?;
+        let x = builder.add("fc", Layer::Linear(Linear { out_features: 10, bias: true }), &[x])?;
+        builder.finish(x)
+    };
+    build().expect("the graph is valid")
+}
+
+fn trained(threads: usize, config: &TrainConfig) -> Trainer {
+    let cx = Context::new(Isa::best(), threads);
+    let network = Network::init(small_graph(), config.seed);
+    let mut trainer = Trainer::new(&cx, dataset(), config.clone(), network);
+    while !trainer.is_finished() {
+        trainer.epoch(&mut Silent).expect("training converges");
+    }
+    trainer
+}
+
+#[test]
+fn training_gives_the_same_bits_for_every_number_of_threads() {
+    let config = TrainConfig { epochs: 0.1, ..TrainConfig::default() };
+    let one = trained(1, &config);
+    for threads in [2, 3] {
+        assert_eq!(trained(threads, &config).network(), one.network(), "{threads} threads");
+    }
+    let other_seed = TrainConfig { seed: 7, ..config };
+    assert_ne!(trained(1, &other_seed).network(), one.network());
+}
+
+#[test]
+fn training_that_goes_on_after_an_epoch_ends_with_the_same_bits() {
+    let config = TrainConfig { epochs: 1.1, ..TrainConfig::default() };
+    let whole = trained(2, &config);
+    assert_eq!(whole.epochs_done(), 2);
+    let cx = Context::new(Isa::best(), 2);
+    let network = Network::init(small_graph(), config.seed);
+    let mut first = Trainer::new(&cx, dataset(), config.clone(), network);
+    first.epoch(&mut Silent).expect("training converges");
+    let mut second = Trainer::resume(&cx, dataset(), config, first.into_network(), 1);
+    second.epoch(&mut Silent).expect("training converges");
+    assert!(second.is_finished());
+    assert_eq!(second.network(), whole.network());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_training() {
+    let config =
+        TrainConfig { lr: 1e30, schedule: Schedule::Constant {}, ..TrainConfig::default() };
+    let cx = Context::new(Isa::best(), 2);
+    let network = Network::init(small_graph(), 1);
+    let result = Trainer::new(&cx, dataset(), config, network).epoch(&mut Silent);
+    assert!(matches!(result, Err(TrainError::Diverged { epoch: 1, step: 2.., .. })), "{result:?}");
+}
+
+#[test]
+fn an_observer_can_stop_training() {
+    struct StopAtThree;
+    impl Observer for StopAtThree {
+        fn step(&mut self, report: &StepReport) -> bool {
+            report.step < 3
+        }
+    }
+    let cx = Context::new(Isa::best(), 2);
+    let network = Network::init(small_graph(), 1);
+    let result =
+        Trainer::new(&cx, dataset(), TrainConfig::default(), network).epoch(&mut StopAtThree);
+    assert_eq!(result, Err(TrainError::Interrupted { step: 3 }));
+}
