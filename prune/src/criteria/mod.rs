@@ -158,6 +158,16 @@ impl Scores {
         Ok(Self { scores: of(criterion), l1: of(&l1_norm::L1Norm) })
     }
 
+    /// These scores, with these L1 norms to break ties, one a class.
+    ///
+    /// # Panics
+    /// If their numbers differ.
+    #[must_use]
+    pub fn from_classes(scores: Vec<f64>, l1: Vec<f64>) -> Self {
+        assert_eq!(scores.len(), l1.len(), "one score and one norm a class");
+        Self { scores, l1 }
+    }
+
     /// The score of a class.
     #[must_use]
     pub fn of(&self, class: ChannelId) -> f64 {

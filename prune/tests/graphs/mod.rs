@@ -1,4 +1,5 @@
 //! Random networks, made of bytes: shared by the tests of surgery and its fuzz target.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use pleach_core::graph::{Graph, GraphBuilder, NodeId};
 use pleach_core::layers::{
