@@ -1,9 +1,11 @@
 //! Tensors, graphs, autograd, inference and checkpoints for convolutional networks on CPUs.
 
 pub mod autograd;
+pub mod checkpoint;
 pub mod graph;
 pub mod layers;
 pub mod loss;
+pub mod models;
 pub mod network;
 pub mod optim;
 pub mod tensor;

@@ -5,8 +5,10 @@
 //! which stand in topological order.
 
 mod builder;
+mod display;
 
 pub use builder::{GraphBuilder, GraphError};
+pub use display::{Row, rows};
 
 use crate::layers::{Layer, ParamSpec};
 use crate::tensor::Shape;

@@ -28,6 +28,12 @@ impl LayerKind for BatchNorm2d {
     }
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+        if !(self.eps > 0.0 && self.eps.is_finite() && (0.0..=1.0).contains(&self.momentum)) {
+            return Err(ShapeError(format!(
+                "has an eps of {} (above 0) and a momentum of {} (in [0, 1])",
+                self.eps, self.momentum
+            )));
+        }
         single(inputs)
     }
 

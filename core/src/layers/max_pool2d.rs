@@ -31,7 +31,7 @@ impl LayerKind for MaxPool2d {
 
     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
         let input = single(inputs)?;
-        if self.kernel > 15 || self.padding * 2 > self.kernel {
+        if self.kernel > 15 || self.padding > self.kernel / 2 {
             return Err(ShapeError(format!(
                 "has a window of {} (at most 15) and a padding of {} (at most half of it)",
                 self.kernel, self.padding

@@ -209,6 +209,10 @@ pub(crate) fn single(inputs: &[Shape]) -> Result<Shape, ShapeError> {
     }
 }
 
+/// Kernels, strides and paddings are at most this: far above any in use, and low enough that no size
+/// computed from them overflows.
+const MAX_WINDOW: usize = 255;
+
 /// Output length of a window of `kernel` sliding with `stride` over `len` values padded by `padding`
 /// on both sides.
 pub(crate) fn window(
@@ -219,6 +223,12 @@ pub(crate) fn window(
 ) -> Result<usize, ShapeError> {
     if kernel == 0 || stride == 0 {
         return Err(ShapeError(format!("has a kernel of {kernel} and a stride of {stride}")));
+    }
+    if kernel.max(stride).max(padding) > MAX_WINDOW {
+        return Err(ShapeError(format!(
+            "has a kernel of {kernel}, a stride of {stride} and a padding of {padding} (at most \
+             {MAX_WINDOW} each)"
+        )));
     }
     match (len + 2 * padding).checked_sub(kernel) {
         Some(rest) => Ok(rest / stride + 1),
