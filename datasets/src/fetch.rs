@@ -144,7 +144,7 @@ fn download(
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             log::warn!("{url}: {broken}; going on from byte {}", sink.received);
-            thread::sleep(Duration::from_millis(250 << attempt));
+            thread::sleep(Duration::from_millis(100 << attempt));
         }
         match sink.receive(&url, target, progress)? {
             Received::Whole => {

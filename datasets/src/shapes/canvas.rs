@@ -9,6 +9,9 @@ pub(super) const SIDE: usize = 32;
 /// Cells of the grid of colours that a background is interpolated from.
 const CELLS: usize = 4;
 
+/// A shape is at most this far from upright, in radians.
+const TILT: f32 = 0.5;
+
 type Colour = [f32; 3];
 
 /// Draws a picture of `outline`: bytes `[3, SIDE, SIDE]`.
@@ -16,11 +19,11 @@ pub(super) fn draw(outline: Outline, stream: &mut Stream) -> Box<[u8]> {
     let mut canvas = Canvas { pixels: vec![[0.0; 3]; SIDE * SIDE] };
     let background = colour(stream);
     canvas.background(background, stream);
-    for _ in 0..2 + stream.below(5) {
+    for _ in 0..stream.below(3) {
         canvas.scrap(stream);
     }
     let mut paint = Paint::random(stream);
-    while difference(paint.base, background) < 0.25 {
+    while difference(paint.base, background) < 0.33 {
         paint.base = colour(stream);
     }
     let figure = Figure::random(stream);
@@ -28,7 +31,7 @@ pub(super) fn draw(outline: Outline, stream: &mut Stream) -> Box<[u8]> {
         let (x, y) = figure.local(x, y);
         outline.distance(x, y) * figure.radius
     });
-    if stream.flip() {
+    if stream.below(4) == 0 {
         canvas.cover(&figure, stream);
     }
     canvas.bytes(stream)
@@ -45,13 +48,13 @@ struct Figure {
 
 impl Figure {
     fn random(stream: &mut Stream) -> Self {
-        let radius = stream.uniform(5.5, 12.0);
-        // All but a fifth of the radius stays inside.
+        let radius = stream.uniform(7.0, 13.0);
+        // All but a tenth of the radius stays inside.
         let middle = SIDE as f32 / 2.0;
-        let reach = middle - 0.8 * radius;
+        let reach = middle - 0.9 * radius;
         let x = middle + stream.uniform(-reach, reach);
         let y = middle + stream.uniform(-reach, reach);
-        let (sin, cos) = direction(stream);
+        let (sin, cos) = libm::sincosf(stream.uniform(-TILT, TILT));
         Self { x, y, radius, cos, sin }
     }
 
@@ -74,7 +77,7 @@ struct Paint {
 impl Paint {
     fn random(stream: &mut Stream) -> Self {
         let base = colour(stream);
-        let depth = stream.uniform(0.0, 0.25);
+        let depth = stream.uniform(0.0, 0.2);
         let stripe = std::array::from_fn(|_| depth * stream.uniform(-1.0, 1.0));
         let (sin, cos) = direction(stream);
         let frequency = stream.uniform(0.05, 0.3);
@@ -97,7 +100,7 @@ struct Canvas {
 impl Canvas {
     /// Smooth patches of colour around `base`, with stripes.
     fn background(&mut self, base: Colour, stream: &mut Stream) {
-        let depth = stream.uniform(0.05, 0.3);
+        let depth = stream.uniform(0.05, 0.2);
         let patches: [[Colour; CELLS + 1]; CELLS + 1] = std::array::from_fn(|_| {
             std::array::from_fn(|_| std::array::from_fn(|_| depth * stream.uniform(-1.0, 1.0)))
         });
@@ -169,7 +172,7 @@ impl Canvas {
     /// The picture under noise, as bytes a plane.
     fn bytes(&self, stream: &mut Stream) -> Box<[u8]> {
         // The sum of four random bytes has the standard deviation 256 * sqrt(4 / 12) = 147.8.
-        let scale = stream.uniform(0.02, 0.1) / 147.8;
+        let scale = stream.uniform(0.01, 0.05) / 147.8;
         let mut bytes = vec![0; 3 * SIDE * SIDE].into_boxed_slice();
         for (c, plane) in bytes.chunks_exact_mut(SIDE * SIDE).enumerate() {
             for (byte, pixel) in plane.iter_mut().zip(&self.pixels) {

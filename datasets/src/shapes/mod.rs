@@ -39,7 +39,7 @@ impl Shapes {
             height: canvas::SIDE,
             width: canvas::SIDE,
             mean: [0.5, 0.5, 0.5],
-            std: [0.25, 0.25, 0.25],
+            std: [0.24, 0.24, 0.24],
             class_names: Outline::ALL.iter().map(|outline| outline.name().to_string()).collect(),
         };
         let splits = IMAGES.map(|images| (0..images).map(|_| OnceLock::new()).collect());

@@ -1,0 +1,261 @@
+//! Batches are pure functions of their key, and loaders only make them early.
+
+use pleach_datasets::batches::{Batch, BatchSpec, Loader, fill};
+use pleach_datasets::{Dataset, Spec, Split, class_balanced};
+use std::sync::Arc;
+
+const STRIDE: usize = 16;
+
+/// Images whose every byte is known: image `i` has class `i % 3`, and channel `c` of its pixel
+/// `(y, x)` is `i + 64 c + 7 y + x`, wrapped.
+struct Ramp {
+    spec: Spec,
+    images: Vec<Vec<u8>>,
+}
+
+impl Ramp {
+    fn new(n: usize) -> Self {
+        let spec = Spec {
+            name: "ramp".to_string(),
+            classes: 3,
+            channels: 3,
+            height: 8,
+            width: 8,
+            mean: [0.5, 0.25, 0.125],
+            std: [0.5, 0.25, 2.0],
+            class_names: ["a", "b", "c"].map(String::from).to_vec(),
+        };
+        let image = |i: usize| {
+            let pixel = |p: usize| (i + 64 * (p / 64) + 7 * (p % 64 / 8) + p % 8) as u8;
+            (0..3 * 64).map(pixel).collect()
+        };
+        Self { spec, images: (0..n).map(image).collect() }
+    }
+}
+
+impl Dataset for Ramp {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn len(&self, _: Split) -> usize {
+        self.images.len()
+    }
+
+    fn label(&self, _: Split, index: usize) -> u32 {
+        (index % 3) as u32
+    }
+
+    fn pixels(&self, _: Split, index: usize) -> &[u8] {
+        &self.images[index]
+    }
+}
+
+fn make(dataset: &dyn Dataset, spec: &BatchSpec, index: usize) -> Batch {
+    let n = spec.batch_len(dataset, index);
+    let mut images = vec![f32::NAN; n * 64 * spec.channel_stride];
+    let mut labels = vec![99; 7];
+    assert_eq!(fill(dataset, spec, index, &mut images, &mut labels), n);
+    Batch { n, images, labels }
+}
+
+#[test]
+fn pixels_are_normalised_channels_last_and_pad_lanes_are_zero() {
+    let dataset = Ramp::new(5);
+    let batch = make(&dataset, &BatchSpec::in_order(Split::Test, 2, STRIDE), 1);
+    assert_eq!(batch.labels, [2, 0]);
+    let spec = dataset.spec();
+    for (n, image) in batch.images.chunks_exact(64 * STRIDE).enumerate() {
+        for (p, pixel) in image.chunks_exact(STRIDE).enumerate() {
+            for c in 0..3 {
+                let byte = dataset.images[2 + n][64 * c + p];
+                let expected = (f32::from(byte) / 255.0 - spec.mean[c]) / spec.std[c];
+                assert_eq!(pixel[c], expected, "image {n}, pixel {p}, channel {c}");
+            }
+            assert_eq!(pixel[3..], [0.0; STRIDE - 3]);
+        }
+    }
+}
+
+#[test]
+fn a_channel_stride_of_three_is_dense() {
+    let dataset = Ramp::new(2);
+    let dense = make(&dataset, &BatchSpec::in_order(Split::Test, 2, 3), 0);
+    let padded = make(&dataset, &BatchSpec::in_order(Split::Test, 2, STRIDE), 0);
+    let kept: Vec<f32> =
+        padded.images.chunks_exact(STRIDE).flat_map(|pixel| pixel[..3].to_vec()).collect();
+    assert_eq!(dense.images, kept);
+}
+
+/// Channel 0 of a view of an image, black outside, moved and maybe mirrored.
+fn view(image: &[u8], down: isize, right: isize, mirrored: bool, spec: &Spec) -> Vec<f32> {
+    let mut seen = Vec::new();
+    for y in 0..8 {
+        for x in 0..8 {
+            let x = if mirrored { 7 - x } else { x };
+            let (y, x) = (y + down, x + right);
+            let inside = (0..8).contains(&y) && (0..8).contains(&x);
+            let byte = if inside { image[(8 * y + x) as usize] } else { 0 };
+            seen.push((f32::from(byte) / 255.0 - spec.mean[0]) / spec.std[0]);
+        }
+    }
+    seen
+}
+
+#[test]
+fn augmentation_reaches_every_crop_and_both_flips_and_nothing_else() {
+    let dataset = Ramp::new(1);
+    let mut reached = std::collections::HashSet::new();
+    for epoch in 0..2_000 {
+        let mut spec = BatchSpec::training(1, STRIDE, 3, epoch);
+        spec.shuffle = false;
+        let batch = make(&dataset, &spec, 0);
+        let first: Vec<f32> = batch.images.iter().step_by(STRIDE).copied().collect();
+        let keys = (-4..=4).flat_map(|down| {
+            (-4..=4).flat_map(move |right| [false, true].map(|mirrored| (down, right, mirrored)))
+        });
+        let seen = keys
+            .into_iter()
+            .find(|&(down, right, mirrored)| {
+                view(&dataset.images[0], down, right, mirrored, &dataset.spec) == first
+            })
+            .expect("what is seen is a crop of the image in its black border");
+        reached.insert(seen);
+    }
+    assert_eq!(reached.len(), 9 * 9 * 2);
+}
+
+#[test]
+fn a_batch_depends_on_seed_and_epoch_and_on_nothing_else() {
+    let dataset = Ramp::new(50);
+    let spec = |seed, epoch| BatchSpec::training(8, STRIDE, seed, epoch);
+    let base = make(&dataset, &spec(1, 2), 3);
+    for other in [0, 5, 1] {
+        make(&dataset, &spec(1, 2), other);
+    }
+    assert_eq!(base, make(&dataset, &spec(1, 2), 3));
+    assert_ne!(base.images, make(&dataset, &spec(2, 2), 3).images);
+    assert_ne!(base.images, make(&dataset, &spec(1, 3), 3).images);
+}
+
+#[test]
+fn the_augmentation_of_an_image_does_not_depend_on_its_batch() {
+    let dataset = Ramp::new(20);
+    let mut spec = BatchSpec::training(20, STRIDE, 1, 2);
+    let all = make(&dataset, &spec, 0);
+    spec.indices = Some(vec![13]);
+    spec.batch = 1;
+    let alone = make(&dataset, &spec, 0);
+    assert!(all.images.chunks_exact(64 * STRIDE).any(|image| image == alone.images));
+}
+
+#[test]
+fn an_epoch_shows_every_image_once() {
+    let dataset = Ramp::new(23);
+    let mut spec = BatchSpec::training(5, STRIDE, 9, 0);
+    spec.augment = false;
+    spec.drop_last = false;
+    assert_eq!(spec.batches(&dataset), 5);
+    let mut firsts = Vec::new();
+    for index in 0..5 {
+        let batch = make(&dataset, &spec, index);
+        assert_eq!(batch.n, if index < 4 { 5 } else { 3 });
+        firsts.extend(batch.images.iter().step_by(64 * STRIDE).map(|value| value.to_bits()));
+    }
+    let mut expected: Vec<u32> =
+        (0..23).map(|byte| ((byte as f32 / 255.0 - 0.5) / 0.5).to_bits()).collect();
+    assert_ne!(firsts, expected, "the order is not the split's own");
+    firsts.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(firsts, expected);
+    spec.drop_last = true;
+    assert_eq!(spec.batches(&dataset), 4);
+}
+
+#[test]
+fn a_subset_has_only_its_indices() {
+    let dataset = Ramp::new(30);
+    let mut spec = BatchSpec::in_order(Split::Train, 2, STRIDE);
+    spec.indices = Some(vec![29, 4, 7]);
+    assert_eq!(spec.batches(&dataset), 2);
+    assert_eq!(make(&dataset, &spec, 0).labels, [2, 1]);
+    assert_eq!(make(&dataset, &spec, 1).labels, [1]);
+}
+
+#[test]
+#[should_panic(expected = "batch 3 is beyond the end of the epoch")]
+fn a_batch_after_the_last_one_is_a_bug() {
+    let dataset = Ramp::new(6);
+    let _ = BatchSpec::in_order(Split::Train, 2, STRIDE).batch_len(&dataset, 3);
+}
+
+#[test]
+fn a_loader_gives_what_fill_gives_with_and_without_its_buffers_back() {
+    let dataset: Arc<dyn Dataset> = Arc::new(Ramp::new(41));
+    for drop_last in [false, true] {
+        let mut spec = BatchSpec::training(6, STRIDE, 5, 1);
+        spec.drop_last = drop_last;
+        for gives_back in [false, true] {
+            let mut loader = Loader::new(Arc::clone(&dataset), spec.clone());
+            let batches = spec.batches(&*dataset);
+            assert_eq!(loader.len(), batches);
+            for index in 0..batches {
+                let batch = loader.next().expect("a batch");
+                assert_eq!(batch, make(&*dataset, &spec, index), "batch {index}");
+                if gives_back {
+                    loader.give_back(batch);
+                }
+            }
+            assert_eq!(loader.next(), None);
+            assert_eq!(loader.next(), None);
+        }
+    }
+}
+
+#[test]
+fn a_loader_goes_on_in_the_middle_of_an_epoch() {
+    let dataset: Arc<dyn Dataset> = Arc::new(Ramp::new(40));
+    let spec = BatchSpec::training(4, STRIDE, 5, 1);
+    let all: Vec<Batch> = Loader::new(Arc::clone(&dataset), spec.clone()).collect();
+    let rest: Vec<Batch> = Loader::starting_at(Arc::clone(&dataset), spec.clone(), 7).collect();
+    assert_eq!(rest, all[7..]);
+    assert_eq!(Loader::starting_at(dataset, spec, 10).count(), 0);
+}
+
+#[test]
+fn a_loader_dropped_early_has_let_go_of_the_data_set() {
+    let dataset: Arc<dyn Dataset> = Arc::new(Ramp::new(1_000));
+    for taken in [0, 1, 5] {
+        let mut loader = Loader::new(Arc::clone(&dataset), BatchSpec::training(2, STRIDE, 0, 0));
+        for _ in 0..taken {
+            loader.next();
+        }
+        drop(loader);
+        assert_eq!(Arc::strong_count(&dataset), 1, "its thread has ended");
+    }
+}
+
+#[test]
+#[should_panic(expected = "index out of bounds")]
+fn a_panic_of_the_loaders_thread_reaches_its_reader() {
+    let mut spec = BatchSpec::in_order(Split::Train, 1, STRIDE);
+    spec.indices = Some(vec![3]);
+    Loader::new(Arc::new(Ramp::new(3)), spec).next();
+}
+
+#[test]
+fn calibration_images_are_balanced_seeded_and_different() {
+    let dataset = Ramp::new(100);
+    let chosen = class_balanced(&dataset, Split::Train, 31, 7);
+    assert_eq!(chosen, class_balanced(&dataset, Split::Train, 31, 7));
+    assert_ne!(chosen, class_balanced(&dataset, Split::Train, 31, 8));
+    let mut unique = chosen.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), 31);
+    for class in 0..3 {
+        let count = chosen.iter().filter(|&&i| dataset.label(Split::Train, i) == class).count();
+        assert!((10..=11).contains(&count), "{count} of class {class}");
+    }
+    assert_eq!(class_balanced(&dataset, Split::Train, 1_000, 7).len(), 100);
+}
