@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
+type Member = (String, Vec<u8>);
+
 fn error(path: &Path) -> String {
     open(Some(path)).err().expect("it does not open").to_string()
 }
@@ -58,7 +60,7 @@ fn whatever_is_wrong_with_a_member_is_named_with_its_place() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("a.tar.gz");
     let name = |file: &str| format!("cifar-10-batches-bin/{file}");
-    let cases: [(Vec<(String, Vec<u8>)>, &str); 7] = [
+    let cases: [(Vec<Member>, &str); 7] = [
         (
             vec![(name("data_batch_1.bin"), vec![0; 3073])],
             "/cifar-10-batches-bin/data_batch_1.bin: at byte 3073: expected 30730000 bytes (10000 \

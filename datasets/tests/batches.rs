@@ -67,10 +67,10 @@ fn pixels_are_normalised_channels_last_and_pad_lanes_are_zero() {
     let spec = dataset.spec();
     for (n, image) in batch.images.chunks_exact(64 * STRIDE).enumerate() {
         for (p, pixel) in image.chunks_exact(STRIDE).enumerate() {
-            for c in 0..3 {
+            for (c, &value) in pixel[..3].iter().enumerate() {
                 let byte = dataset.images[2 + n][64 * c + p];
                 let expected = (f32::from(byte) / 255.0 - spec.mean[c]) / spec.std[c];
-                assert_eq!(pixel[c], expected, "image {n}, pixel {p}, channel {c}");
+                assert_eq!(value, expected, "image {n}, pixel {p}, channel {c}");
             }
             assert_eq!(pixel[3..], [0.0; STRIDE - 3]);
         }

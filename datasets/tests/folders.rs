@@ -8,25 +8,31 @@ use pleach_datasets::{Split, class_counts, open, verify};
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tempfile::{TempDir, tempdir};
 
-/// Whole folders, made once; they go with the process's temporary folder on the next line.
+/// Whole folders, shared by the tests that run at one time and removed after the last of them.
 struct Whole {
-    _dir: TempDir,
-    cifar_10: PathBuf,
-    cifar_100: PathBuf,
+    dir: TempDir,
 }
 
-static WHOLE: LazyLock<Whole> = LazyLock::new(|| {
-    let dir = tempdir().unwrap();
-    let cifar_10 = common::folder(&CIFAR_10, dir.path());
-    let cifar_100 = common::folder(&CIFAR_100, dir.path());
-    Whole { _dir: dir, cifar_10, cifar_100 }
-});
+impl Whole {
+    fn get() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Whole>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let dir = tempdir().unwrap();
+            common::folder(&CIFAR_10, dir.path());
+            common::folder(&CIFAR_100, dir.path());
+            let whole = Arc::new(Self { dir });
+            *shared = Arc::downgrade(&whole);
+            whole
+        })
+    }
 
-fn whole(layout: &Layout) -> &'static Path {
-    if layout.name == CIFAR_10.name { &WHOLE.cifar_10 } else { &WHOLE.cifar_100 }
+    fn folder(&self, layout: &Layout) -> PathBuf {
+        self.dir.path().join(layout.folder)
+    }
 }
 
 struct Case {
@@ -200,7 +206,8 @@ const CASES: &[Case] = &[
         name: "the two data sets are mixed",
         layout: &CIFAR_10,
         spoil: |dir| {
-            fs::hard_link(whole(&CIFAR_100).join("train.bin"), dir.join("train.bin")).unwrap();
+            let other = Whole::get().folder(&CIFAR_100);
+            fs::hard_link(other.join("train.bin"), dir.join("train.bin")).unwrap();
         },
         message: ": expected the files of one data set, found cifar-10 in DIR and cifar-100 in DIR",
     },
@@ -254,9 +261,10 @@ fn poke(dir: &Path, name: &str, offset: usize, byte: u8) {
 
 #[test]
 fn whatever_is_wrong_with_a_folder_is_named_with_its_place() {
+    let whole = Whole::get();
     for case in CASES {
         let dir = tempdir().unwrap();
-        let folder = copy(whole(case.layout), dir.path());
+        let folder = copy(&whole.folder(case.layout), dir.path());
         (case.spoil)(&folder);
         let shown = folder.display().to_string();
         let expected = format!("{shown}{}", case.message.replace("DIR", &shown));
@@ -269,9 +277,10 @@ fn whatever_is_wrong_with_a_folder_is_named_with_its_place() {
 
 #[test]
 fn a_whole_folder_opens_by_its_name_or_by_the_one_above() {
+    let whole = Whole::get();
     for layout in [&CIFAR_10, &CIFAR_100] {
         let dir = tempdir().unwrap();
-        let folder = copy(whole(layout), dir.path());
+        let folder = copy(&whole.folder(layout), dir.path());
         for path in [folder.as_path(), dir.path()] {
             let dataset = open(Some(path)).unwrap();
             assert_eq!(dataset.spec().name, layout.name);
@@ -289,7 +298,8 @@ fn a_whole_folder_opens_by_its_name_or_by_the_one_above() {
 
 #[test]
 fn a_folder_above_two_data_sets_is_refused() {
-    let above = whole(&CIFAR_10).parent().unwrap();
+    let whole = Whole::get();
+    let above = whole.dir.path();
     let message = open(Some(above)).err().unwrap().to_string();
     let above = above.display();
     let expected = format!(
@@ -301,19 +311,21 @@ fn a_folder_above_two_data_sets_is_refused() {
 
 #[test]
 fn a_folder_without_class_names_opens() {
+    let whole = Whole::get();
     let dir = tempdir().unwrap();
-    let folder = copy(whole(&CIFAR_10), dir.path());
+    let folder = copy(&whole.folder(&CIFAR_10), dir.path());
     fs::remove_file(folder.join("batches.meta.txt")).unwrap();
     assert_eq!(open(Some(&folder)).unwrap().spec().class_names[3], "cat");
 }
 
 #[test]
 fn a_path_to_nothing_and_a_path_to_a_plain_file_are_refused() {
+    let whole = Whole::get();
     let dir = tempdir().unwrap();
     let path = dir.path().join("data");
     let message = open(Some(&path)).err().unwrap().to_string();
     assert!(message.starts_with(&format!("{}: ", path.display())), "{message}");
-    let file = whole(&CIFAR_10).join("data_batch_1.bin");
+    let file = whole.folder(&CIFAR_10).join("data_batch_1.bin");
     let message = open(Some(&file)).err().unwrap().to_string();
     let expected = format!(
         "{}: at byte 0: expected a folder or a .tar.gz archive, which starts with the bytes 1f 8b, \
@@ -331,19 +343,21 @@ fn images(folder: &Path, split: Split) -> HashSet<Vec<u8>> {
 
 #[test]
 fn train_and_validation_divide_the_images_and_are_balanced() {
-    let folder = whole(&CIFAR_100);
-    let dataset = open(Some(folder)).unwrap();
+    let whole = Whole::get();
+    let folder = whole.folder(&CIFAR_100);
+    let dataset = open(Some(&folder)).unwrap();
     assert_eq!(class_counts(&*dataset, Split::Train), [450; 100]);
     assert_eq!(class_counts(&*dataset, Split::Validation), [50; 100]);
-    let (train, validation) = (images(folder, Split::Train), images(folder, Split::Validation));
+    let (train, validation) = (images(&folder, Split::Train), images(&folder, Split::Validation));
     assert_eq!((train.len(), validation.len()), (45_000, 5_000));
     assert!(train.is_disjoint(&validation));
 }
 
 #[test]
 fn reordered_records_verify_and_keep_their_split() {
+    let whole = Whole::get();
     let dir = tempdir().unwrap();
-    let folder = copy(whole(&CIFAR_10), dir.path());
+    let folder = copy(&whole.folder(&CIFAR_10), dir.path());
     // The records of two files backwards, and a hundred of each exchanged.
     let backwards = |name: &str| -> Vec<u8> {
         let bytes = fs::read(folder.join(name)).unwrap();
@@ -354,20 +368,21 @@ fn reordered_records_verify_and_keep_their_split() {
     replace(&folder.join("data_batch_1.bin"), &first);
     replace(&folder.join("data_batch_2.bin"), &second);
     let report = verify::verify(&folder).unwrap();
-    let before = verify::verify(whole(&CIFAR_10)).unwrap();
+    let before = verify::verify(&whole.folder(&CIFAR_10)).unwrap();
     assert_eq!(report.class_counts, [vec![4_500; 10], vec![500; 10], vec![1_000; 10]]);
     assert_eq!((report.mean, report.std), (before.mean, before.std));
     assert_eq!(report.files.len(), 7);
     assert_ne!(report.files[0].sha256, before.files[0].sha256);
     assert_eq!(report.files[2].sha256, before.files[2].sha256);
     for split in Split::ALL {
-        assert_eq!(images(&folder, split), images(whole(&CIFAR_10), split), "{split}");
+        assert_eq!(images(&folder, split), images(&whole.folder(&CIFAR_10), split), "{split}");
     }
 }
 
 #[test]
 fn statistics_that_are_not_the_published_ones_are_a_warning() {
-    let report = verify::verify(whole(&CIFAR_10)).unwrap();
+    let whole = Whole::get();
+    let report = verify::verify(&whole.folder(&CIFAR_10)).unwrap();
     assert_eq!(report.warnings.len(), 3, "{:?}", report.warnings);
     assert!(report.warnings[1].ends_with("not the published 0.4822 and 0.2435"));
 }

@@ -1,6 +1,6 @@
 //! The built-in data set.
 
-use pleach_datasets::{Dataset, Split, class_counts, open, verify};
+use pleach_datasets::{Split, class_counts, open, verify};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::thread;
