@@ -88,6 +88,14 @@ pub(crate) fn enter<S: Simd, O: SimdOp>(op: O) -> O::Output {
 /// Every instruction set of this build, best first.
 pub static ISAS: &[Isa] = &[
     #[cfg(target_arch = "x86_64")]
+    Isa::of::<simd::avx512::Avx512>(),
+    #[cfg(target_arch = "x86_64")]
     Isa::of::<simd::avx2::Avx2>(),
+    #[cfg(target_arch = "aarch64")]
+    Isa::of::<simd::neon::Neon>(),
     Isa::of::<simd::portable::Portable>(),
 ];
+
+/// The tile of AVX-512 on any CPU, for tests.
+#[cfg(test)]
+pub(crate) static WIDE: Isa = Isa::of::<simd::portable::Portable<16>>();

@@ -63,3 +63,6 @@ impl Context {
         &self.threads
     }
 }
+
+#[cfg(test)]
+mod wide_tests;

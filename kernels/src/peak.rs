@@ -41,10 +41,9 @@ impl SimdOp for MultiplyAdds {
         // The fixed point of x * 0.5 + 1 is 2: neither denormal nor infinite.
         let mut sums = [simd.splat(black_box(2.0)); CHAINS];
         for _ in 0..self.iterations {
-            sums = sums.map(
-                #[inline(always)]
-                |sum| simd.mul_add(sum, a, b),
-            );
+            for sum in &mut sums {
+                *sum = simd.mul_add(*sum, a, b);
+            }
         }
         let mut out = [0.0; 16];
         for sum in sums {

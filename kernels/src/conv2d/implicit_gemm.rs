@@ -10,7 +10,7 @@ use super::algorithm::{Algorithm, Operands};
 use super::taps::{Block, Pass};
 use crate::Context;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
-use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, panel, panel_vectors};
+use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -87,10 +87,10 @@ struct Cuts {
 }
 
 /// Tasks that even a small convolution is cut into, if they are large enough.
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 
 /// Multiply-adds that are worth a task: about 40 microseconds.
-const TASK_MACS: usize = 1 << 21;
+pub(super) const TASK_MACS: usize = 1 << 21;
 
 impl Cuts {
     fn of(pass: &Pass) -> Self {
@@ -217,8 +217,8 @@ impl SimdOp for Gather<'_> {
                     relu,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, a, b, out),
-                    _ => panel::<S, 2>(simd, a, b, out),
+                    1 => panel::<S, 1>(simd, Rows(a), b, out),
+                    _ => panel::<S, 2>(simd, Rows(a), b, out),
                 }
             }
         }
@@ -248,61 +248,52 @@ fn gather<S: Simd>(
     a: &mut [Row],
     rows: &mut [u32; MC],
 ) -> usize {
-    let (input, output) = (pass.input(), pass.output());
+    let stride = pass.input().stride;
     let depth = block.channels.len();
     let whole = depth.next_multiple_of(S::LANES);
     let mut count = 0;
-    let mut first = pixels.start;
-    // Span by span: the pixels of a task that lie in one row of the output.
-    while first < pixels.end {
-        let (row, x0) = (first / output.w, first % output.w);
-        let (image, y) = (row / output.h, row % output.h);
-        let x1 = output.w.min(x0 + pixels.end - first);
-        let listed = first - pixels.start;
+    let mut pixel = pixels.start;
+    while pixel < pixels.end {
+        let span = pass.span(pixel..pixels.end);
+        let listed = pixel - pixels.start;
         for tap in 0..block.taps {
-            let (ky, kx) =
-                ((block.first_tap + tap) / pass.g.kw, (block.first_tap + tap) % pass.g.kw);
-            let (reach_y, reach_x) = (pass.reach_y(ky), pass.reach_x(kx));
-            let line = reach_y.source(y).map(|iy| (image * input.h + iy) * input.w);
-            let line = line.map(|line| &src[line * input.stride..][..input.w * input.stride]);
-            if block.taps > 1 {
-                let mut zero_to = x0;
-                let mut zero = |a: &mut [Row], to: usize| {
-                    for x in zero_to..to {
-                        a[listed + x - x0][tap * depth..][..depth].fill(0.0);
-                    }
-                    zero_to = to + 1;
-                };
-                if let Some(line) = line {
-                    for j in reach_x.within(x0..x1) {
-                        let (x, ix) = (
-                            reach_x.output + j * reach_x.output_step,
-                            reach_x.input + j * reach_x.input_step,
-                        );
-                        zero(a, x);
-                        let from = &line[ix * input.stride..][..whole];
-                        copy_whole(simd, from, &mut a[listed + x - x0][tap * depth..][..whole]);
-                    }
-                }
-                zero(a, x1);
-            } else if let Some(line) = line {
-                for j in reach_x.within(x0..x1) {
-                    let (x, ix) = (
-                        reach_x.output + j * reach_x.output_step,
-                        reach_x.input + j * reach_x.input_step,
-                    );
-                    let from = &line[ix * input.stride + block.channels.start..][..whole];
+            let (ky, kx) = pass.tap(block.first_tap + tap);
+            let row = pass.input_row(ky, &span).map(|row| &src[row * stride..]);
+            let pairs = pass.reach_x(kx).within(span.x.clone());
+            if block.taps == 1 {
+                let Some(row) = row else { continue };
+                for (x, ix) in pairs {
+                    let from = &row[ix * stride + block.channels.start..][..whole];
                     copy_whole(simd, from, &mut a[count][..whole]);
-                    rows[count] = (listed + x - x0) as u32;
+                    rows[count] = (listed + x - span.x.start) as u32;
                     count += 1;
                 }
+                continue;
             }
+            let a = &mut a[listed..][..span.x.len()];
+            let mut next = 0;
+            if let Some(row) = row {
+                for (x, ix) in pairs {
+                    let x = x - span.x.start;
+                    clear(&mut a[next..x], tap * depth, depth);
+                    let from = &row[ix * stride..][..whole];
+                    copy_whole(simd, from, &mut a[x][tap * depth..][..whole]);
+                    next = x + 1;
+                }
+            }
+            clear(&mut a[next..], tap * depth, depth);
         }
-        first += x1 - x0;
+        pixel += span.x.len();
     }
     if block.taps > 1 {
         count = pixels.len();
         rows.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
     }
     count
+}
+
+/// Zeros at `start..start + len` of every row.
+#[inline(always)]
+fn clear(a: &mut [Row], start: usize, len: usize) {
+    a.iter_mut().for_each(|row| row[start..start + len].fill(0.0));
 }

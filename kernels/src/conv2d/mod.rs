@@ -8,6 +8,7 @@ pub(crate) mod depthwise;
 mod geometry;
 pub(crate) mod im2col;
 pub(crate) mod implicit_gemm;
+pub(crate) mod implicit_gemm_weights;
 mod prepared;
 pub(crate) mod reference;
 mod taps;
@@ -50,6 +51,7 @@ pub const BACKWARD_DATA: &[Algorithm] = &[
 /// Algorithms of the gradient with respect to the weights, in order of priority.
 pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
     depthwise::BACKWARD_WEIGHTS,
+    implicit_gemm_weights::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS_MATRIXMULTIPLY,
     reference::BACKWARD_WEIGHTS,
@@ -187,12 +189,13 @@ pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorith
 /// The kernels of an instruction set.
 #[derive(Debug)]
 pub(crate) struct Table {
+    correlate: fn(implicit_gemm_weights::Correlate<'_>),
     gather: fn(implicit_gemm::Gather<'_>),
 }
 
 impl Table {
     pub(crate) const fn of<S: Simd>() -> Self {
-        Self { gather: |task| enter::<S, _>(task) }
+        Self { correlate: |task| enter::<S, _>(task), gather: |task| enter::<S, _>(task) }
     }
 }
 

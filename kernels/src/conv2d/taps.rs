@@ -49,6 +49,14 @@ pub(crate) struct Block {
     pub(crate) k0: usize,
 }
 
+/// A run of output pixels within a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    pub(crate) image: usize,
+    pub(crate) y: usize,
+    pub(crate) x: Range<usize>,
+}
+
 impl Reach {
     /// The input that `output` is connected to.
     pub(crate) fn source(&self, output: usize) -> Option<usize> {
@@ -58,10 +66,11 @@ impl Reach {
         connected.then_some(self.input + j * self.input_step)
     }
 
-    /// The `j` whose outputs lie in `outputs`.
-    pub(crate) fn within(&self, outputs: Range<usize>) -> Range<usize> {
+    /// The connected pairs `(output, input)` whose outputs lie in `outputs`.
+    pub(crate) fn within(self, outputs: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
         let before = |end: usize| end.saturating_sub(self.output).div_ceil(self.output_step);
-        before(outputs.start).min(self.count)..before(outputs.end).min(self.count)
+        let j = before(outputs.start).min(self.count)..before(outputs.end).min(self.count);
+        j.map(move |j| (self.output + j * self.output_step, self.input + j * self.input_step))
     }
 }
 
@@ -101,6 +110,11 @@ impl Pass {
         Map { channels: g.oc, stride: channel_stride(g.oc), h: g.oh(), w: g.ow() }
     }
 
+    /// Row and column of the kernel that tap `tap` is.
+    pub(crate) fn tap(&self, tap: usize) -> (usize, usize) {
+        (tap / self.g.kw, tap % self.g.kw)
+    }
+
     /// (tap, channel) pairs.
     pub(crate) fn k(&self) -> usize {
         self.g.taps() * self.input().channels
@@ -109,6 +123,20 @@ impl Pass {
     /// Output pixels of the batch.
     pub(crate) fn pixels(&self) -> usize {
         self.g.n * self.output().h * self.output().w
+    }
+
+    /// The pixels `pixels` of the output, counted over the batch, that lie in the row of the first.
+    pub(crate) fn span(&self, pixels: Range<usize>) -> Span {
+        let Map { h, w, .. } = self.output();
+        let (row, x) = (pixels.start / w, pixels.start % w);
+        Span { image: row / h, y: row % h, x: x..w.min(x + pixels.len()) }
+    }
+
+    /// The index, over the batch, of the first pixel of the input row that tap row `ky` connects to
+    /// a span.
+    pub(crate) fn input_row(&self, ky: usize, span: &Span) -> Option<usize> {
+        let Map { h, w, .. } = self.input();
+        self.reach_y(ky).source(span.y).map(|y| (span.image * h + y) * w)
     }
 
     /// The rows that tap row `ky` connects.

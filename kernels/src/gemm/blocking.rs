@@ -16,6 +16,13 @@ pub(crate) const A_STRIDE: usize = KC + 16;
 /// A packed row of A.
 pub(crate) type Row = [f32; A_STRIDE];
 
+/// A packed column of a tile of A; tiles lower than 8 rows leave the rest unused.
+pub(crate) type Column = [f32; 8];
+
+/// Columns between packed tiles: a cache line more than a block has, so that tiles spread over the
+/// sets of the cache.
+pub(crate) const TILE_STRIDE: usize = KC + 2;
+
 /// `len` cut into the fewest parts of at most `max`: their number and the size of all but the last,
 /// a multiple of `align`, which divides `max`.
 pub(crate) fn cut(len: usize, max: usize, align: usize) -> (usize, usize) {

@@ -1,11 +1,10 @@
-//! The micro-kernel, `C[MR x NR] += A[MR x K] * B[K x NR]`, and the walk over a column of tiles.
+//! The micro-kernel, `C[MR x NR] += A[MR x K] * B[K x NR]`, and the walk down a panel of C.
 //!
 //! Vectors run over the columns of C; A is broadcast. Every float of C is one chain of fused
 //! multiply-adds in the order of K, whatever the tile, so no cut changes a bit.
 
-use super::blocking::{A_STRIDE, Row};
+use super::blocking::{A_STRIDE, Column, Row, TILE_STRIDE};
 use crate::simd::Simd;
-use std::array::from_fn;
 
 /// Vectors across a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -36,53 +35,138 @@ pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
     columns.div_ceil(lanes).min(PANEL_VECTORS)
 }
 
-/// Multiplies the first `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`.
+/// The left matrix, packed one way or the other.
+pub(crate) trait Left: Copy {
+    /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
+    /// `b` to `sums`.
+    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        tile: usize,
+        row: usize,
+        b: &[f32],
+        sums: &mut [[S::F32; NV]; MR],
+    );
+}
+
+/// Packed by rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a>(pub(crate) &'a [Row]);
+
+impl Left for Rows<'_> {
+    #[inline(always)]
+    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        _: usize,
+        row: usize,
+        b: &[f32],
+        sums: &mut [[S::F32; NV]; MR],
+    ) {
+        let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
+        for (k, b) in (0..A_STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
+            let b = load_panel::<S, NV>(simd, b);
+            for i in 0..MR {
+                let x = simd.splat(a[i][k]);
+                for v in 0..NV {
+                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
+                }
+            }
+        }
+    }
+}
+
+/// Packed by tiles, a tile by columns, at distance [`TILE_STRIDE`].
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles<'a>(pub(crate) &'a [Column]);
+
+impl Left for Tiles<'_> {
+    #[inline(always)]
+    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        tile: usize,
+        _: usize,
+        b: &[f32],
+        sums: &mut [[S::F32; NV]; MR],
+    ) {
+        const { assert!(MR <= 8) };
+        for (a, b) in self.0[tile * TILE_STRIDE..].iter().zip(b.chunks_exact(NV * S::LANES)) {
+            let b = load_panel::<S, NV>(simd, b);
+            for i in 0..MR {
+                let x = simd.splat(a[i]);
+                for v in 0..NV {
+                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
+                }
+            }
+        }
+    }
+}
+
+/// The vectors of a row of a panel. Loaded before the broadcasts of A, they leave one register for
+/// all of those.
 #[inline(always)]
-pub(crate) fn panel<S: Simd, const NV: usize>(simd: S, a: &[Row], b: &[f32], mut out: Output<'_>) {
+fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
+    let mut vectors = [simd.splat(0.0); NV];
+    for (v, vector) in vectors.iter_mut().enumerate() {
+        *vector = simd.load(&b[v * S::LANES..]);
+    }
+    vectors
+}
+
+/// The tiles that `rows` rows are cut into: `(first row, height)`. Their heights are even, since
+/// 4 + 3 rows keep more sums in flight than 6 + 1.
+#[inline(always)]
+pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(mr);
+    let mut row = 0;
+    (0..count).map(
+        #[inline(always)]
+        move |tile| {
+            let height = (rows - row).div_ceil(count - tile);
+            row += height;
+            (row - height, height)
+        },
+    )
+}
+
+/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`.
+#[inline(always)]
+pub(crate) fn panel<S: Simd, const NV: usize>(
+    simd: S,
+    a: impl Left,
+    b: &[f32],
+    mut out: Output<'_>,
+) {
     const { assert!(S::MR <= 8) };
     let rows = out.rows;
-    let mut tiles = rows.len().div_ceil(S::MR);
-    let mut done = 0;
-    // Tiles of even height: 4 + 3 rows keep more sums in flight than 6 + 1.
-    while tiles > 0 {
-        let height = (rows.len() - done).div_ceil(tiles);
-        let a = &a[done..];
-        out.rows = &rows[done..];
+    for (tile, (row, height)) in tiles(rows.len(), S::MR).enumerate() {
+        let at = (tile, row);
+        out.rows = &rows[row..];
         match height {
-            1 => tile::<S, 1, NV>(simd, a, b, &mut out),
-            2 => tile::<S, 2, NV>(simd, a, b, &mut out),
-            3 => tile::<S, 3, NV>(simd, a, b, &mut out),
-            4 => tile::<S, 4, NV>(simd, a, b, &mut out),
-            5 if S::MR > 4 => tile::<S, 5, NV>(simd, a, b, &mut out),
-            6 if S::MR > 4 => tile::<S, 6, NV>(simd, a, b, &mut out),
-            7 if S::MR > 6 => tile::<S, 7, NV>(simd, a, b, &mut out),
-            _ if S::MR > 6 => tile::<S, 8, NV>(simd, a, b, &mut out),
+            1 => multiply::<S, 1, NV>(simd, a, at, b, &mut out),
+            2 => multiply::<S, 2, NV>(simd, a, at, b, &mut out),
+            3 => multiply::<S, 3, NV>(simd, a, at, b, &mut out),
+            4 => multiply::<S, 4, NV>(simd, a, at, b, &mut out),
+            5 if S::MR > 4 => multiply::<S, 5, NV>(simd, a, at, b, &mut out),
+            6 if S::MR > 4 => multiply::<S, 6, NV>(simd, a, at, b, &mut out),
+            7 if S::MR > 6 => multiply::<S, 7, NV>(simd, a, at, b, &mut out),
+            _ if S::MR > 6 => multiply::<S, 8, NV>(simd, a, at, b, &mut out),
             _ => unreachable!("a tile higher than MR"),
         }
-        done += height;
-        tiles -= 1;
     }
 }
 
 #[inline(always)]
-fn tile<S: Simd, const MR: usize, const NV: usize>(
+fn multiply<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
-    a: &[Row],
+    a: impl Left,
+    (tile, row): (usize, usize),
     b: &[f32],
     out: &mut Output<'_>,
 ) {
-    let a = a.first_chunk::<MR>().expect("a packed row for every row of the tile");
     let mut sums = load::<S, MR, NV>(simd, out);
-    for (k, b) in (0..A_STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
-        // The vectors of B first: the broadcasts of A then fold into one register.
-        let b: [S::F32; NV] = from_fn(|v| simd.load(&b[v * S::LANES..]));
-        for i in 0..MR {
-            let x = simd.splat(a[i][k]);
-            for v in 0..NV {
-                sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
-            }
-        }
-    }
+    a.multiply(simd, tile, row, b, &mut sums);
     store(simd, sums, out);
 }
 
@@ -92,28 +176,21 @@ fn load<S: Simd, const MR: usize, const NV: usize>(
     out: &Output<'_>,
 ) -> [[S::F32; NV]; MR] {
     if let Some(start) = out.start {
-        let start: [S::F32; NV] = from_fn(|v| simd.load(&start[v * S::LANES..]));
-        return [start; MR];
+        return [load_panel::<S, NV>(simd, start); MR];
     }
+    let mut sums = [[simd.splat(0.0); NV]; MR];
     let rows = out.rows.first_chunk::<MR>().expect("a row of C for every row of the tile");
-    if out.width == NV * S::LANES {
-        from_fn(|i| {
-            let row = &out.c[rows[i] as usize * out.ldc + out.column..][..NV * S::LANES];
-            from_fn(|v| simd.load(&row[v * S::LANES..]))
-        })
-    } else {
-        from_fn(|i| {
-            let row = &out.c[rows[i] as usize * out.ldc + out.column..][..out.width];
-            from_fn(|v| simd.load_partial(part(row.len(), v, S::LANES, row)))
-        })
+    for (sums, &row) in sums.iter_mut().zip(rows) {
+        let row = &out.c[row as usize * out.ldc + out.column..][..out.width];
+        if row.len() == NV * S::LANES {
+            *sums = load_panel::<S, NV>(simd, row);
+        } else {
+            for (sum, part) in sums.iter_mut().zip(row.chunks(S::LANES)) {
+                *sum = simd.load_partial(part);
+            }
+        }
     }
-}
-
-/// The part of a row of `width` floats under vector `v`.
-#[inline(always)]
-fn part(width: usize, v: usize, lanes: usize, row: &[f32]) -> &[f32] {
-    let start = (v * lanes).min(width);
-    &row[start..(start + lanes).min(width)]
+    sums
 }
 
 #[inline(always)]

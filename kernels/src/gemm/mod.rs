@@ -11,7 +11,7 @@ use crate::Context;
 use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
 use blocking::{A_STRIDE, KC, MC, cut};
-use micro::{MAX_NR, Output, panel, panel_vectors};
+use micro::{MAX_NR, Output, Rows, panel, panel_vectors};
 use pack::copy_padded;
 
 /// The signature of [`gemm`].
@@ -123,8 +123,8 @@ impl SimdOp for Product<'_> {
                     relu: false,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, packed, panel_b, out),
-                    _ => panel::<S, 2>(simd, packed, panel_b, out),
+                    1 => panel::<S, 1>(simd, Rows(packed), panel_b, out),
+                    _ => panel::<S, 2>(simd, Rows(packed), panel_b, out),
                 }
             }
         }

@@ -1,0 +1,131 @@
+//! AVX-512F: sixteen floats.
+#![expect(unsafe_code, reason = "std::arch intrinsics and unaligned loads and stores")]
+
+use super::{Simd, SimdOp};
+use std::arch::x86_64::*;
+
+/// The token of AVX-512F. A value exists only after [`Simd::detect`] found it, which is what makes
+/// every intrinsic below sound to execute.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+/// The first `n` of sixteen lanes.
+#[inline(always)]
+fn mask(n: usize) -> __mmask16 {
+    assert!(n <= 16, "{n} floats in a vector of sixteen");
+    ((1u32 << n) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    const NAME: &'static str = "avx512";
+    const LANES: usize = 16;
+    const MR: usize = 8;
+
+    fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+
+    #[inline]
+    fn vectorize<O: SimdOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx512f")]
+        fn enter<O: SimdOp>(simd: Avx512, op: O) -> O::Output {
+            op.eval(simd)
+        }
+        // SAFETY: the token proves that this CPU has AVX-512F.
+        unsafe { enter(self, op) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_ps(x) }
+    }
+
+    #[inline(always)]
+    fn load(self, src: &[f32]) -> __m512 {
+        let src = &src[..16];
+        // SAFETY: `src` has sixteen readable floats; the token proves AVX-512F.
+        unsafe { _mm512_loadu_ps(src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, src: &[f32]) -> __m512 {
+        let mask = mask(src.len());
+        // SAFETY: masked-off lanes are not read, the others lie in `src` (`mask` panics beyond
+        // sixteen); the token proves AVX-512F.
+        unsafe { _mm512_maskz_loadu_ps(mask, src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m512, dst: &mut [f32]) {
+        let dst = &mut dst[..16];
+        // SAFETY: `dst` has sixteen writable floats; the token proves AVX-512F.
+        unsafe { _mm512_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, v: __m512, dst: &mut [f32]) {
+        let mask = mask(dst.len());
+        // SAFETY: masked-off lanes are not written, the others lie in `dst` (`mask` panics beyond
+        // sixteen); the token proves AVX-512F.
+        unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), mask, v) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_sqrt_ps(a) }
+    }
+
+    #[inline(always)]
+    fn where_positive(self, condition: __m512, x: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(condition, _mm512_setzero_ps());
+            _mm512_maskz_mov_ps(positive, x)
+        }
+    }
+
+    #[inline(always)]
+    fn select_gt(self, x: __m512, y: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y), b, a) }
+    }
+}
