@@ -3,6 +3,7 @@
 use crate::criteria::CriterionError;
 use crate::plan::PlanError;
 use crate::surgery::SurgeryError;
+use crate::trainer::TrainError;
 
 /// Why pruning failed.
 #[derive(Debug, thiserror::Error)]
@@ -17,4 +18,7 @@ pub enum PruneError {
     /// Channels cannot be removed.
     #[error(transparent)]
     Surgery(#[from] SurgeryError),
+    /// Fine-tuning stopped.
+    #[error(transparent)]
+    Train(#[from] TrainError),
 }

@@ -9,9 +9,11 @@ pub mod eval;
 pub mod evidence;
 pub mod freeze;
 pub mod lineage;
+pub mod phases;
 pub mod plan;
 pub mod select;
 pub mod surgery;
+pub mod target;
 pub mod trainer;
 
 pub use error::PruneError;

@@ -165,7 +165,13 @@ pub fn mask(network: &mut Network, channels: &Channels, kept: &Kept) {
     }
 }
 
-fn shrink(old: &Graph, channels: &Channels, kept: &Kept) -> Graph {
+/// The structure that [`prune`] gives: every layer that produces channels at its kept width, all shapes
+/// inferred again.
+///
+/// # Panics
+/// If [`Kept::check`] fails, or `channels` is not `old`'s.
+#[must_use]
+pub fn shrink(old: &Graph, channels: &Channels, kept: &Kept) -> Graph {
     const VALID: &str = "a valid graph stays valid with fewer channels";
     let (mut builder, _) = GraphBuilder::new(old.input_shape()).expect(VALID);
     for id in old.ids().skip(1) {

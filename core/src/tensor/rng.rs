@@ -15,6 +15,8 @@ pub enum Purpose {
     Criterion = 3,
     /// Order of measurements and bootstrap resampling; sub-keys are the caller's.
     Measurement = 4,
+    /// Seeds of fine-tunings; sub-keys: number in the run, 0.
+    FineTuning = 6,
     /// Tests and examples; sub-keys are the caller's.
     Test = 5,
 }

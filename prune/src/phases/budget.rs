@@ -1,0 +1,119 @@
+use super::config::{Phases, PruneConfig};
+
+/// Share of an epoch budget that is kept for the final fine-tuning.
+const FINAL_SHARE: f64 = 0.4;
+
+/// Less than this many epochs is nothing: a thousandth is 45 images of CIFAR-10.
+const NOTHING: f64 = 1e-3;
+
+/// The epochs that each part of a run may still spend.
+pub(super) enum Purse {
+    /// No budget: each step has its configured epochs.
+    Unlimited { global: f64, layerwise: f64, last: f64 },
+    /// A budget, and the configured epochs for phases without a target, whose number of rounds
+    /// nobody knows.
+    Limited { global: f64, layerwise: f64, last: f64, steps: [f64; 2] },
+}
+
+impl Purse {
+    pub(super) fn new(config: &PruneConfig) -> Self {
+        let (global, layerwise) = (config.global_epochs, config.layerwise_epochs);
+        let Some(budget) = config.epochs_budget else {
+            return Self::Unlimited { global, layerwise, last: config.final_epochs };
+        };
+        let rounds = budget * (1.0 - FINAL_SHARE);
+        let share = match config.phases {
+            Phases::Both => 0.5,
+            Phases::Global => 1.0,
+            Phases::Layerwise => 0.0,
+        };
+        Self::Limited {
+            global: rounds * share,
+            layerwise: rounds * (1.0 - share),
+            last: budget * FINAL_SHARE,
+            steps: [global, layerwise],
+        }
+    }
+
+    /// Epochs for the next round of phase I, when so many are still expected; `None` when they are
+    /// spent.
+    pub(super) fn global(&self, rounds: Option<f64>) -> Option<f64> {
+        match *self {
+            Self::Unlimited { global, .. } => Some(global),
+            Self::Limited { global, steps, .. } => portion(global, rounds, steps[0]),
+        }
+    }
+
+    /// Epochs for the next trial of phase II, when so many are still expected; `None` when they are
+    /// spent.
+    pub(super) fn layerwise(&self, trials: Option<f64>) -> Option<f64> {
+        match *self {
+            Self::Unlimited { layerwise, .. } => Some(layerwise),
+            Self::Limited { layerwise, steps, .. } => portion(layerwise, trials, steps[1]),
+        }
+    }
+
+    pub(super) fn spend_global(&mut self, epochs: f64) {
+        if let Self::Limited { global, .. } = self {
+            *global -= epochs;
+        }
+    }
+
+    pub(super) fn spend_layerwise(&mut self, epochs: f64) {
+        if let Self::Limited { layerwise, .. } = self {
+            *layerwise -= epochs;
+        }
+    }
+
+    /// What phase I left goes to phase II, if that runs.
+    pub(super) fn hand_on(&mut self, phases: Phases) {
+        if let (Self::Limited { global, layerwise, .. }, Phases::Both) = (self, phases) {
+            *layerwise += global.max(0.0);
+            *global = 0.0;
+        }
+    }
+
+    /// Epochs for the final fine-tuning: its own and all that is left.
+    pub(super) fn last(&self) -> f64 {
+        match *self {
+            Self::Unlimited { last, .. } => last,
+            Self::Limited { global, layerwise, last, .. } => (last + global + layerwise).max(0.0),
+        }
+    }
+}
+
+fn portion(left: f64, steps: Option<f64>, configured: f64) -> Option<f64> {
+    let epochs = match steps {
+        Some(steps) => left / steps,
+        None => configured.min(left),
+    };
+    (left > NOTHING).then_some(epochs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_of_a_budget_is_spent_and_no_more() {
+        for phases in [Phases::Both, Phases::Global, Phases::Layerwise] {
+            let config =
+                PruneConfig { phases, epochs_budget: Some(10.0), ..PruneConfig::default() };
+            let mut purse = Purse::new(&config);
+            let mut spent = 0.0;
+            for rounds in [3.0, 2.0, 1.0, 1.0, 1.0] {
+                let epochs = purse.global(Some(rounds)).unwrap_or(0.0);
+                purse.spend_global(epochs);
+                spent += epochs;
+            }
+            purse.hand_on(phases);
+            for _ in 0..4 {
+                let epochs = purse.layerwise(None).unwrap_or(0.0);
+                assert!(epochs <= config.layerwise_epochs);
+                purse.spend_layerwise(epochs);
+                spent += epochs;
+            }
+            assert!((spent + purse.last() - 10.0).abs() < 1e-9, "{phases:?}: {spent}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+use crate::bias_update::BiasUpdate;
+use crate::criteria::{ConEnt, Join, Normalise};
+use crate::freeze::Rank;
+use crate::select::DEFAULT_FLOOR;
+use crate::target::Target;
+use crate::trainer::TrainConfig;
+use pleach_core::optim::{Optimizer, Schedule};
+use serde::{Deserialize, Serialize};
+
+/// Which phases run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phases {
+    /// The global phase, then the layer-wise one.
+    #[default]
+    Both,
+    /// Phase I alone: the lowest filters of the whole network, round by round.
+    Global,
+    /// Phase II alone: layer by layer, greedily.
+    Layerwise,
+}
+
+/// What accuracy drops are counted against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reference {
+    /// The base network's validation accuracy, unless that is higher than its test accuracy by more
+    /// than three standard errors: then the network has seen the validation images, and its test
+    /// accuracy is the honest reference.
+    #[default]
+    Auto,
+    /// The base network's validation accuracy.
+    Validation,
+    /// The base network's test accuracy.
+    Test,
+}
+
+/// A pruning run. Defaults are the method's as the documentation defines it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PruneConfig {
+    /// Which phases run.
+    pub phases: Phases,
+    /// The criterion's name.
+    pub criterion: String,
+    /// The settings of conditional entropy.
+    pub con_ent: ConEnt,
+    /// How layers' scores are made comparable.
+    pub normalise: Normalise,
+    /// How coupled channels' scores become one.
+    pub join: Join,
+    /// How far to go; `None`: as far as the drop limit allows.
+    pub target: Option<Target>,
+    /// The most validation accuracy that may be lost, in points.
+    pub max_drop: f64,
+    /// What the drop is counted against.
+    pub reference: Reference,
+    /// Calibration images.
+    pub calibration: usize,
+    /// The share of its filters that a layer never goes below.
+    pub floor: f64,
+    /// Share of the remaining filters that a round of phase I removes.
+    pub global_step: f64,
+    /// Epochs of fine-tuning after each round of phase I.
+    pub global_epochs: f64,
+    /// Share of a layer's filters that a trial of phase II removes.
+    pub layerwise_step: f64,
+    /// Epochs of fine-tuning after each trial of phase II.
+    pub layerwise_epochs: f64,
+    /// With both phases, the share of the drop limit that phase I may spend.
+    pub global_drop_share: f64,
+    /// With both phases, the share of the target's logarithm that phase I goes for.
+    pub global_target_share: f64,
+    /// Epochs of the final fine-tuning.
+    pub final_epochs: f64,
+    /// Epochs of all fine-tuning together. Of these, four tenths are the final fine-tuning's; each
+    /// phase spreads its part evenly over the rounds that it expects to need, and what is left over
+    /// goes to the final fine-tuning too. 0: prune once, globally, without fine-tuning.
+    pub epochs_budget: Option<f64>,
+    /// Share of each layer's filters frozen in fine-tuning.
+    pub freeze: f64,
+    /// What frozen filters are ranked by.
+    pub freeze_rank: Rank,
+    /// What stands in for removed channels.
+    pub bias_update: BiasUpdate,
+    /// How phases fine-tune; `epochs` and `seed` are set by the run.
+    pub tune: TrainConfig,
+    /// How the final fine-tuning trains; `epochs` and `seed` are set by the run.
+    pub final_tune: TrainConfig,
+    /// Everything random.
+    pub seed: u64,
+}
+
+impl Default for PruneConfig {
+    fn default() -> Self {
+        let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+        // From a tenth of the peak up and down to a hundredth, so that each round ends settled.
+        let tune = TrainConfig {
+            lr: 0.02,
+            optimizer: sgd,
+            schedule: Schedule::OneCycle { warmup: 0.2, start_div: 10.0, end_div: 100.0 },
+            label_smoothing: 0.0,
+            ..TrainConfig::default()
+        };
+        let final_tune = TrainConfig {
+            lr: 0.05,
+            schedule: Schedule::OneCycle { warmup: 0.2, start_div: 10.0, end_div: 1000.0 },
+            ..tune.clone()
+        };
+        Self {
+            phases: Phases::Both,
+            criterion: "con_ent".into(),
+            con_ent: ConEnt::default(),
+            normalise: Normalise::LayerMean,
+            join: Join::Mean,
+            target: None,
+            max_drop: 2.0,
+            reference: Reference::Auto,
+            calibration: 5_000,
+            floor: DEFAULT_FLOOR,
+            global_step: 0.1,
+            global_epochs: 2.0,
+            layerwise_step: 0.1,
+            layerwise_epochs: 0.25,
+            global_drop_share: 0.5,
+            global_target_share: 0.5,
+            final_epochs: 10.0,
+            epochs_budget: None,
+            freeze: 0.1,
+            freeze_rank: Rank::Entropy,
+            bias_update: BiasUpdate::Mean,
+            tune,
+            final_tune,
+            seed: 42,
+        }
+    }
+}
+
+impl PruneConfig {
+    /// The setting nearest to the paper as it describes itself: as the default, with the bias update
+    /// from the filter of maximum conditional entropy.
+    #[must_use]
+    pub fn paper() -> Self {
+        Self { bias_update: BiasUpdate::MaxEntropy, ..Self::default() }
+    }
+
+    /// The most that phase I may lose, in points.
+    pub(super) fn global_drop(&self) -> f64 {
+        match self.phases {
+            Phases::Both => self.max_drop * self.global_drop_share,
+            _ => self.max_drop,
+        }
+    }
+
+    /// How far phase I goes.
+    pub(super) fn global_target(&self) -> Option<Target> {
+        match self.phases {
+            Phases::Both => self.target.map(|target| target.part(self.global_target_share)),
+            _ => self.target,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! How far to prune.
+
+use crate::channels::Channels;
+use pleach_core::graph::Graph;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What a target counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Multiply-adds of convolutions and linear layers per image.
+    Macs,
+    /// Trainable parameters.
+    Params,
+    /// Channels that can be removed, those that live and die together counted once.
+    Channels,
+}
+
+impl Unit {
+    /// How many of them `graph` has.
+    #[must_use]
+    pub fn count(self, graph: &Graph) -> u64 {
+        match self {
+            Self::Macs => graph.macs(),
+            Self::Params => graph.trainable(),
+            Self::Channels => Channels::of(graph).prunable().len() as u64,
+        }
+    }
+}
+
+/// How much is to be removed: `10x` leaves a tenth, `30%` removes thirty percent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Amount {
+    /// The fraction that stays, in `(0, 1]`.
+    pub keep: f64,
+}
+
+impl Amount {
+    /// The factor by which it gets fewer, at least 1.
+    #[must_use]
+    pub fn factor(self) -> f64 {
+        1.0 / self.keep
+    }
+}
+
+/// Why an amount cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found:?} is no amount to prune: {expected}")]
+pub struct AmountError {
+    found: String,
+    expected: &'static str,
+}
+
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let error = |expected| AmountError { found: text.to_owned(), expected };
+        let number =
+            |digits: &str| digits.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let form =
+            "write a factor such as 10x (leaves a tenth) or a share such as 30% (removes it)";
+        if let Some(factor) = text.strip_suffix(['x', 'X']) {
+            let factor = number(factor).ok_or_else(|| error(form))?;
+            if !(1.0..=1e6).contains(&factor) {
+                return Err(error("a factor is at least 1 and at most 1000000"));
+            }
+            return Ok(Self { keep: 1.0 / factor });
+        }
+        let percent = text.strip_suffix('%').and_then(number).ok_or_else(|| error(form))?;
+        if !(0.0..100.0).contains(&percent) {
+            return Err(error("a share to remove is at least 0% and less than 100%"));
+        }
+        Ok(Self { keep: 1.0 - percent / 100.0 })
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}x", self.factor())
+    }
+}
+
+/// An amount of something.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Target {
+    /// What is counted.
+    pub unit: Unit,
+    /// How much of it is to go.
+    pub amount: Amount,
+}
+
+impl Target {
+    /// The most that may be left of what `graph` has.
+    #[must_use]
+    pub fn limit(self, graph: &Graph) -> u64 {
+        (self.unit.count(graph) as f64 * self.amount.keep + 1e-6).floor() as u64
+    }
+
+    /// The target whose logarithm is `share` of this one's: where a first phase stops.
+    #[must_use]
+    pub fn part(self, share: f64) -> Self {
+        Self { amount: Amount { keep: self.amount.keep.powf(share) }, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_and_shares_are_amounts() {
+        let keep = |text: &str| text.parse::<Amount>().map(|amount| amount.keep);
+        assert_eq!(keep("10x"), Ok(0.1));
+        assert_eq!(keep("1X"), Ok(1.0));
+        assert_eq!(keep("30%"), Ok(0.7));
+        assert_eq!(keep("0%"), Ok(1.0));
+        for bad in
+            ["", "x", "%", "0x", "0.5x", "-3x", "nanx", "infx", "200%", "100%", "-1%", "10", "1e9x"]
+        {
+            assert!(keep(bad).is_err(), "{bad:?} is refused");
+        }
+    }
+
+    #[test]
+    fn half_of_a_target_twice_is_the_target() {
+        let target = Target { unit: Unit::Macs, amount: Amount { keep: 0.1 } };
+        let half = target.part(0.5).amount.keep;
+        assert!((half * half - 0.1).abs() < 1e-12);
+    }
+}

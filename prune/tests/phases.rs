@@ -1,0 +1,91 @@
+//! Whole pruning runs on the built-in data set.
+
+mod common;
+
+use common::{dataset, small_graph};
+use pleach_core::network::Network;
+use pleach_datasets::Split;
+use pleach_kernels::{Context, Isa};
+use pleach_prune::eval::evaluate;
+use pleach_prune::phases::{self, Outcome, Phases, PruneConfig};
+use pleach_prune::plan::replay;
+use pleach_prune::target::{Target, Unit};
+use pleach_prune::trainer::Silent;
+
+fn untrained() -> Network {
+    Network::init(small_graph(), 3)
+}
+
+fn config(phases: Phases, factor: &str) -> PruneConfig {
+    PruneConfig {
+        phases,
+        target: Some(Target { unit: Unit::Macs, amount: factor.parse().expect("an amount") }),
+        max_drop: 100.0,
+        epochs_budget: Some(0.5),
+        calibration: 200,
+        ..PruneConfig::default()
+    }
+}
+
+fn run(threads: usize, config: &PruneConfig) -> Outcome {
+    let cx = Context::new(Isa::best(), threads);
+    let outcome = phases::run(&cx, &dataset(), &untrained(), "small", config, &mut Silent);
+    outcome.expect("pruning succeeds")
+}
+
+#[test]
+fn every_choice_of_phases_meets_the_target_within_the_epoch_budget() {
+    for phases in [Phases::Both, Phases::Global, Phases::Layerwise] {
+        let outcome = run(2, &config(phases, "2x"));
+        let (base, pruned) = (&outcome.base, &outcome.pruned);
+        assert!(outcome.target_met && pruned.macs * 2 <= base.macs, "{phases:?}: {pruned:?}");
+        assert!(pruned.macs * 5 > base.macs * 2, "{phases:?} stops near the target: {pruned:?}");
+        assert!(outcome.epochs > 0.25 && outcome.epochs < 0.52, "{}", outcome.epochs);
+        let ran = |phase: &str| outcome.steps.iter().any(|step| step.phase == phase);
+        assert_eq!(ran("global"), phases != Phases::Layerwise);
+        assert_eq!(ran("layerwise"), phases != Phases::Global);
+        let shape = replay(&untrained(), &outcome.plan).expect("the plan fits its network");
+        assert_eq!(shape.graph(), outcome.network.graph());
+    }
+}
+
+#[test]
+fn a_run_gives_the_same_bits_for_every_number_of_threads() {
+    let config = PruneConfig { epochs_budget: Some(0.1), ..config(Phases::Both, "1.5x") };
+    let one = run(1, &config);
+    let three = run(3, &config);
+    assert_eq!(one.network, three.network);
+    assert_eq!(one.plan, three.plan);
+}
+
+#[test]
+fn a_drop_limit_that_the_target_breaks_leaves_the_best_network() {
+    // No network loses less than minus 100 points: every step is refused.
+    for phases in [Phases::Both, Phases::Layerwise] {
+        let config = PruneConfig { max_drop: -100.0, ..config(phases, "2x") };
+        let outcome = run(2, &config);
+        assert!(!outcome.target_met);
+        assert!(!outcome.steps.is_empty() && outcome.steps.iter().all(|step| !step.accepted));
+        assert_eq!(outcome.network.graph(), untrained().graph());
+    }
+}
+
+#[test]
+fn without_epochs_the_network_is_pruned_once_and_not_trained() {
+    let config = PruneConfig { epochs_budget: Some(0.0), ..config(Phases::Both, "3x") };
+    let outcome = run(2, &config);
+    assert_eq!((outcome.steps.len(), outcome.epochs), (1, 0.0));
+    assert!(outcome.target_met && outcome.pruned.macs * 3 <= outcome.base.macs);
+}
+
+#[test]
+fn the_outcome_reports_what_an_evaluation_of_its_network_finds() {
+    let outcome = run(2, &config(Phases::Global, "1.5x"));
+    let cx = Context::new(Isa::best(), 1);
+    let test = evaluate(&cx, &outcome.network, &dataset(), Split::Test, None);
+    assert_eq!(outcome.pruned.accuracy, test.accuracy);
+    let validation = evaluate(&cx, &outcome.network, &dataset(), Split::Validation, None);
+    assert_eq!(outcome.pruned.validation_accuracy, validation.accuracy);
+    let points = 100.0 * (outcome.base.accuracy - outcome.pruned.accuracy);
+    assert!((outcome.test_drop.points - points).abs() < 1e-9);
+}
