@@ -1,7 +1,7 @@
 //! Scoring one layer's filters by conditional entropy: 512 filters (the widest of VGG-16), by number
 //! of calibration images and kind of bins.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_prune::criteria::ConEnt;
 use pleach_prune::entropy::Binning;
@@ -37,5 +37,8 @@ fn con_ent(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, con_ent);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    con_ent(&mut criterion);
+    criterion.final_summary();
+}
