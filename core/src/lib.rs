@@ -3,6 +3,7 @@
 pub mod autograd;
 pub mod checkpoint;
 pub mod graph;
+pub mod infer;
 pub mod layers;
 pub mod loss;
 pub mod models;
@@ -12,6 +13,7 @@ pub mod tensor;
 
 pub use autograd::Tape;
 pub use graph::{Graph, GraphBuilder, GraphError, NodeId};
+pub use infer::Plan;
 pub use layers::{Mode, StepKey};
 pub use network::{Network, Param};
 pub use optim::{Optimizer, Schedule};

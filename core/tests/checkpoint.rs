@@ -177,7 +177,8 @@ fn state_dicts_load_under_other_codes_names_and_at_the_widths_they_have() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("net");
     let pruned = "resnet18:5,6,7,8,9,10,11,12,13,14,15,16";
-    let cases: [(&str, &str, &dyn Fn(&str) -> String); 5] = [
+    type Rename<'a> = &'a dyn Fn(&str) -> String;
+    let cases: [(&str, &str, Rename<'_>); 5] = [
         ("vgg16:3,4,5,6,7,8,9,10,11,12,13,14,15", "vgg16", &|name| format!("module.{name}")),
         ("vgg16-nobn:8,4,8,4,8,4,8,4,8,4,8,4,8", "vgg16-nobn", &str::to_owned),
         (pruned, "resnet18", &|name| name.replace("shortcut", "downsample")),

@@ -23,12 +23,24 @@ impl Table {
 /// # Panics
 /// If the lengths differ.
 pub fn forward(cx: &Context, a: &[f32], b: &[f32], dst: &mut [f32]) {
+    add_above(cx, f32::NEG_INFINITY, a, b, dst);
+}
+
+/// `dst = max(a + b, 0)`; NaN stays NaN.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn forward_relu(cx: &Context, a: &[f32], b: &[f32], dst: &mut [f32]) {
+    add_above(cx, 0.0, a, b, dst);
+}
+
+fn add_above(cx: &Context, floor: f32, a: &[f32], b: &[f32], dst: &mut [f32]) {
     assert_eq!(a.len(), dst.len(), "a and dst have one length");
     assert_eq!(b.len(), dst.len(), "b and dst have one length");
     cx.threads().for_each_chunk(dst, ELEMENTWISE_CHUNK, |i, dst| {
         let a = &a[i * ELEMENTWISE_CHUNK..][..dst.len()];
         let b = &b[i * ELEMENTWISE_CHUNK..][..dst.len()];
-        (cx.isa().add.forward)(Forward { a, b, dst });
+        (cx.isa().add.forward)(Forward { floor, a, b, dst });
     });
 }
 
@@ -45,6 +57,7 @@ pub fn accumulate(cx: &Context, src: &[f32], dst: &mut [f32]) {
 }
 
 struct Forward<'a> {
+    floor: f32,
     a: &'a [f32],
     b: &'a [f32],
     dst: &'a mut [f32],
@@ -58,11 +71,12 @@ impl SimdOp for Forward<'_> {
         let mut a = self.a.chunks_exact(S::LANES);
         let mut b = self.b.chunks_exact(S::LANES);
         let mut dst = self.dst.chunks_exact_mut(S::LANES);
+        let floor = simd.splat(self.floor);
         for ((dst, a), b) in dst.by_ref().zip(a.by_ref()).zip(b.by_ref()) {
-            simd.store(simd.add(simd.load(a), simd.load(b)), dst);
+            simd.store(simd.max(floor, simd.add(simd.load(a), simd.load(b))), dst);
         }
         let tail = simd.add(simd.load_partial(a.remainder()), simd.load_partial(b.remainder()));
-        simd.store_partial(tail, dst.into_remainder());
+        simd.store_partial(simd.max(floor, tail), dst.into_remainder());
     }
 }
 

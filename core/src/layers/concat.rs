@@ -1,6 +1,6 @@
 use super::{BackwardCx, Coupling, ForwardCx, LayerKind};
 use crate::tensor::{Shape, ShapeError, Tensor};
-use pleach_kernels::channel_stride;
+use pleach_kernels::{Context, channel_stride};
 use serde::{Deserialize, Serialize};
 
 /// Pixels a task.
@@ -33,22 +33,8 @@ impl LayerKind for Concat {
     }
 
     fn forward(&self, cx: ForwardCx<'_>) {
-        let stride = channel_stride(cx.dst.shape().channels);
-        let inputs: Vec<(&[f32], usize)> =
-            cx.inputs.iter().map(|input| (input.data(), input.shape().channels)).collect();
-        let dst = cx.dst.data_mut();
-        cx.kernels.threads().for_each_chunk(dst, PIXELS * stride, |i, dst| {
-            for (pixel, lanes) in dst.chunks_exact_mut(stride).enumerate() {
-                let pixel = i * PIXELS + pixel;
-                let mut rest = lanes;
-                for &(src, channels) in &inputs {
-                    let (part, after) = rest.split_at_mut(channels);
-                    part.copy_from_slice(&src[pixel * channel_stride(channels)..][..channels]);
-                    rest = after;
-                }
-                rest.fill(0.0);
-            }
-        });
+        let inputs = cx.inputs.iter().map(|input| (input.data(), input.shape().channels));
+        join(cx.kernels, cx.dst.shape().channels, inputs, cx.dst.data_mut());
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
@@ -69,4 +55,27 @@ impl LayerKind for Concat {
             first += channels;
         }
     }
+}
+
+/// Writes the channels of all `inputs`, pairs of maps and their numbers of channels, side by side to
+/// `dst`, which has `channels`.
+pub(crate) fn join<'a>(
+    cx: &Context,
+    channels: usize,
+    inputs: impl Iterator<Item = (&'a [f32], usize)> + Clone + Sync,
+    dst: &mut [f32],
+) {
+    let stride = channel_stride(channels);
+    cx.threads().for_each_chunk(dst, PIXELS * stride, |i, dst| {
+        for (pixel, lanes) in dst.chunks_exact_mut(stride).enumerate() {
+            let pixel = i * PIXELS + pixel;
+            let mut rest = lanes;
+            for (src, channels) in inputs.clone() {
+                let (part, after) = rest.split_at_mut(channels);
+                part.copy_from_slice(&src[pixel * channel_stride(channels)..][..channels]);
+                rest = after;
+            }
+            rest.fill(0.0);
+        }
+    });
 }

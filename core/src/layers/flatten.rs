@@ -1,7 +1,7 @@
 use super::pass::copy;
 use super::{BackwardCx, Coupling, ForwardCx, LayerKind, single};
 use crate::tensor::{Shape, ShapeError};
-use pleach_kernels::channel_stride;
+use pleach_kernels::{Context, channel_stride};
 use serde::{Deserialize, Serialize};
 
 /// `[C, H, W]` to `[C * H * W, 1, 1]`, channel by channel, row by row, as PyTorch does.
@@ -23,23 +23,7 @@ impl LayerKind for Flatten {
     }
 
     fn forward(&self, cx: ForwardCx<'_>) {
-        let (src, shape) = (cx.inputs[0].data(), cx.inputs[0].shape());
-        let (area, stride) = (shape.area(), channel_stride(shape.channels));
-        let image = cx.dst.shape().padded_len();
-        let dst = cx.dst.data_mut();
-        if area == 1 {
-            return copy(cx.kernels, src, dst);
-        }
-        cx.kernels.threads().for_each_chunk(dst, image, |i, dst| {
-            let src = &src[i * area * stride..][..area * stride];
-            let (values, pad) = dst.split_at_mut(shape.len());
-            for (channel, map) in values.chunks_exact_mut(area).enumerate() {
-                for (value, pixel) in map.iter_mut().zip(src.chunks_exact(stride)) {
-                    *value = pixel[channel];
-                }
-            }
-            pad.fill(0.0);
-        });
+        spread(cx.kernels, cx.inputs[0].shape(), cx.inputs[0].data(), cx.dst.data_mut());
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
@@ -62,4 +46,22 @@ impl LayerKind for Flatten {
             }
         });
     }
+}
+
+/// Writes maps of `shape` to `dst` as flat features.
+pub(crate) fn spread(cx: &Context, shape: Shape, src: &[f32], dst: &mut [f32]) {
+    let (area, stride) = (shape.area(), channel_stride(shape.channels));
+    if area == 1 {
+        return copy(cx, src, dst);
+    }
+    cx.threads().for_each_chunk(dst, Shape::flat(shape.len()).padded_len(), |i, dst| {
+        let src = &src[i * area * stride..][..area * stride];
+        let (values, pad) = dst.split_at_mut(shape.len());
+        for (channel, map) in values.chunks_exact_mut(area).enumerate() {
+            for (value, pixel) in map.iter_mut().zip(src.chunks_exact(stride)) {
+                *value = pixel[channel];
+            }
+        }
+        pad.fill(0.0);
+    });
 }

@@ -64,6 +64,15 @@ fn addition_adds() {
             dst
         };
         on_every_isa(forward).into_iter().for_each(|(isa, dst)| assert_eq!(dst, expected, "{isa}"));
+        let forward_relu = |cx: &_| {
+            let mut dst = vec![f32::NAN; len];
+            add::forward_relu(cx, &a, &b, &mut dst);
+            dst
+        };
+        let rectified: Vec<f32> = expected.iter().map(|x| x.max(0.0)).collect();
+        on_every_isa(forward_relu)
+            .into_iter()
+            .for_each(|(isa, dst)| assert_eq!(dst, rectified, "{isa}"));
         let accumulate = |cx: &_| {
             let mut dst = a.clone();
             add::accumulate(cx, &b, &mut dst);

@@ -1,0 +1,216 @@
+//! A plan computes what the graph says.
+
+use pleach_core::layers::{
+    Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Groups, Layer,
+    Linear, MaxPool2d, Relu,
+};
+use pleach_core::tensor::rng::{Purpose, Rng};
+use pleach_core::{
+    Graph, GraphBuilder, GraphError, Mode, Network, NodeId, Plan, Shape, StepKey, Tape, Tensor,
+    models,
+};
+use pleach_kernels::{Context, Isa, conv2d};
+
+const IMAGE: Shape = Shape::new(3, 32, 32);
+
+/// `graph` with random weights, batch-norm parameters and running statistics.
+fn network(graph: Graph, seed: u64) -> Network {
+    let mut net = Network::init(graph, seed);
+    let mut rng = Rng::new(seed, Purpose::Test, 0, 0);
+    let (graph, params) = net.split_mut();
+    for (param, place) in params.iter_mut().zip(graph.params()) {
+        let batch_norm = matches!(graph.node(place.node).layer, Layer::BatchNorm2d(_));
+        let mut random = |low: f64, high: f64| {
+            param.value.iter_mut().for_each(|x| *x = (low + (high - low) * rng.uniform()) as f32);
+        };
+        match place.spec.name {
+            "weight" if batch_norm => random(0.5, 1.5),
+            "running_var" => random(0.5, 2.0),
+            "bias" | "running_mean" => random(-0.5, 0.5),
+            _ => {}
+        }
+    }
+    net
+}
+
+fn images(n: usize, shape: Shape, seed: u64) -> Tensor {
+    let mut rng = Rng::new(seed, Purpose::Test, 1, 0);
+    let values: Vec<f32> = (0..n * shape.len()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_nchw(n, shape, &values)
+}
+
+/// Checks that a plan gives the logits of a forward pass in use to 1e-5 of the largest.
+fn check(graph: Graph, seed: u64) {
+    let mut net = network(graph, seed);
+    let input = images(3, net.graph().input_shape(), seed);
+    let cx = Context::new(Isa::best(), 1);
+    let mut tape = Tape::new();
+    let expected = tape.forward(&cx, &mut net, &input, Mode::Eval, StepKey::default()).to_nchw();
+    let mut plan = Plan::new(&cx, &net, 3);
+    let found = plan.run(&cx, &input).to_nchw();
+    let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    assert!(scale > 0.0 && scale.is_finite(), "seed {seed}: logits of {expected:?}");
+    for (a, b) in found.iter().zip(&expected) {
+        assert!((a - b).abs() <= 1e-5 * scale, "seed {seed}: {a}, expected {b}\n{}", net.graph());
+    }
+}
+
+#[test]
+fn a_plan_of_every_model_equals_its_forward_pass() {
+    for (seed, spec) in [
+        "vgg11:8,12,16,20,24,28,32,36",
+        "vgg-small",
+        "vgg16-nobn:21,43,67,73,101,93,71,53,37,29,23,19,31",
+        "resnet18:12,24,48,96",
+        "resnet20:5,6,7,8,9,10,11,12,13,14,15,16",
+        "resnet56:4,5,6",
+        "concat-small",
+        "mobile-small",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        check(models::build(spec, IMAGE, 10).unwrap(), seed as u64);
+    }
+}
+
+/// Adds layers drawn at random, each to a node drawn at random, then joins all loose ends.
+fn random_graph(seed: u64) -> Result<Graph, GraphError> {
+    let mut rng = Rng::new(seed, Purpose::Test, 2, 0);
+    let (mut builder, image) = GraphBuilder::new(Shape::new(1 + rng.below(20), 9, 7))?;
+    let mut ends = vec![image];
+    let mut count = 0;
+    while count < 3 + rng.below(20) {
+        let x = ends[rng.below(ends.len())];
+        let shape = builder.shape(x);
+        let conv = Conv2d {
+            out_channels: 1 + rng.below(40),
+            kernel: [1 + 2 * rng.below(2), 1 + 2 * rng.below(2)],
+            stride: 1 + rng.below(2),
+            padding: 1,
+            bias: rng.below(2) == 0,
+            groups: Groups::One,
+        };
+        let layer = match rng.below(12) {
+            0..3 => Layer::Conv2d(conv),
+            3 => Layer::Conv2d(Conv2d { groups: Groups::Depthwise, ..conv }),
+            4..6 => Layer::BatchNorm2d(BatchNorm2d::default()),
+            6..8 => Layer::Relu(Relu {}),
+            8 => Layer::Dropout(Dropout { p: 0.5 }),
+            9 => Layer::MaxPool2d(MaxPool2d { kernel: 2, stride: 1, padding: 1 }),
+            10 => Layer::AvgPool2d(AvgPool2d { kernel: 3, stride: 1, padding: 1 }),
+            _ => {
+                let twins: Vec<NodeId> =
+                    ends.iter().copied().filter(|&end| builder.shape(end) == shape).collect();
+                let other = twins[rng.below(twins.len())];
+                let joint = match rng.below(2) {
+                    0 => Layer::Add(Add {}),
+                    _ => Layer::Concat(Concat {}),
+                };
+                count += 1;
+                ends.push(builder.add(format!("n{count}"), joint, &[x, other])?);
+                continue;
+            }
+        };
+        count += 1;
+        ends.push(builder.add(format!("n{count}"), layer, &[x])?);
+    }
+    let mut flat = Vec::new();
+    for (i, &end) in ends.iter().enumerate() {
+        let layer = match rng.below(3) {
+            0 => Layer::Flatten(Flatten {}),
+            _ => Layer::GlobalAvgPool(GlobalAvgPool {}),
+        };
+        let x = builder.add(format!("flat{i}"), layer, &[end])?;
+        flat.push(match rng.below(4) {
+            0 => builder.add(format!("drop{i}"), Layer::Dropout(Dropout { p: 0.5 }), &[x])?,
+            1 => {
+                builder.add(format!("norm{i}"), Layer::BatchNorm2d(BatchNorm2d::default()), &[x])?
+            }
+            2 => {
+                let linear = Layer::Linear(Linear { out_features: 5, bias: i % 2 == 0 });
+                builder.add(format!("linear{i}"), linear, &[x])?
+            }
+            _ => x,
+        });
+    }
+    let x = builder.add("joined", Layer::Concat(Concat {}), &flat)?;
+    let x = builder.add("logits", Layer::Linear(Linear { out_features: 7, bias: true }), &[x])?;
+    builder.finish(x)
+}
+
+#[test]
+fn a_plan_of_any_graph_equals_its_forward_pass() {
+    for seed in 0..150 {
+        check(random_graph(seed).unwrap(), seed);
+    }
+}
+
+#[test]
+fn batch_norms_relus_and_dropouts_are_no_steps_of_their_own() {
+    let cx = Context::new(Isa::best(), 1);
+    let steps = |spec: &str| {
+        let net = network(models::build(spec, IMAGE, 10).unwrap(), 0);
+        let plan = Plan::new(&cx, &net, 1);
+        (plan.steps().count(), plan.algorithms().count())
+    };
+    // 13 convolutions, 5 pools, 1 linear layer.
+    assert_eq!(steps("vgg16:8,8,8,8,8,8,8,8,8,8,8,8,8"), (19, 14));
+    // 17 convolutions and 3 projections, 8 sums, 1 pool, 1 linear layer.
+    assert_eq!(steps("resnet18:8,8,8,8"), (30, 21));
+}
+
+#[test]
+fn logits_are_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
+    for spec in ["vgg-small", "resnet20", "concat-small", "mobile-small"] {
+        let net = network(models::build(spec, IMAGE, 10).unwrap(), 5);
+        let input = images(5, IMAGE, 5);
+        let one = Context::new(Isa::best(), 1);
+        let mut plan = Plan::new(&one, &net, 5);
+        let expected = plan.run(&one, &input).to_nchw();
+        for threads in [2, 3] {
+            let cx = Context::new(Isa::best(), threads);
+            let found = Plan::new(&cx, &net, 5).run(&cx, &input).to_nchw();
+            assert_eq!(found, expected, "{spec}, {threads} threads");
+        }
+        let values = input.to_nchw();
+        let mut wide = Plan::new(&one, &net, 16);
+        for n in [5, 2, 1, 4] {
+            let part = Tensor::from_nchw(n, IMAGE, &values[..n * IMAGE.len()]);
+            for plan in [&mut plan, &mut wide] {
+                let found = plan.run(&one, &part);
+                assert_eq!(found.n(), n);
+                assert_eq!(found.to_nchw(), expected[..n * 10], "{spec}, {n} images");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_algorithm_and_every_instruction_set_gives_the_same_logits_to_1e_4() {
+    let net = network(models::build("concat-small", IMAGE, 10).unwrap(), 6);
+    let input = images(2, IMAGE, 6);
+    let portable = Context::new(Isa::named("portable").unwrap(), 1);
+    let reference = conv2d::named(conv2d::FORWARD, "reference");
+    let mut plan = Plan::with_algorithm(&portable, &net, 2, reference);
+    assert!(plan.algorithms().all(|(_, name)| name == "reference"));
+    let expected = plan.run(&portable, &input).to_nchw();
+    let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    for isa in Isa::available() {
+        let cx = Context::new(isa, 1);
+        for algorithm in conv2d::FORWARD {
+            let mut plan = Plan::with_algorithm(&cx, &net, 2, Some(algorithm));
+            for (a, b) in plan.run(&cx, &input).to_nchw().iter().zip(&expected) {
+                assert!((a - b).abs() <= 1e-4 * scale, "{} {}: {a} {b}", isa.name, algorithm.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
+    let cx = Context::new(Isa::best(), 1);
+    let net = network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
+    // Twice [64, 32, 32], the first two convolutions' outputs.
+    assert_eq!(Plan::new(&cx, &net, 2).arena_bytes(), 2 * 2 * 64 * 1024 * 4);
+}
