@@ -9,44 +9,22 @@
 mod atomic;
 mod error;
 mod graph_json;
+mod header;
+mod meta;
 mod mmap;
 pub mod safetensors;
 mod state_dict;
 
 pub use atomic::write_atomically;
 pub use error::{CheckpointError, Mismatch};
+pub use meta::{Meta, Normalisation};
 pub use state_dict::{load_state_dict, read_state_dict};
 
-use crate::graph::{Graph, GraphParam};
+use crate::graph::GraphParam;
 use crate::network::{Network, Param};
-use graph_json::GraphJsonError;
 use safetensors::{Entry, SafeTensors, Values, View};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// What a file says of its network beside structure and weights.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Meta {
-    /// The model's name, such as `vgg16`; of a pruned network, the one it came from.
-    pub model: String,
-    /// The data it was trained on.
-    pub dataset: Option<String>,
-    /// What its images are normalised by.
-    pub normalisation: Option<Normalisation>,
-    /// Anything else, such as the epoch.
-    pub extra: BTreeMap<String, String>,
-}
-
-/// What makes a network's input of an image with values in `[0, 1]`: `(x - mean) / std` by channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Normalisation {
-    /// Subtracted, one value a channel.
-    pub mean: Vec<f32>,
-    /// Divided by, one value a channel.
-    pub std: Vec<f32>,
-}
 
 /// The type of weights in a file. In memory they are `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,11 +65,7 @@ impl Dtype {
     }
 }
 
-const GRAPH: &str = "pleach.graph";
-const MODEL: &str = "pleach.model";
-const DATASET: &str = "pleach.dataset";
-const NORMALISATION: &str = "pleach.normalisation";
-const EXTRA: &str = "pleach.extra.";
+/// Types that hold weights.
 const FLOATS: &str = "F32, F16 or BF16";
 
 /// Writes `network` to `path`, whole or not at all (see [`write_atomically`]). The bytes are a function
@@ -107,38 +81,26 @@ pub fn save(
     dtype: Dtype,
     training_state: bool,
 ) -> Result<(), CheckpointError> {
-    let dtype = if training_state { Dtype::F32 } else { dtype };
-    let mut entries = Vec::new();
-    for (param, place) in network.params().iter().zip(network.graph().params()) {
-        let floats = |name, values| Entry {
-            name,
-            dtype: dtype.name(),
-            shape: place.spec.dims.clone(),
-            values: Values::Floats(values),
-        };
-        entries.push(floats(place.name.clone(), &param.value));
-        if training_state {
-            for (slot, values) in param.slots.iter().enumerate() {
-                entries.push(floats(slot_name(slot, place), values));
-            }
-            if !param.frozen.is_empty() {
-                entries.push(Entry {
-                    name: frozen_name(place),
-                    dtype: "BOOL",
-                    shape: vec![param.frozen.len()],
-                    values: Values::Bools(&param.frozen),
-                });
-            }
-        }
-    }
-    for entry in &entries {
-        if let Values::Floats(values) = entry.values {
-            check_finite(path, &entry.name, values, dtype)?;
-        }
-    }
-    let metadata = to_metadata(network.graph(), meta);
-    write_atomically(path, |file| safetensors::write(file, &metadata, &entries))
+    let file = Contents::new(path, network, meta, dtype, training_state)?;
+    write_atomically(path, |writer| safetensors::write(writer, &file.metadata, &file.entries))
         .map_err(|source| CheckpointError::Io { action: "write", path: path.into(), source })
+}
+
+/// The bytes of the file that [`save`] would write to `path`.
+///
+/// # Errors
+/// As [`save`], without those of the operating system.
+pub fn to_bytes(
+    path: &Path,
+    network: &Network,
+    meta: &Meta,
+    dtype: Dtype,
+    training_state: bool,
+) -> Result<Vec<u8>, CheckpointError> {
+    let file = Contents::new(path, network, meta, dtype, training_state)?;
+    let mut bytes = Vec::new();
+    safetensors::write(&mut bytes, &file.metadata, &file.entries).expect("memory takes all writes");
+    Ok(bytes)
 }
 
 /// Reads a file that [`save`] wrote.
@@ -156,19 +118,7 @@ pub fn load(path: &Path) -> Result<Checkpoint, CheckpointError> {
 /// As [`load`], without those of the operating system.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let file = SafeTensors::parse(path, bytes)?;
-    let Some(json) = file.metadata.get(GRAPH) else {
-        return Err(CheckpointError::NoArchitecture { path: path.into() });
-    };
-    let graph = graph_json::from_json(json).map_err(|error| match error {
-        GraphJsonError::Graph(source) => CheckpointError::Graph { path: path.into(), source },
-        GraphJsonError::Json(found) => CheckpointError::Metadata {
-            path: path.into(),
-            key: GRAPH,
-            expected: "the nodes of a graph",
-            found,
-        },
-    })?;
-    let meta = from_metadata(path, &file, &graph)?;
+    let (graph, meta) = meta::read(path, &file.metadata)?;
 
     let mut rest: BTreeSet<&str> = file.iter().map(|(name, _)| name).collect();
     let mut mismatches = Vec::new();
@@ -224,6 +174,53 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         }
     }
     Ok(Checkpoint { network: Network::with_params(graph, params), meta })
+}
+
+/// What a checkpoint's file holds.
+struct Contents<'a> {
+    metadata: BTreeMap<String, String>,
+    entries: Vec<Entry<'a>>,
+}
+
+impl<'a> Contents<'a> {
+    fn new(
+        path: &Path,
+        network: &'a Network,
+        meta: &Meta,
+        dtype: Dtype,
+        training_state: bool,
+    ) -> Result<Self, CheckpointError> {
+        let dtype = if training_state { Dtype::F32 } else { dtype };
+        let mut entries = Vec::new();
+        for (param, place) in network.params().iter().zip(network.graph().params()) {
+            let floats = |name, values| Entry {
+                name,
+                dtype: dtype.name(),
+                shape: place.spec.dims.clone(),
+                values: Values::Floats(values),
+            };
+            entries.push(floats(place.name.clone(), &param.value));
+            if training_state {
+                for (slot, values) in param.slots.iter().enumerate() {
+                    entries.push(floats(slot_name(slot, place), values));
+                }
+                if !param.frozen.is_empty() {
+                    entries.push(Entry {
+                        name: frozen_name(place),
+                        dtype: "BOOL",
+                        shape: vec![param.frozen.len()],
+                        values: Values::Bools(&param.frozen),
+                    });
+                }
+            }
+        }
+        for entry in &entries {
+            if let Values::Floats(values) = entry.values {
+                check_finite(path, &entry.name, values, dtype)?;
+            }
+        }
+        Ok(Self { metadata: meta::write(network.graph(), meta), entries })
+    }
 }
 
 fn slot_name(slot: usize, place: &GraphParam) -> String {
@@ -293,62 +290,4 @@ fn check_finite(
         }),
         None => Ok(()),
     }
-}
-
-fn to_metadata(graph: &Graph, meta: &Meta) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::from([
-        ("format".into(), "pt".into()),
-        (GRAPH.into(), graph_json::to_json(graph)),
-        (MODEL.into(), meta.model.clone()),
-    ]);
-    if let Some(dataset) = &meta.dataset {
-        metadata.insert(DATASET.into(), dataset.clone());
-    }
-    if let Some(normalisation) = &meta.normalisation {
-        let json = serde_json::to_string(normalisation).expect("numbers are JSON");
-        metadata.insert(NORMALISATION.into(), json);
-    }
-    for (key, value) in &meta.extra {
-        metadata.insert(format!("{EXTRA}{key}"), value.clone());
-    }
-    metadata
-}
-
-fn from_metadata(
-    path: &Path,
-    file: &SafeTensors<'_>,
-    graph: &Graph,
-) -> Result<Meta, CheckpointError> {
-    let get = |key: &str| file.metadata.get(key).cloned();
-    let normalisation = match get(NORMALISATION) {
-        None => None,
-        Some(json) => {
-            let malformed = |found| CheckpointError::Metadata {
-                path: path.into(),
-                key: NORMALISATION,
-                expected: "mean and std of each channel, std above 0",
-                found,
-            };
-            let normalisation: Normalisation =
-                serde_json::from_str(&json).map_err(|error| malformed(error.to_string()))?;
-            let Normalisation { mean, std } = &normalisation;
-            let channels = graph.input_shape().channels;
-            let sound = [mean.len(), std.len()] == [channels; 2]
-                && mean.iter().all(|x| x.is_finite())
-                && std.iter().all(|&x| x.is_finite() && x > 0.0);
-            if !sound {
-                return Err(malformed(json));
-            }
-            Some(normalisation)
-        }
-    };
-    let extra = file.metadata.iter().filter_map(|(key, value)| {
-        key.strip_prefix(EXTRA).map(|key| (key.to_owned(), value.clone()))
-    });
-    Ok(Meta {
-        model: get(MODEL).unwrap_or_default(),
-        dataset: get(DATASET),
-        normalisation,
-        extra: extra.collect(),
-    })
 }

@@ -277,7 +277,9 @@ fn batched(g: &Pool2dGeometry, n: usize) -> Pool2dGeometry {
     Pool2dGeometry { n, ..*g }
 }
 
+/// Whether pad lanes are zero, or NaN where values have overflown (an infinity times a weight of 0).
 fn pads_are_zero(values: &[f32], shape: Shape) -> bool {
     let pixels = values.chunks_exact(channel_stride(shape.channels));
-    pixels.map(|pixel| &pixel[shape.channels..]).all(|pads| pads.iter().all(|&pad| pad == 0.0))
+    let mut pads = pixels.flat_map(|pixel| &pixel[shape.channels..]);
+    pads.all(|&pad| pad == 0.0 || pad.is_nan())
 }
