@@ -258,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn the_line_about_each_model_states_its_cost() {
+        for model in MODELS {
+            let macs = model.graph(&[], IMAGE, 10).unwrap().macs() as f64 / 1e6;
+            let stated = format!(" {macs:.1} M MACs on 32x32");
+            assert!(model.about.ends_with(&stated), "{}:{stated}", model.name);
+        }
+    }
+
+    #[test]
     fn vgg16_at_the_widths_of_a_tenth_has_41_million_macs() {
         let spec = "vgg16:21,43,67,73,101,93,71,53,37,29,23,19,31";
         let macs = build(spec, IMAGE, 10).unwrap().macs();

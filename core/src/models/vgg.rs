@@ -25,7 +25,7 @@ pub(super) const VGG16: ModelKind = ModelKind {
 
 pub(super) const VGG16_NOBN: ModelKind = ModelKind {
     name: "vgg16-nobn",
-    about: "VGG-16 without batch norm, convolutions with bias",
+    about: "VGG-16 without batch norm, convolutions with bias: 313.2 M MACs on 32x32",
     build: |net, x, widths| build(net, x, widths, &[2, 4, 7, 10, 13], false),
     ..VGG16
 };
