@@ -30,6 +30,16 @@ impl Unit {
     }
 }
 
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Macs => "MACs",
+            Self::Params => "parameters",
+            Self::Channels => "channels",
+        })
+    }
+}
+
 /// How much is to be removed: `10x` leaves a tenth, `30%` removes thirty percent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]

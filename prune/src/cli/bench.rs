@@ -1,0 +1,147 @@
+//! `pleach bench`
+
+use super::common::{self, Common, DataArgs};
+use super::exit;
+use super::interrupt;
+use super::output;
+use super::progress::Progress;
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use pleach_prune::latency::{self, Config, Measurement, Work};
+use pleach_prune::net::{Net, Resolve};
+use serde::Serialize;
+use std::ops::ControlFlow;
+
+/// Measure how fast networks run on this CPU, in turn, and how many times faster than the first
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    /// The networks; the first is the one that the others are compared with
+    #[arg(required = true)]
+    nets: Vec<String>,
+    /// The architecture of weights that PyTorch saved, such as vgg16
+    #[arg(long)]
+    arch: Option<String>,
+    /// Batch sizes
+    #[arg(short, long, value_delimiter = ',', default_value = "1,128", value_parser = batch)]
+    batch: Vec<usize>,
+    /// Time whole training steps instead of inference
+    #[arg(long)]
+    train: bool,
+    /// Seconds of measurement for each batch size and number of threads
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    #[serde(flatten)]
+    measurement: Measurement,
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    /// VGG-16's activations of 4,096 images are 6 GB.
+    const MOST: usize = 4096;
+    match text.trim().parse() {
+        Ok(images) if (1..=MOST).contains(&images) => Ok(images),
+        _ => Err(format!("expected a number of images, 1 to {MOST}")),
+    }
+}
+
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds, 0 to 3600".to_owned()),
+    }
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    let isa = common.isa()?;
+    let threads =
+        if common.threads.is_empty() { vec![common::all_cores()] } else { common.threads.clone() };
+    let dataset = args.data.open()?;
+    let resolve = Resolve::for_data(dataset.spec(), common.seed);
+    let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
+    let nets = args.nets.iter().map(|net| Ok(resolve.net(net)?)).collect::<Result<Vec<Net>>>()?;
+    let nets: Vec<_> = nets.iter().map(|net| (net.name.as_str(), &net.network)).collect();
+    let config = Config {
+        work: if args.train { Work::Train } else { Work::Infer },
+        batches: args.batch.clone(),
+        threads,
+        seconds: args.seconds,
+        seed: common.seed,
+        ..Config::new(isa, 1)
+    };
+    interrupt::listen()?;
+    let mut progress = Progress::new(common.style());
+    let measurement = measure(&nets, &config, &mut progress);
+    if common.json {
+        output::json(&Document { schema: "pleach.bench/1", measurement })?;
+    } else {
+        output::print(&text(&measurement))?;
+    }
+    Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
+}
+
+/// Measures, and shows how far it is. What is not finished when an interruption comes is left out.
+pub(super) fn measure(
+    nets: &[(&str, &pleach_core::Network)],
+    config: &Config,
+    progress: &mut Progress,
+) -> Measurement {
+    let measurement = latency::measure(nets, config, &mut |title, done, rounds| {
+        if interrupt::is_requested() {
+            return ControlFlow::Break(());
+        }
+        if done == 0 {
+            progress.start(format!("measuring, {title}"), rounds as u64);
+        }
+        progress.set(done as u64, String::new);
+        ControlFlow::Continue(())
+    });
+    progress.finish();
+    measurement
+}
+
+/// The rows, and under them the ratios.
+pub(super) fn text(measurement: &Measurement) -> String {
+    let rows = measurement.rows.iter().map(|row| {
+        vec![
+            row.net.clone(),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            row.isa.to_owned(),
+            format!("{:.1}", row.macs as f64 / 1e6),
+            format!("{:.3}", row.latency_ms_p50),
+            format!("{:.3}", row.latency_ms_p90),
+            format!("{:.0}", row.images_per_s),
+        ]
+    });
+    let header =
+        ["network", "batch", "threads", "ISA", "M MACs", "ms (median)", "ms (90 %)", "images/s"];
+    let mut text = output::table(&header, rows.collect());
+    if !measurement.ratios.is_empty() {
+        text.push('\n');
+        text.push_str(&ratios(measurement));
+    }
+    text
+}
+
+/// The ratios, with their intervals.
+pub(super) fn ratios(measurement: &Measurement) -> String {
+    let rows = measurement.ratios.iter().map(|ratio| {
+        vec![
+            ratio.net.clone(),
+            ratio.batch.to_string(),
+            ratio.threads.to_string(),
+            format!("{:.2}x", ratio.speedup),
+            format!("{:.2}x to {:.2}x", ratio.low, ratio.high),
+        ]
+    });
+    let base = measurement.ratios.first().map_or("", |ratio| ratio.base.as_str());
+    let header = ["network", "batch", "threads", "speed-up", "95 % interval"];
+    let table = output::table(&header, rows.collect());
+    format!("against {base}:\n{table}")
+}

@@ -1,0 +1,270 @@
+//! Flags that several verbs have, and what they become.
+
+use super::exit::usage;
+use super::progress::Style;
+use anyhow::{Context as _, Result};
+use clap::{Args, ColorChoice, ValueEnum};
+use pleach_core::Shape;
+use pleach_core::checkpoint::{Meta, Normalisation};
+use pleach_datasets::{Dataset, Spec};
+use pleach_kernels::{Context, ISAS, Isa};
+use pleach_prune::net::{Net, Resolve};
+use pleach_prune::run_dir::RunDir;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Flags of every verb.
+#[derive(Args)]
+pub(super) struct Common {
+    /// Threads; the default is all cores. `bench` takes a list: 1,2
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "N",
+        env = "PLEACH_THREADS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_parser = threads
+    )]
+    pub(super) threads: Vec<usize>,
+    /// Instruction set: avx512, avx2, neon or portable; the default is the best of this CPU
+    #[arg(long, global = true, value_name = "ISA", env = "PLEACH_ISA", hide_env_values = true)]
+    pub(super) isa: Option<String>,
+    /// Seed of everything random
+    #[arg(long, global = true, default_value_t = 42, value_name = "S")]
+    pub(super) seed: u64,
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Say nothing but results, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more; twice, even more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    /// How to show progress: a bar, a line an epoch, or not at all
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    /// A bar on a terminal, else lines
+    #[default]
+    Auto,
+    Bar,
+    Lines,
+    None,
+}
+
+/// The data.
+#[derive(Args)]
+pub(super) struct DataArgs {
+    /// CIFAR-10 or CIFAR-100: a folder with the binary files, or the official .tar.gz
+    #[arg(long, value_name = "DIR", env = "PLEACH_DATA", hide_env_values = true)]
+    pub(super) data: Option<PathBuf>,
+}
+
+/// Where a run goes.
+#[derive(Args)]
+pub(super) struct RunArgs {
+    /// The run's folder; the default is a fresh one under runs/
+    #[arg(short, long, value_name = "RUN")]
+    pub(super) out: Option<PathBuf>,
+    /// Overwrite the run in the folder
+    #[arg(short, long)]
+    pub(super) force: bool,
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    /// More threads than this are a slip of the hand.
+    const MOST: usize = 1024;
+    match text.trim().parse() {
+        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
+        _ => Err(format!("expected a number of threads, 1 to {MOST}")),
+    }
+}
+
+/// What `--color` says, found before the command line is parsed.
+pub(super) fn color_before_parsing(args: impl Iterator<Item = OsString>) -> ColorChoice {
+    let args: Vec<String> = args.filter_map(|arg| arg.into_string().ok()).collect();
+    let value = args.iter().enumerate().find_map(|(i, arg)| match arg.strip_prefix("--color=") {
+        Some(value) => Some(value),
+        None if arg == "--color" => args.get(i + 1).map(String::as_str),
+        None => None,
+    });
+    match value {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ if std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) => {
+            ColorChoice::Never
+        }
+        _ => ColorChoice::Auto,
+    }
+}
+
+impl Common {
+    /// Starts the log and returns whether stderr is coloured.
+    pub(super) fn start_logging(&self, color: ColorChoice) -> bool {
+        use env_logger::WriteStyle;
+        let level = match (self.quiet, self.verbose) {
+            (true, _) | (_, 0) => log::LevelFilter::Warn,
+            (_, 1) => log::LevelFilter::Info,
+            _ => log::LevelFilter::Debug,
+        };
+        let (colored, style) = match color {
+            ColorChoice::Always => (true, WriteStyle::Always),
+            ColorChoice::Never => (false, WriteStyle::Never),
+            ColorChoice::Auto => (io::stderr().is_terminal(), WriteStyle::Auto),
+        };
+        env_logger::Builder::new()
+            .filter_level(level)
+            .write_style(style)
+            .format_timestamp(None)
+            .format_target(false)
+            .init();
+        colored
+    }
+
+    /// How progress is shown.
+    pub(super) fn style(&self) -> Style {
+        match self.progress {
+            _ if self.quiet => Style::None,
+            Progress::None => Style::None,
+            Progress::Lines => Style::Lines,
+            Progress::Bar => Style::Bar,
+            Progress::Auto if io::stderr().is_terminal() => Style::Bar,
+            Progress::Auto => Style::Lines,
+        }
+    }
+
+    /// The instruction set asked for, or the best.
+    pub(super) fn isa(&self) -> Result<&'static Isa> {
+        let Some(name) = &self.isa else { return Ok(Isa::best()) };
+        let list = |isas: &mut dyn Iterator<Item = &'static Isa>| {
+            isas.map(|isa| isa.name).collect::<Vec<_>>().join(", ")
+        };
+        match Isa::named(name) {
+            Some(isa) if isa.is_available() => Ok(isa),
+            Some(_) => Err(usage(format!(
+                "this CPU cannot run the instruction set {name}; it can run {}",
+                list(&mut Isa::available())
+            ))),
+            None => Err(usage(format!(
+                "there is no instruction set {name:?} (--isa or PLEACH_ISA); this build has {}",
+                list(&mut ISAS.iter())
+            ))),
+        }
+    }
+
+    /// The threads asked for, or all cores.
+    pub(super) fn thread_count(&self) -> Result<usize> {
+        match self.threads[..] {
+            [] => Ok(all_cores()),
+            [count] => Ok(count),
+            _ => Err(usage("several numbers of threads (--threads) are for bench; give one")),
+        }
+    }
+
+    /// What kernels run with.
+    pub(super) fn context(&self) -> Result<Context> {
+        Ok(Context::new(self.isa()?, self.thread_count()?))
+    }
+}
+
+/// The cores of this machine that the process may use.
+pub(super) fn all_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl DataArgs {
+    /// Opens the data.
+    pub(super) fn open(&self) -> Result<Arc<dyn Dataset>> {
+        Ok(Arc::from(pleach_datasets::open(self.data.as_deref())?))
+    }
+}
+
+impl RunArgs {
+    /// Makes the run's folder.
+    pub(super) fn create(&self, verb: &str) -> Result<RunDir> {
+        Ok(RunDir::create(self.out.as_deref(), verb, self.force)?)
+    }
+}
+
+/// The network that `argument` names, checked to fit the data.
+pub(super) fn net_for_data(
+    argument: &str,
+    arch: Option<&str>,
+    dataset: &dyn Dataset,
+    seed: u64,
+) -> Result<Net> {
+    let spec = dataset.spec();
+    let net = Resolve { arch, ..Resolve::for_data(spec, seed) }.net(argument)?;
+    let (image, found) = (Shape::new(spec.channels, spec.height, spec.width), net.network.graph());
+    if found.input_shape() != image {
+        return Err(usage(format!(
+            "{argument} takes images of {}, but those of {} are {image}",
+            found.input_shape(),
+            spec.name
+        )));
+    }
+    let classes = found.output_shape().channels;
+    if classes != spec.classes {
+        return Err(usage(format!(
+            "{argument} has {classes} classes, but {} has {}",
+            spec.name, spec.classes
+        )));
+    }
+    warn_of_other_data(&net, spec);
+    Ok(net)
+}
+
+fn warn_of_other_data(net: &Net, spec: &Spec) {
+    /// Rounding of published values to four digits.
+    const CLOSE: f32 = 1e-3;
+    if let Some(trained) = net.meta.dataset.as_ref().filter(|&name| *name != spec.name) {
+        log::warn!("{} was trained on {trained}, not on {}", net.name, spec.name);
+    } else if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
+        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > CLOSE);
+        if far(mean, &spec.mean) || far(std, &spec.std) {
+            log::warn!(
+                "{} expects images normalised by mean {mean:?} and deviation {std:?}, but those of {} \
+                 are by {:?} and {:?}",
+                net.name,
+                spec.name,
+                spec.mean,
+                spec.std
+            );
+        }
+    }
+}
+
+/// What a checkpoint says of a network that was trained on this data.
+pub(super) fn meta(model: &str, spec: &Spec) -> Meta {
+    let normalisation = Normalisation { mean: spec.mean.to_vec(), std: spec.std.to_vec() };
+    Meta {
+        model: model.into(),
+        dataset: Some(spec.name.clone()),
+        normalisation: Some(normalisation),
+        ..Meta::default()
+    }
+}
+
+/// Reads a text file that the user named.
+pub(super) fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,72 @@
+//! Results, on stdout. All else that users read goes to stderr.
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// Prints a result. A reader that has gone away is no error: it has read what it wanted.
+pub(super) fn print(text: &str) -> Result<()> {
+    let write = || {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        if !text.ends_with('\n') {
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    };
+    match write() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the result to stdout")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a document, indented.
+pub(super) fn json(document: &impl Serialize) -> Result<()> {
+    print(&to_json(document))
+}
+
+/// A document, indented, with a newline at its end.
+pub(super) fn to_json(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("documents have string keys");
+    text.push('\n');
+    text
+}
+
+/// A number with thousands separated: `313,201,664`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A table without borders, all columns but the first to the right.
+pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
+    let lines = table.to_string();
+    lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_are_separated() {
+        let texts = [0, 999, 1000, 313_201_664].map(grouped);
+        assert_eq!(texts, ["0", "999", "1,000", "313,201,664"]);
+    }
+}

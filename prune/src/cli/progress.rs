@@ -1,0 +1,94 @@
+//! Progress on stderr: a bar on a terminal, full lines otherwise.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::time::{Duration, Instant};
+
+/// How progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// A bar, with lines above it.
+    Bar,
+    /// Lines.
+    Lines,
+    /// Not at all.
+    None,
+}
+
+/// Progress of one piece of work after another.
+pub(super) struct Progress {
+    style: Style,
+    bar: ProgressBar,
+    started: Instant,
+}
+
+impl Progress {
+    /// Nothing done yet.
+    pub(super) fn new(style: Style) -> Self {
+        let bar = match style {
+            Style::Bar => ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr()),
+            Style::Lines | Style::None => ProgressBar::hidden(),
+        };
+        let template = "{prefix} [{bar:30}] {pos}/{len} {msg} eta {eta}";
+        let known = ProgressStyle::with_template(template).expect("the template is sound");
+        bar.set_style(known.progress_chars("=> "));
+        Self { style, bar, started: Instant::now() }
+    }
+
+    /// A piece of work of `len` parts begins.
+    pub(super) fn start(&mut self, title: impl Into<String>, len: u64) {
+        self.started = Instant::now();
+        self.bar.reset();
+        self.bar.set_length(len);
+        self.bar.set_prefix(title.into());
+        self.bar.set_message("");
+    }
+
+    /// So many of its parts are done.
+    pub(super) fn set(&self, done: u64, message: impl FnOnce() -> String) {
+        if self.style == Style::Bar {
+            self.bar.set_position(done);
+            self.bar.set_message(message());
+        }
+    }
+
+    /// Something worth a line.
+    pub(super) fn line(&self, text: &str) {
+        match self.style {
+            Style::Bar => self.bar.suspend(|| eprintln!("{text}")),
+            Style::Lines => eprintln!("{text}"),
+            Style::None => {}
+        }
+    }
+
+    /// The time that `left` more parts take, if `done` took as long as since the start.
+    pub(super) fn eta(&self, done: f64, left: f64) -> Duration {
+        Duration::try_from_secs_f64(self.started.elapsed().as_secs_f64() / done * left)
+            .unwrap_or_default()
+    }
+
+    /// All is done; the bar goes.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A time as people say it: `45s`, `3m10s`, `2h05m`.
+pub(super) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let texts = [4.6, 59.6, 3599.0, 7500.0].map(|s| duration(Duration::from_secs_f64(s)));
+        assert_eq!(texts, ["5s", "1m00s", "59m59s", "2h05m"]);
+    }
+}

@@ -1,0 +1,259 @@
+//! The flags and the file that make a pruning run's configuration.
+
+use super::super::common::read;
+use super::super::exit::usage;
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use pleach_core::graph::Graph;
+use pleach_prune::bias_update::BiasUpdate;
+use pleach_prune::channels::Channels;
+use pleach_prune::criteria::{self, Condition, Join, Normalise};
+use pleach_prune::entropy::{Binning, Correction};
+use pleach_prune::freeze::Rank;
+use pleach_prune::phases::{Phases, PruneConfig, Reference};
+use pleach_prune::target::{Amount, Target, Unit};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// How to prune. What is not given is as the configuration file, or else the preset, has it.
+#[derive(Args)]
+pub(super) struct Settings {
+    /// Multiply-adds to remove: 10x leaves a tenth, 30% removes thirty percent
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    macs: Option<Amount>,
+    /// Trainable parameters to remove
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    params: Option<Amount>,
+    /// Channels to remove
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    channels: Option<Amount>,
+    /// The most accuracy to lose, in points [default: 2]
+    #[arg(long, value_name = "POINTS", value_parser = amount)]
+    max_drop: Option<f64>,
+    /// Which accuracy of the base the drop is counted against [default: auto]
+    #[arg(long, value_name = "SPLIT", value_parser = ["auto", "validation", "test"])]
+    reference: Option<String>,
+    /// Phases to run [default: both]
+    #[arg(long, value_name = "PHASE", value_parser = ["both", "global", "layerwise"])]
+    phase: Option<String>,
+    /// What filters are chosen by [default: con_ent]
+    #[arg(long, value_name = "NAME", value_parser = criterion_names())]
+    criterion: Option<String>,
+    /// What the entropy of con_ent is conditioned on [default: loss]
+    #[arg(long, value_name = "WHAT", value_parser = ["loss", "label", "loss+label"])]
+    condition: Option<String>,
+    /// Bins of responses [default: 32]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    bins: Option<u32>,
+    /// Bins of the loss [default: 10]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    loss_bins: Option<u32>,
+    /// How responses are sorted into bins [default: per-filter]
+    #[arg(long, value_name = "HOW", value_parser = ["per-filter", "per-layer", "equal-frequency"])]
+    binning: Option<String>,
+    /// Correct entropies for few samples [default: none]
+    #[arg(long, value_name = "HOW", value_parser = ["none", "miller-madow"])]
+    correction: Option<String>,
+    /// How the scores of different layers are made comparable [default: layer-mean]
+    #[arg(long, value_name = "HOW", value_parser = ["layer-mean", "raw"])]
+    normalise: Option<String>,
+    /// How the scores of channels that go together become one [default: mean]
+    #[arg(long, value_name = "HOW", value_parser = ["mean", "max", "sum"])]
+    join: Option<String>,
+    /// What stands in for removed channels [default: mean]
+    #[arg(long, value_name = "HOW", value_parser = ["none", "mean", "max-entropy"])]
+    bias_update: Option<String>,
+    /// Calibration images that filters are scored on [default: 5000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    calibration: Option<u32>,
+    /// The fraction of its filters that a layer never goes below [default: 0.02]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    floor: Option<f64>,
+    /// The fraction of each layer's filters that fine-tuning leaves as they are [default: 0.1]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    freeze: Option<f64>,
+    /// What those are ranked by [default: entropy]
+    #[arg(long, value_name = "BY", value_parser = ["entropy", "con-ent"])]
+    freeze_rank: Option<String>,
+    /// Epochs of all fine-tuning together; 0 prunes once, without fine-tuning
+    #[arg(long, value_name = "E", value_parser = amount)]
+    epochs_budget: Option<f64>,
+    /// The fraction of the filters that a round of phase I removes [default: 0.1]
+    #[arg(long, value_name = "FRACTION", value_parser = step)]
+    global_step: Option<f64>,
+    /// Epochs of fine-tuning after each of them, without a budget [default: 2]
+    #[arg(long, value_name = "E", value_parser = amount)]
+    global_epochs: Option<f64>,
+    /// The fraction of a layer's filters that a trial of phase II removes [default: 0.1]
+    #[arg(long, value_name = "FRACTION", value_parser = step)]
+    layerwise_step: Option<f64>,
+    /// Epochs of fine-tuning after each of them, without a budget [default: 0.25]
+    #[arg(long, value_name = "E", value_parser = amount)]
+    layerwise_epochs: Option<f64>,
+    /// The fraction of the drop that phase I may spend where both run [default: 0.5]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    global_drop_share: Option<f64>,
+    /// The fraction of the target's logarithm that phase I goes for where both run [default: 0.5]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    global_target_share: Option<f64>,
+    /// Epochs of the final fine-tuning, without a budget [default: 10]
+    #[arg(long, value_name = "E", value_parser = amount)]
+    final_epochs: Option<f64>,
+    /// The largest learning rate of fine-tuning [default: 0.02]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    lr: Option<f32>,
+    /// The largest learning rate of the final fine-tuning [default: 0.05]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    final_lr: Option<f32>,
+    /// Images of a training step [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    batch: Option<u32>,
+    /// Named settings: default, or 2pfpce as the paper describes itself [default: default]
+    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "config")]
+    preset: Option<Preset>,
+    /// Settings of an earlier run: its run.toml
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    Default,
+    #[value(name = "2pfpce")]
+    Paper,
+}
+
+/// `run.toml`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    verb: String,
+    net: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+    prune: PruneConfig,
+}
+
+/// The file from which a run can be made again.
+pub(super) fn to_toml(net: &str, data: Option<&Path>, config: &PruneConfig) -> Result<String> {
+    let (verb, data) = ("prune".to_owned(), data.map(Path::to_path_buf));
+    let file = File { verb, net: net.to_owned(), data, prune: config.clone() };
+    Ok(toml::to_string_pretty(&file)?)
+}
+
+impl Settings {
+    /// The configuration.
+    pub(super) fn config(&self, seed: u64) -> Result<PruneConfig> {
+        let mut config = match (&self.config, self.preset) {
+            (Some(path), _) => {
+                let file: File = toml::from_str(&read(path)?)
+                    .with_context(|| format!("{} is no settings file", path.display()))?;
+                if file.verb != "prune" {
+                    let (path, verb) = (path.display(), file.verb);
+                    return Err(usage(format!(
+                        "{path} has settings of {verb:?}, expected of \"prune\""
+                    )));
+                }
+                file.prune
+            }
+            (None, Some(Preset::Paper)) => PruneConfig::paper(),
+            (None, _) => PruneConfig::default(),
+        };
+        config.seed = seed;
+        let targets =
+            [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
+        for (amount, unit) in targets {
+            if let Some(amount) = amount {
+                config.target = Some(Target { unit, amount });
+            }
+        }
+        set(&mut config.max_drop, self.max_drop);
+        choose::<Reference>(&mut config.reference, self.reference.as_deref());
+        choose::<Phases>(&mut config.phases, self.phase.as_deref());
+        set(&mut config.criterion, self.criterion.clone());
+        choose::<Condition>(&mut config.con_ent.condition, self.condition.as_deref());
+        set(&mut config.con_ent.bins, self.bins.map(|bins| bins as usize));
+        set(&mut config.con_ent.loss_bins, self.loss_bins.map(|bins| bins as usize));
+        choose::<Binning>(&mut config.con_ent.binning, self.binning.as_deref());
+        choose::<Correction>(&mut config.con_ent.correction, self.correction.as_deref());
+        choose::<Normalise>(&mut config.normalise, self.normalise.as_deref());
+        choose::<Join>(&mut config.join, self.join.as_deref());
+        choose::<BiasUpdate>(&mut config.bias_update, self.bias_update.as_deref());
+        set(&mut config.calibration, self.calibration.map(|images| images as usize));
+        set(&mut config.floor, self.floor);
+        set(&mut config.freeze, self.freeze);
+        choose::<Rank>(&mut config.freeze_rank, self.freeze_rank.as_deref());
+        if self.epochs_budget.is_some() {
+            config.epochs_budget = self.epochs_budget;
+        }
+        set(&mut config.global_step, self.global_step);
+        set(&mut config.global_epochs, self.global_epochs);
+        set(&mut config.layerwise_step, self.layerwise_step);
+        set(&mut config.layerwise_epochs, self.layerwise_epochs);
+        set(&mut config.global_drop_share, self.global_drop_share);
+        set(&mut config.global_target_share, self.global_target_share);
+        set(&mut config.final_epochs, self.final_epochs);
+        set(&mut config.tune.lr, self.lr);
+        set(&mut config.final_tune.lr, self.final_lr);
+        for tune in [&mut config.tune, &mut config.final_tune] {
+            set(&mut tune.batch, self.batch.map(|images| images as usize));
+        }
+        if config.epochs_budget == Some(0.0) && config.target.is_none() {
+            return Err(usage(
+                "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give \
+                 --macs, --params or --channels",
+            ));
+        }
+        Ok(config)
+    }
+}
+
+/// Refuses what this network does not allow, before anything is written.
+pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
+    let channels = Channels::of(graph);
+    let layers = channels.prunable_layers();
+    if layers.is_empty() {
+        return Err(usage("no layer of this network has channels that can be removed"));
+    }
+    criteria::named(&config.criterion)?.check(graph, &layers)?;
+    Ok(())
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+/// Sets an enum by the name that its file form has, which flags write with `-` for `_`.
+fn choose<T: DeserializeOwned>(setting: &mut T, name: Option<&str>) {
+    if let Some(name) = name {
+        let name = serde_json::Value::String(name.replace('-', "_"));
+        *setting = serde_json::from_value(name).expect("the parser admits known names only");
+    }
+}
+
+fn criterion_names() -> clap::builder::PossibleValuesParser {
+    criteria::names().into()
+}
+
+fn number(text: &str, expected: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
+    text.parse().ok().filter(|&number| fits(number)).ok_or_else(|| format!("expected {expected}"))
+}
+
+fn amount(text: &str) -> Result<f64, String> {
+    number(text, "a number, 0 or more", |x| (0.0..1e9).contains(&x))
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    number(text, "a fraction, 0 to 1", |x| (0.0..=1.0).contains(&x))
+}
+
+fn step(text: &str) -> Result<f64, String> {
+    number(text, "a fraction, more than 0 and less than 1", |x| x > 0.0 && x < 1.0)
+}
+
+fn rate(text: &str) -> Result<f32, String> {
+    number(text, "a number, more than 0", |x| x > 0.0 && x < 1e9).map(|rate| rate as f32)
+}

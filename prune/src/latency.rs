@@ -1,0 +1,321 @@
+//! Networks' speed on this CPU, measured so that the comparison can be trusted: in turn, in random
+//! order, with an interval.
+//!
+//! For each number of threads and each batch size, all networks are run in rounds. In a round each
+//! runs once, in an order drawn anew, so that whatever disturbs the machine disturbs all of them
+//! alike, and no network profits from the one before it. A ratio is that of medians; its interval is
+//! a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
+
+use pleach_core::infer::Plan;
+use pleach_core::layers::StepKey;
+use pleach_core::loss::cross_entropy;
+use pleach_core::tensor::rng::{Purpose, Rng};
+use pleach_core::{Mode, Network, Optimizer, Tape, Tensor};
+use pleach_kernels::{Context, Isa};
+use serde::Serialize;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// Resamples of a bootstrap: the 2.5 % quantile is then the 25th smallest of them.
+const RESAMPLES: usize = 1000;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// The logits of a batch, by a prepared [`Plan`].
+    #[default]
+    Infer,
+    /// A training step: forward, loss, backward, optimiser.
+    Train,
+}
+
+/// What is measured, and how long.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What is timed.
+    pub work: Work,
+    /// Batch sizes.
+    pub batches: Vec<usize>,
+    /// Numbers of threads.
+    pub threads: Vec<usize>,
+    /// The instruction set.
+    pub isa: &'static Isa,
+    /// Seconds of timed runs for each number of threads and batch size, all networks together.
+    pub seconds: f64,
+    /// Rounds at least, whatever they last, and at most.
+    pub rounds: [usize; 2],
+    /// The seed of images, orders and resamples.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Inference at batch 1 and 128, with one thread and with `threads`, 3 seconds each and between 11
+    /// and 1,000 rounds.
+    #[must_use]
+    pub fn new(isa: &'static Isa, threads: usize) -> Self {
+        let mut threads = vec![1, threads];
+        threads.dedup();
+        let work = Work::Infer;
+        Self {
+            work,
+            batches: vec![1, 128],
+            threads,
+            isa,
+            seconds: 3.0,
+            rounds: [11, 1000],
+            seed: 42,
+        }
+    }
+}
+
+/// One network's speed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The network.
+    pub net: String,
+    /// What was timed.
+    pub mode: Work,
+    /// Images of a batch.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// The instruction set.
+    pub isa: &'static str,
+    /// Multiply-adds of the network, per image.
+    pub macs: u64,
+    /// Median time of a whole batch, in milliseconds.
+    pub latency_ms_p50: f64,
+    /// Its 90 % quantile.
+    pub latency_ms_p90: f64,
+    /// Images a second, at the median.
+    pub images_per_s: f64,
+}
+
+/// How much faster a network is than the first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Ratio {
+    /// The first network.
+    pub base: String,
+    /// The network.
+    pub net: String,
+    /// Images of a batch.
+    pub batch: usize,
+    /// Threads.
+    pub threads: usize,
+    /// The base's median time over the network's.
+    pub speedup: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
+}
+
+/// What a measurement found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Measurement {
+    /// One row for each network, batch size and number of threads.
+    pub rows: Vec<Row>,
+    /// The networks after the first against it.
+    pub ratios: Vec<Ratio>,
+}
+
+/// Measures `nets`, the first of which is the base. `progress` is told the rounds done of those that
+/// are planned in each configuration, and ends the measurement with a `Break`; what was finished until
+/// then is returned.
+///
+/// # Panics
+/// If a batch size is 0.
+pub fn measure(
+    nets: &[(&str, &Network)],
+    config: &Config,
+    progress: &mut dyn FnMut(&str, usize, usize) -> ControlFlow<()>,
+) -> Measurement {
+    let mut found = Measurement::default();
+    for &threads in &config.threads {
+        let cx = Context::new(config.isa, threads);
+        for &batch in &config.batches {
+            let title =
+                format!("batch {batch}, {threads} thread{}", if threads == 1 { "" } else { "s" });
+            let mut runs: Vec<Run> =
+                nets.iter().map(|(_, network)| Run::new(&cx, network, batch, config)).collect();
+            let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
+            let mut notify = |done, of| progress(&title, done, of);
+            let Some(rounds) = time(&cx, &mut runs, config, &mut rng, &mut notify) else {
+                return found;
+            };
+            let rows = nets.iter().enumerate().map(|(i, (name, network))| {
+                let mut times: Vec<f64> = rounds.iter().map(|round| round[i]).collect();
+                times.sort_unstable_by(f64::total_cmp);
+                let median = quantile(&times, 0.5);
+                Row {
+                    net: (*name).into(),
+                    mode: config.work,
+                    batch,
+                    threads,
+                    isa: config.isa.name,
+                    macs: network.graph().macs(),
+                    latency_ms_p50: 1e3 * median,
+                    latency_ms_p90: 1e3 * quantile(&times, 0.9),
+                    images_per_s: batch as f64 / median,
+                }
+            });
+            found.rows.extend(rows);
+            for (i, (name, _)) in nets.iter().enumerate().skip(1) {
+                let pairs: Vec<[f64; 2]> =
+                    rounds.iter().map(|round| [round[0], round[i]]).collect();
+                let [speedup, low, high] = ratio_of_medians(&pairs, &mut rng);
+                let (base, net) = (nets[0].0.into(), (*name).into());
+                found.ratios.push(Ratio { base, net, batch, threads, speedup, low, high });
+            }
+        }
+    }
+    found
+}
+
+/// Seconds of every network in every round.
+fn time(
+    cx: &Context,
+    runs: &mut [Run],
+    config: &Config,
+    rng: &mut Rng,
+    notify: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Option<Vec<Vec<f64>>> {
+    // The first run of each touches its memory; the second says how long a round is.
+    runs.iter_mut().for_each(|run| run.once(cx));
+    let started = Instant::now();
+    runs.iter_mut().for_each(|run| run.once(cx));
+    let round = started.elapsed().as_secs_f64().max(1e-9);
+    let [least, most] = config.rounds;
+    let count = ((config.seconds / round) as usize).clamp(least, most.max(least));
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    let mut rounds = Vec::with_capacity(count);
+    for done in 0..count {
+        if notify(done, count).is_break() {
+            return None;
+        }
+        rng.shuffle(&mut order);
+        let mut times = vec![0.0; runs.len()];
+        for &i in &order {
+            let started = Instant::now();
+            runs[i].once(cx);
+            times[i] = started.elapsed().as_secs_f64();
+        }
+        rounds.push(times);
+    }
+    Some(rounds)
+}
+
+/// A network ready to be timed.
+struct Run {
+    input: Tensor,
+    job: Job,
+}
+
+enum Job {
+    Infer(Box<Plan>),
+    Train { network: Box<Network>, tape: Box<Tape>, labels: Vec<u32>, diff: Tensor, step: u64 },
+}
+
+impl Run {
+    fn new(cx: &Context, network: &Network, batch: usize, config: &Config) -> Self {
+        let shape = network.graph().input_shape();
+        let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, 0);
+        let values: Vec<f32> = (0..batch * shape.len()).map(|_| rng.normal() as f32).collect();
+        let input = Tensor::from_nchw(batch, shape, &values);
+        let job = match config.work {
+            Work::Infer => Job::Infer(Box::new(Plan::new(cx, network, batch))),
+            Work::Train => {
+                let logits = network.graph().output_shape();
+                Job::Train {
+                    network: Box::new(network.clone()),
+                    tape: Box::new(Tape::new()),
+                    labels: (0..batch).map(|_| rng.below(logits.channels) as u32).collect(),
+                    diff: Tensor::zeros(batch, logits),
+                    step: 0,
+                }
+            }
+        };
+        Self { input, job }
+    }
+
+    fn once(&mut self, cx: &Context) {
+        match &mut self.job {
+            Job::Infer(plan) => {
+                std::hint::black_box(plan.run(cx, &self.input));
+            }
+            Job::Train { network, tape, labels, diff, step } => {
+                // So small a rate that the weights stay as they are: what is timed is always the same.
+                const LR: f32 = 1e-12;
+                let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+                let key = StepKey { seed: 0, step: *step };
+                let logits = tape.forward(cx, network, &self.input, Mode::Train, key);
+                cross_entropy(cx, logits, labels, 0.0, Some(diff));
+                tape.backward(cx, network, diff, false);
+                sgd.step(cx, network, LR, *step);
+                *step += 1;
+            }
+        }
+    }
+}
+
+/// The ratio of the medians of the first and second times of `pairs`, and the ends of its 95 %
+/// interval.
+fn ratio_of_medians(pairs: &[[f64; 2]], rng: &mut Rng) -> [f64; 3] {
+    let mut columns = [Vec::new(), Vec::new()];
+    let mut ratio = |draw: &mut dyn FnMut(usize) -> [f64; 2]| {
+        columns.iter_mut().for_each(Vec::clear);
+        for i in 0..pairs.len() {
+            let pair = draw(i);
+            columns[0].push(pair[0]);
+            columns[1].push(pair[1]);
+        }
+        let [base, net] = columns.each_mut().map(|times| {
+            times.sort_unstable_by(f64::total_cmp);
+            quantile(times, 0.5)
+        });
+        base / net
+    };
+    let found = ratio(&mut |i| pairs[i]);
+    let mut resamples: Vec<f64> =
+        (0..RESAMPLES).map(|_| ratio(&mut |_| pairs[rng.below(pairs.len())])).collect();
+    resamples.sort_unstable_by(f64::total_cmp);
+    [found, quantile(&resamples, 0.025), quantile(&resamples, 0.975)]
+}
+
+/// The quantile of ascending values, linear between neighbours.
+fn quantile(ascending: &[f64], at: f64) -> f64 {
+    let position = at * (ascending.len() - 1) as f64;
+    let (below, part) = (position.floor() as usize, position.fract());
+    let above = (below + 1).min(ascending.len() - 1);
+    ascending[below] + part * (ascending[above] - ascending[below])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_their_neighbours() {
+        let values = [1.0, 2.0, 4.0];
+        assert_eq!(quantile(&values, 0.0), 1.0);
+        assert_eq!(quantile(&values, 0.5), 2.0);
+        assert_eq!(quantile(&values, 0.75), 3.0);
+        assert_eq!(quantile(&values, 1.0), 4.0);
+    }
+
+    #[test]
+    fn the_interval_of_a_ratio_holds_it_and_is_narrow_where_times_are_steady() {
+        let mut rng = Rng::new(1, Purpose::Test, 0, 0);
+        let mut pairs = |noise: f64| -> Vec<[f64; 2]> {
+            (0..101).map(|_| [4.0 + noise * rng.uniform(), 2.0 + noise * rng.uniform()]).collect()
+        };
+        let (steady, noisy) = (pairs(0.01), pairs(1.0));
+        let mut rng = Rng::new(2, Purpose::Test, 0, 0);
+        let [a, low_a, high_a] = ratio_of_medians(&steady, &mut rng);
+        let [b, low_b, high_b] = ratio_of_medians(&noisy, &mut rng);
+        assert!((a - 2.0).abs() < 0.01 && low_a <= a && a <= high_a, "{low_a} {a} {high_a}");
+        assert!(low_b <= b && b <= high_b, "{low_b} {b} {high_b}");
+        assert!(high_a - low_a < 0.01 && high_b - low_b > 0.02);
+    }
+}

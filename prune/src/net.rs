@@ -1,0 +1,131 @@
+//! Networks as users name them: a checkpoint, a model at its usual or at given widths, or weights
+//! that PyTorch saved.
+
+use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Meta};
+use pleach_core::models::{self, ModelError};
+use pleach_core::{Network, Shape};
+use pleach_datasets::Spec;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A network and where it came from.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// What the user called it.
+    pub name: String,
+    /// The network.
+    pub network: Network,
+    /// What its file says of it; of a model by name, the name alone.
+    pub meta: Meta,
+    /// The file, unless it is a model with random weights.
+    pub file: Option<PathBuf>,
+}
+
+/// Why an argument names no network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// A path to nothing.
+    #[error("{}: there is no such file", .0.display())]
+    Missing(PathBuf),
+    /// A folder where a file is meant.
+    #[error("{} is a folder: name the checkpoint in it{}", path.display(), list(found))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The checkpoints in it.
+        found: Vec<String>,
+    },
+    /// Neither a file nor a model.
+    #[error("{argument:?} is neither a file nor a model: {source}")]
+    Neither {
+        /// The argument.
+        argument: String,
+        /// Why it is no model.
+        source: ModelError,
+    },
+    /// The model cannot be built like this.
+    #[error(transparent)]
+    Model(ModelError),
+    /// The file cannot be read, or is not sound.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// What a network that is not from a file is built for, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolve<'a> {
+    /// The architecture of files that do not say theirs.
+    pub arch: Option<&'a str>,
+    /// One image.
+    pub image: Shape,
+    /// Classes of models by name.
+    pub classes: usize,
+    /// Seed of the weights of models by name.
+    pub seed: u64,
+}
+
+impl Resolve<'_> {
+    /// For the images and classes of a data set.
+    #[must_use]
+    pub fn for_data(spec: &Spec, seed: u64) -> Self {
+        let image = Shape::new(spec.channels, spec.height, spec.width);
+        Self { arch: None, image, classes: spec.classes, seed }
+    }
+
+    /// The network that `argument` names: a file if there is one of this name, else a model, `NAME` or
+    /// `NAME:W,W,...`, with random weights.
+    ///
+    /// # Errors
+    /// If it is neither, or the file is not a network's.
+    pub fn net(&self, argument: &str) -> Result<Net, NetError> {
+        let path = Path::new(argument);
+        if path.is_dir() {
+            return Err(NetError::Folder { path: path.into(), found: checkpoints(path) });
+        }
+        if path.exists() {
+            let Checkpoint { network, meta } = self.file(path)?;
+            return Ok(Net { name: argument.into(), network, meta, file: Some(path.into()) });
+        }
+        if looks_like_a_path(argument) {
+            return Err(NetError::Missing(path.into()));
+        }
+        let (model, widths) = models::parse(argument).map_err(|source| match source {
+            ModelError::Unknown { .. } => NetError::Neither { argument: argument.into(), source },
+            source => NetError::Model(source),
+        })?;
+        let graph = model.graph(&widths, self.image, self.classes).map_err(NetError::Model)?;
+        Ok(Net {
+            name: argument.into(),
+            network: Network::init(graph, self.seed),
+            meta: Meta { model: model.name.into(), ..Meta::default() },
+            file: None,
+        })
+    }
+
+    fn file(&self, path: &Path) -> Result<Checkpoint, CheckpointError> {
+        match (checkpoint::load(path), self.arch) {
+            (Err(CheckpointError::NoArchitecture { .. }), Some(arch)) => {
+                checkpoint::load_state_dict(path, arch, self.image, None)
+            }
+            (result, _) => result,
+        }
+    }
+}
+
+fn looks_like_a_path(argument: &str) -> bool {
+    argument.contains(['/', '\\']) || argument.ends_with(".safetensors")
+}
+
+/// The checkpoints in a folder, by name.
+fn checkpoints(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".safetensors")).collect();
+    names.sort_unstable();
+    names
+}
+
+fn list(found: &[String]) -> String {
+    if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) }
+}
