@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Floats in the buffer of a task: 256 KiB, half of the second-level cache of the smallest machine
+/// Floats in the buffer of a task: 272 KiB, about half of the second-level cache of the smallest machine
 /// this is meant for.
-pub(crate) const TASK_BUFFER: usize = 64 << 10;
+pub(crate) const TASK_BUFFER: usize = 68 << 10;
 
 /// Floats in a task of an element-wise kernel: 256 KiB a stream, some 50 us of memory traffic, which
 /// is long enough to hide the hand-over to a thread.

@@ -210,9 +210,8 @@ impl SimdOp for Gather<'_> {
                     c: &mut *dst,
                     ldc,
                     rows: &rows[..count],
+                    // Whole vectors end before the stride does: lanes past the channels are pad.
                     column: column - columns.start,
-                    // Whole vectors end before the stride does: the lanes past the channels are pad.
-                    width: nr,
                     start: (i == 0 && complete).then_some(&start),
                     relu,
                 };
@@ -251,43 +250,47 @@ fn gather<S: Simd>(
     let stride = pass.input().stride;
     let depth = block.channels.len();
     let whole = depth.next_multiple_of(S::LANES);
+    let taps = || block.first_tap..block.first_tap + block.taps;
     let mut count = 0;
     let mut pixel = pixels.start;
     while pixel < pixels.end {
         let span = pass.span(pixel..pixels.end);
         let listed = pixel - pixels.start;
-        for tap in 0..block.taps {
-            let (ky, kx) = pass.tap(block.first_tap + tap);
-            let row = pass.input_row(ky, &span).map(|row| &src[row * stride..]);
-            let pairs = pass.reach_x(kx).within(span.x.clone());
-            if block.taps == 1 {
-                let Some(row) = row else { continue };
-                for (x, ix) in pairs {
-                    let from = &row[ix * stride + block.channels.start..][..whole];
-                    copy_whole(simd, from, &mut a[count][..whole]);
-                    rows[count] = (listed + x - span.x.start) as u32;
-                    count += 1;
-                }
-                continue;
+        pixel += span.x.len();
+        if block.taps == 1 {
+            let (ky, kx) = pass.tap(block.first_tap);
+            let Some(row) = pass.input_row(ky, &span) else { continue };
+            let row = &src[row * stride..];
+            for (x, ix) in pass.reach_x(kx).within(span.x.clone()) {
+                let from = &row[ix * stride + block.channels.start..][..whole];
+                copy_whole(simd, from, &mut a[count][..whole]);
+                rows[count] = (listed + x - span.x.start) as u32;
+                count += 1;
             }
-            let a = &mut a[listed..][..span.x.len()];
+            continue;
+        }
+        if taps().all(|tap| pass.input_row(pass.tap(tap).0, &span).is_none()) {
+            continue;
+        }
+        let a = &mut a[count..][..span.x.len()];
+        for (tap, start) in taps().zip((0..).step_by(depth)) {
+            let (ky, kx) = pass.tap(tap);
             let mut next = 0;
-            if let Some(row) = row {
-                for (x, ix) in pairs {
+            if let Some(row) = pass.input_row(ky, &span) {
+                let row = &src[row * stride..];
+                for (x, ix) in pass.reach_x(kx).within(span.x.clone()) {
                     let x = x - span.x.start;
-                    clear(&mut a[next..x], tap * depth, depth);
-                    let from = &row[ix * stride..][..whole];
-                    copy_whole(simd, from, &mut a[x][tap * depth..][..whole]);
+                    clear(&mut a[next..x], start, depth);
+                    copy_whole(simd, &row[ix * stride..][..whole], &mut a[x][start..][..whole]);
                     next = x + 1;
                 }
             }
-            clear(&mut a[next..], tap * depth, depth);
+            clear(&mut a[next..], start, depth);
         }
-        pixel += span.x.len();
-    }
-    if block.taps > 1 {
-        count = pixels.len();
-        rows.iter_mut().enumerate().for_each(|(i, row)| *row = i as u32);
+        for (row, pixel) in rows[count..].iter_mut().zip(listed..).take(span.x.len()) {
+            *row = pixel as u32;
+        }
+        count += span.x.len();
     }
     count
 }

@@ -162,7 +162,6 @@ impl SimdOp for Correlate<'_> {
                     ldc,
                     rows: &c_rows[..rows.len()],
                     column: column - columns.start,
-                    width: nr,
                     start: first.then_some(&[0.0; MAX_NR]),
                     relu: false,
                 };
@@ -217,10 +216,13 @@ fn pack_tiles<S: Simd>(
     rows: &Range<usize>,
     a: &mut [Column],
 ) {
+    let mut starts = [0; MAX_ROWS];
+    let count =
+        tiles(rows.len(), S::MR).zip(&mut starts).map(|((row, _), start)| *start = row).count();
     for (k, &(_, input)) in pairs.iter().enumerate() {
         // Up to the end of the map: a tile may read lanes past its rows, which it does not use.
         let pixel = &src[input as usize * stride + rows.start..];
-        for (tile, (row, _)) in tiles(rows.len(), S::MR).enumerate() {
+        for (tile, &row) in starts[..count].iter().enumerate() {
             let to = &mut a[tile * TILE_STRIDE + k];
             match pixel[row..].first_chunk() {
                 Some(from) => *to = *from,

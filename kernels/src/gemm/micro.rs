@@ -2,9 +2,13 @@
 //!
 //! Vectors run over the columns of C; A is broadcast. Every float of C is one chain of fused
 //! multiply-adds in the order of K, whatever the tile, so no cut changes a bit.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "constant ranges unroll, and keep arrays in registers"
+)]
 
 use super::blocking::{A_STRIDE, Column, Row, TILE_STRIDE};
-use crate::simd::Simd;
+use crate::simd::{Simd, SimdOp};
 
 /// Vectors across a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -12,7 +16,7 @@ pub(crate) const PANEL_VECTORS: usize = 2;
 /// Columns of the widest panel of any instruction set.
 pub(crate) const MAX_NR: usize = PANEL_VECTORS * 16;
 
-/// The part of C that a panel writes.
+/// The part of C that a panel writes, all columns of the panel.
 pub(crate) struct Output<'a> {
     /// The floats of C.
     pub(crate) c: &'a mut [f32],
@@ -22,8 +26,6 @@ pub(crate) struct Output<'a> {
     pub(crate) rows: &'a [u32],
     /// The first column.
     pub(crate) column: usize,
-    /// Columns that exist, at most those of the panel; the others are not touched.
-    pub(crate) width: usize,
     /// What the sums start from, a float for each column of the panel; `None`: C itself.
     pub(crate) start: Option<&'a [f32; MAX_NR]>,
     /// Whether negative sums are stored as zero.
@@ -108,8 +110,8 @@ impl Left for Tiles<'_> {
 #[inline(always)]
 fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
     let mut vectors = [simd.splat(0.0); NV];
-    for (v, vector) in vectors.iter_mut().enumerate() {
-        *vector = simd.load(&b[v * S::LANES..]);
+    for v in 0..NV {
+        vectors[v] = simd.load(&b[v * S::LANES..]);
     }
     vectors
 }
@@ -119,14 +121,10 @@ fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
 #[inline(always)]
 pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(mr);
-    let mut row = 0;
+    let (height, higher) = (rows / count.max(1), rows % count.max(1));
     (0..count).map(
         #[inline(always)]
-        move |tile| {
-            let height = (rows - row).div_ceil(count - tile);
-            row += height;
-            (row - height, height)
-        },
+        move |tile| (tile * height + tile.min(higher), height + usize::from(tile < higher)),
     )
 }
 
@@ -143,33 +141,43 @@ pub(crate) fn panel<S: Simd, const NV: usize>(
     for (tile, (row, height)) in tiles(rows.len(), S::MR).enumerate() {
         let at = (tile, row);
         out.rows = &rows[row..];
+        let out = &mut out;
         match height {
-            1 => multiply::<S, 1, NV>(simd, a, at, b, &mut out),
-            2 => multiply::<S, 2, NV>(simd, a, at, b, &mut out),
-            3 => multiply::<S, 3, NV>(simd, a, at, b, &mut out),
-            4 => multiply::<S, 4, NV>(simd, a, at, b, &mut out),
-            5 if S::MR > 4 => multiply::<S, 5, NV>(simd, a, at, b, &mut out),
-            6 if S::MR > 4 => multiply::<S, 6, NV>(simd, a, at, b, &mut out),
-            7 if S::MR > 6 => multiply::<S, 7, NV>(simd, a, at, b, &mut out),
-            _ if S::MR > 6 => multiply::<S, 8, NV>(simd, a, at, b, &mut out),
+            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, out }),
+            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, out }),
+            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, out }),
+            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
 }
 
-#[inline(always)]
-fn multiply<S: Simd, const MR: usize, const NV: usize>(
-    simd: S,
-    a: impl Left,
-    (tile, row): (usize, usize),
-    b: &[f32],
-    out: &mut Output<'_>,
-) {
-    let mut sums = load::<S, MR, NV>(simd, out);
-    a.multiply(simd, tile, row, b, &mut sums);
-    store(simd, sums, out);
+/// One tile of C. It enters the instruction set on its own: a function of its own is one that the
+/// compiler keeps in registers, whatever surrounds the call.
+struct Tile<'a, 'c, L, const MR: usize, const NV: usize> {
+    a: L,
+    /// Its number and its first row.
+    at: (usize, usize),
+    b: &'a [f32],
+    out: &'a mut Output<'c>,
 }
 
+impl<L: Left, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, MR, NV> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let mut sums = load::<S, MR, NV>(simd, self.out);
+        self.a.multiply(simd, self.at.0, self.at.1, self.b, &mut sums);
+        store(simd, sums, self.out);
+    }
+}
+
+/// The sums so far. Arrays of vectors are indexed by constants only, or they would live in memory.
 #[inline(always)]
 fn load<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
@@ -180,15 +188,9 @@ fn load<S: Simd, const MR: usize, const NV: usize>(
     }
     let mut sums = [[simd.splat(0.0); NV]; MR];
     let rows = out.rows.first_chunk::<MR>().expect("a row of C for every row of the tile");
-    for (sums, &row) in sums.iter_mut().zip(rows) {
-        let row = &out.c[row as usize * out.ldc + out.column..][..out.width];
-        if row.len() == NV * S::LANES {
-            *sums = load_panel::<S, NV>(simd, row);
-        } else {
-            for (sum, part) in sums.iter_mut().zip(row.chunks(S::LANES)) {
-                *sum = simd.load_partial(part);
-            }
-        }
+    for i in 0..MR {
+        let row = &out.c[rows[i] as usize * out.ldc + out.column..][..NV * S::LANES];
+        sums[i] = load_panel::<S, NV>(simd, row);
     }
     sums
 }
@@ -208,16 +210,26 @@ fn store<S: Simd, const MR: usize, const NV: usize>(
         }
     }
     let rows = out.rows.first_chunk::<MR>().expect("a row of C for every row of the tile");
-    for (sums, &row) in sums.into_iter().zip(rows) {
-        let row = &mut out.c[row as usize * out.ldc + out.column..][..out.width];
-        if row.len() == NV * S::LANES {
-            for (sum, part) in sums.into_iter().zip(row.chunks_exact_mut(S::LANES)) {
-                simd.store(sum, part);
-            }
-        } else {
-            for (sum, part) in sums.into_iter().zip(row.chunks_mut(S::LANES)) {
-                simd.store_partial(sum, part);
-            }
+    for i in 0..MR {
+        let row = &mut out.c[rows[i] as usize * out.ldc + out.column..][..NV * S::LANES];
+        for v in 0..NV {
+            simd.store(sums[i][v], &mut row[v * S::LANES..]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_consecutive_and_no_higher_than_they_may_be() {
+        for (rows, mr) in (0..200).flat_map(|rows| [4, 6, 8].map(|mr| (rows, mr))) {
+            let end = tiles(rows, mr).fold(0, |end, (row, height)| {
+                assert!(row == end && (1..=mr).contains(&height), "{rows} {mr}");
+                row + height
+            });
+            assert_eq!(end, rows);
         }
     }
 }

@@ -96,6 +96,7 @@ impl SimdOp for Product<'_> {
         let Self { m, n, k, a, lda, b, ldb, c, ldc, beta_zero, buffer } = self;
         let rows: [u32; MC] = std::array::from_fn(|i| i as u32);
         let (packed, buffer) = buffer.split_at_mut(MC * A_STRIDE);
+        let (packed_b, edge) = buffer.split_at_mut(KC * MAX_NR);
         let packed = packed.as_chunks_mut::<A_STRIDE>().0;
         let (_, kc) = cut(k, KC, 1);
         for k0 in (0..k).step_by(kc) {
@@ -105,26 +106,34 @@ impl SimdOp for Product<'_> {
             }
             for column in (0..n).step_by(micro::PANEL_VECTORS * S::LANES) {
                 let vectors = panel_vectors(S::LANES, n - column);
-                let width = (n - column).min(vectors * S::LANES);
-                let b = b[k0 * ldb..].chunks(ldb).take(kc);
                 let nr = vectors * S::LANES;
-                let panel_b = &mut buffer[..kc * nr];
-                for (row, out) in b.zip(panel_b.chunks_exact_mut(nr)) {
-                    out[nr - S::LANES..].fill(0.0);
+                let width = (n - column).min(nr);
+                let rows_b = b[k0 * ldb..].chunks(ldb).take(kc);
+                let b = &mut packed_b[..kc * nr];
+                for (row, out) in rows_b.zip(b.chunks_exact_mut(nr)) {
                     copy_padded(simd, &row[column..column + width], out);
                 }
-                let out = Output {
-                    c: &mut *c,
-                    ldc,
-                    rows: &rows[..m],
-                    column,
-                    width,
-                    start: (beta_zero && k0 == 0).then_some(&[0.0; MAX_NR]),
-                    relu: false,
+                let start = (beta_zero && k0 == 0).then_some(&[0.0; MAX_NR]);
+                let multiply = |c: &mut [f32], ldc, column| {
+                    let rows = &rows[..m];
+                    let out = Output { c, ldc, rows, column, start, relu: false };
+                    match vectors {
+                        1 => panel::<S, 1>(simd, Rows(packed), b, out),
+                        _ => panel::<S, 2>(simd, Rows(packed), b, out),
+                    }
                 };
-                match vectors {
-                    1 => panel::<S, 1>(simd, Rows(packed), panel_b, out),
-                    _ => panel::<S, 2>(simd, Rows(packed), panel_b, out),
+                if width == nr {
+                    multiply(&mut *c, ldc, column);
+                } else {
+                    // The micro-kernel writes whole vectors: beside C, where they would not fit in it.
+                    let edge = &mut edge[..m * nr];
+                    for (row, edge) in c.chunks(ldc).zip(edge.chunks_exact_mut(nr)) {
+                        edge[..width].copy_from_slice(&row[column..column + width]);
+                    }
+                    multiply(edge, nr, 0);
+                    for (row, edge) in c.chunks_mut(ldc).zip(edge.chunks_exact(nr)) {
+                        row[column..column + width].copy_from_slice(&edge[..width]);
+                    }
                 }
             }
         }
