@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod data;
 mod env;
 mod eval;
 mod exit;
@@ -40,6 +41,7 @@ enum Verb {
     Eval(eval::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Data(data::Args),
     Env(env::Args),
 }
 
@@ -75,6 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Eval(args) => eval::run(common, args),
         Verb::Bench(args) => bench::run(common, args),
         Verb::Inspect(args) => inspect::run(common, args),
+        Verb::Data(args) => data::run(common, args),
         Verb::Env(args) => env::run(common, args),
     }
 }

@@ -56,8 +56,9 @@ pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(comfy_table::CellAlignment::Right);
     }
-    let lines = table.to_string();
-    lines.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    let lines = table.lines().map(|line| line.trim_end().to_owned());
+    // Cells have a space on both sides, which the first column needs not.
+    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line))).collect()
 }
 
 #[cfg(test)]
