@@ -16,6 +16,7 @@ use pleach_kernels::conv2d::{
 };
 use pleach_kernels::gemm::{Gemm, gemm, gemm_matrixmultiply};
 use pleach_kernels::{AlignedBuffer, Context, Isa, peak};
+use shapes::numbers;
 use std::time::Instant;
 
 const BATCH: usize = 16;
@@ -66,13 +67,6 @@ fn rate(seconds: f64, mut work: impl FnMut() -> f64) -> f64 {
             return flops / elapsed;
         }
     }
-}
-
-fn numbers(len: usize) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::zeros(len);
-    let values = (0u32..).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32);
-    buffer.iter_mut().zip(values).for_each(|(x, value)| *x = value - 1.0);
-    buffer
 }
 
 fn conv_rows(table: &Table, cx: &Context, g: &Conv2dGeometry) {
@@ -132,12 +126,7 @@ fn main() {
     );
     for isa in Isa::available() {
         let cx = Context::new(isa, 1);
-        for size in [[1024, 64, 576], [1024, 256, 256], [256, 512, 2304], [512, 512, 512]] {
-            gemm_rows(&table, &cx, size);
-        }
-        let dense = shapes::vgg16(batch, &shapes::DENSE).into_iter().chain(shapes::resnet18(batch));
-        for g in dense.chain(shapes::vgg16(batch, &shapes::PRUNED)) {
-            conv_rows(&table, &cx, &g);
-        }
+        shapes::PRODUCTS.into_iter().for_each(|size| gemm_rows(&table, &cx, size));
+        shapes::all(batch).iter().for_each(|g| conv_rows(&table, &cx, g));
     }
 }
