@@ -2,15 +2,19 @@
 
 use super::super::common::read;
 use super::super::exit::usage;
+use super::super::output::grouped;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pleach_core::graph::Graph;
 use pleach_prune::bias_update::BiasUpdate;
 use pleach_prune::channels::Channels;
-use pleach_prune::criteria::{self, Condition, Join, Normalise};
+use pleach_prune::criteria::{self, Condition, Join, Normalise, Scores};
 use pleach_prune::entropy::{Binning, Correction};
 use pleach_prune::freeze::Rank;
+use pleach_prune::lineage::Lineage;
 use pleach_prune::phases::{Phases, PruneConfig, Reference};
+use pleach_prune::select::{Floors, lowest};
+use pleach_prune::surgery::{self, Kept};
 use pleach_prune::target::{Amount, Target, Unit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -29,7 +33,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "AMOUNT", group = "target")]
     channels: Option<Amount>,
     /// The most accuracy to lose, in points [default: 2]
-    #[arg(long, value_name = "POINTS", value_parser = amount)]
+    #[arg(long, value_name = "POINTS", value_parser = amount, allow_negative_numbers = true)]
     max_drop: Option<f64>,
     /// Which accuracy of the base the drop is counted against [default: auto]
     #[arg(long, value_name = "SPLIT", value_parser = ["auto", "validation", "test"])]
@@ -217,7 +221,28 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         return Err(usage("no layer of this network has channels that can be removed"));
     }
     criteria::named(&config.criterion)?.check(graph, &layers)?;
+    let Some(target) = config.target else { return Ok(()) };
+    let (limit, unit) = (target.limit(graph), target.unit);
+    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
+    if least > limit {
+        return Err(usage(format!(
+            "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
+             left, more than {}",
+            target.amount.factor(),
+            grouped(least),
+            grouped(unit.count(graph)),
+            grouped(limit)
+        )));
+    }
     Ok(())
+}
+
+/// As few channels as the floors allow.
+fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
+    let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
+    let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
+    let all = channels.prunable();
+    Kept::without(channels, &lowest(channels, &all, &scores, all.len(), &floors))
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {

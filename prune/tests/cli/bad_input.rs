@@ -1,0 +1,203 @@
+//! What the command says and leaves behind when it cannot do what it is asked.
+
+use crate::command::pleach;
+use std::fs;
+use std::path::Path;
+
+const TINY: &str = "vgg-small:8,8,12,12,16,16";
+
+/// Files that a test's folder holds before the command runs: name and contents.
+const FILES: &[(&str, &[u8])] = &[
+    ("empty.safetensors", b""),
+    ("noise.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\x7fnoise"),
+    ("plain.safetensors", b"\x02\0\0\0\0\0\0\0{}"),
+    ("notes.toml", b"verb = \"prune\"\nnet = \"vgg16\"\n[prune]\ncriterium = \"l1\"\n"),
+    ("train.toml", b"verb = \"train\"\nnet = \"vgg16\"\n[prune]\n"),
+    ("full/notes.txt", b"mine"),
+    ("cifar-10-batches-bin/data_batch_1.bin", b"short"),
+];
+
+struct Case {
+    args: &'static [&'static str],
+    code: i32,
+    says: &'static [&'static str],
+}
+
+const fn case(args: &'static [&'static str], code: i32, says: &'static [&'static str]) -> Case {
+    Case { args, code, says }
+}
+
+const CASES: &[Case] = &[
+    // The command line.
+    case(&[], 2, &["Usage: pleach"]),
+    case(&["prun"], 2, &["unrecognized subcommand 'prun'", "'prune'"]),
+    case(&["eval", TINY, "--thread", "2"], 2, &["'--thread'", "'--threads'"]),
+    case(&["eval", TINY, "--threads", "0"], 2, &["expected a number of threads, 1 to 1024"]),
+    case(&["eval", TINY, "--threads", "1,2"], 2, &["--threads", "give one"]),
+    case(&["eval", TINY, "-q", "-v"], 2, &["cannot be used with"]),
+    case(&["bench", TINY, "--batch", "0"], 2, &["expected a number of images, 1 to 4096"]),
+    case(&["bench"], 2, &["<NETS>"]),
+    case(&["eval", TINY, "--isa", "avx1024"], 2, &["no instruction set \"avx1024\"", "portable"]),
+    // Networks.
+    case(&["inspect", "vgg-16"], 2, &["neither a file nor a model", "did you mean vgg16?"]),
+    case(&["inspect", "transformer"], 2, &["neither a file nor a model", "there are vgg11, vgg16"]),
+    case(&["inspect", "vgg16:1,2,3"], 2, &["vgg16 takes 13 widths, found 3"]),
+    case(&["inspect", "vgg16:0,2"], 2, &["width 1 of vgg16 is \"0\""]),
+    case(&["inspect", "no/such.safetensors"], 1, &["no/such.safetensors: there is no such file"]),
+    case(&["inspect", "."], 2, &[". is a folder: name the checkpoint in it (empty.safetensors, "]),
+    case(&["inspect", "empty.safetensors"], 1, &["empty.safetensors: at byte 0: expected "]),
+    case(&["inspect", "noise.safetensors"], 1, &["noise.safetensors: at byte 0: expected "]),
+    case(&["inspect", "plain.safetensors"], 2, &["has weights but no architecture", "--arch"]),
+    case(
+        &["inspect", "plain.safetensors", "--arch", "vgg-small"],
+        1,
+        &["the weights do not fit vgg-small", "is missing"],
+    ),
+    case(&["inspect", "plain.safetensors", "--arch", "vgg-smal"], 2, &["did you mean vgg-small?"]),
+    // Data.
+    case(&["eval", TINY, "--data", "nowhere"], 1, &["nowhere: "]),
+    case(
+        &["eval", TINY, "--data", "full"],
+        1,
+        &["full: expected the files of cifar-10", "notes.txt"],
+    ),
+    case(&["eval", TINY, "--data", "."], 1, &["cifar-10-batches-bin", "expected", "found"]),
+    case(
+        &["data", "verify", "notes.toml"],
+        1,
+        &["notes.toml: at byte 0: expected", "found the bytes"],
+    ),
+    case(&["data", "fetch", "imagenet"], 2, &["'imagenet'", "cifar-10"]),
+    // Targets.
+    case(&["prune", TINY, "--macs", "0x", "-o", "run"], 2, &["\"0x\" is no amount to prune"]),
+    case(&["prune", TINY, "--macs", "1e9x", "-o", "run"], 2, &["at most 1000000"]),
+    case(&["prune", TINY, "--macs", "nan%", "-o", "run"], 2, &["write a factor such as 10x"]),
+    case(&["prune", TINY, "--params", "200%", "-o", "run"], 2, &["less than 100%"]),
+    case(
+        &["prune", TINY, "--macs", "2x", "--channels", "30%", "-o", "run"],
+        2,
+        &["'--macs <AMOUNT>' cannot be used with '--channels <AMOUNT>'"],
+    ),
+    case(
+        &["prune", TINY, "--macs", "5000x", "-o", "run"],
+        2,
+        &["5000.00x fewer MACs is impossible", "with every layer at its floor"],
+    ),
+    case(&["prune", TINY, "--epochs-budget", "0", "-o", "run"], 2, &["needs to know how far"]),
+    case(&["prune", TINY, "--max-drop", "-1", "-o", "run"], 2, &["expected a number, 0 or more"]),
+    case(&["prune", TINY, "--criterion", "l2", "-o", "run"], 2, &["'l2'", "l1", "con_ent"]),
+    case(&["prune", TINY, "--floor", "2", "-o", "run"], 2, &["expected a fraction, 0 to 1"]),
+    case(
+        &["prune", "vgg16-nobn", "--criterion", "bn_scale", "--macs", "2x", "-o", "run"],
+        2,
+        &["needs batch norm", "features.0"],
+    ),
+    // Settings files.
+    case(&["prune", TINY, "-c", "nowhere.toml", "-o", "run"], 1, &["cannot read nowhere.toml"]),
+    case(
+        &["prune", TINY, "-c", "notes.toml", "-o", "run"],
+        2,
+        &["notes.toml is no settings file", "unknown field `criterium`", "criterion"],
+    ),
+    case(&["prune", TINY, "-c", "train.toml", "-o", "run"], 2, &["\"train\"", "\"prune\""]),
+    // Folders.
+    case(&["prune", TINY, "--macs", "2x", "-o", "full"], 2, &["full is not empty", "--force"]),
+    case(
+        &["prune", TINY, "--macs", "2x", "-o", "notes.toml"],
+        2,
+        &["notes.toml: expected a folder, found a file"],
+    ),
+    case(
+        &["prune", TINY, "--macs", "2x", "-o", "notes.toml/run"],
+        1,
+        &["cannot make notes.toml/run"],
+    ),
+];
+
+/// Names and contents of all files below a folder.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+            all.push((path.display().to_string(), Vec::new()));
+        } else {
+            all.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn every_bad_input_is_named_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in FILES {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let before = contents(folder.path());
+    for Case { args, code, says } in CASES {
+        let output = pleach().current_dir(&folder).args(*args).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(*code), "{args:?}: {stderr}");
+        assert!(output.stdout.is_empty(), "{args:?}: nothing on stdout");
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+        for part in *says {
+            assert!(stderr.contains(part), "{args:?} should say {part:?}: {stderr}");
+        }
+        assert!(contents(folder.path()) == before, "{args:?} leaves the files as they were");
+    }
+}
+
+#[test]
+fn an_instruction_set_that_this_cpu_lacks_is_refused_with_those_it_has() {
+    use pleach_kernels::ISAS;
+    for isa in ISAS.iter().filter(|isa| !isa.is_available()) {
+        let output = pleach().env("PLEACH_ISA", isa.name).args(["eval", TINY]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let start = format!("this CPU cannot run the instruction set {}; it can run", isa.name);
+        assert!(stderr.contains(&start) && stderr.contains("portable"), "{stderr}");
+    }
+    let output = pleach().env("PLEACH_ISA", "sse9").args(["eval", TINY]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_and_a_reader_that_left_is_not() {
+    use std::process::{Command, Stdio};
+    let binary = assert_cmd::cargo::cargo_bin!("pleach");
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output =
+        Command::new(binary).args(["inspect", TINY]).stdout(full).stderr(Stdio::piped()).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("cannot write the result to stdout: No space left"), "{stderr}");
+
+    let mut child = Command::new(binary)
+        .args(["inspect", "resnet56"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn colour_is_used_when_asked_for_only() {
+    let colored = |args: &[&str], no_color: &str| {
+        let output = pleach().args(args).env("NO_COLOR", no_color).output().unwrap();
+        output.stderr.contains(&0x1b)
+    };
+    assert!(!colored(&["inspect", "vgg-16"], ""), "stderr is no terminal");
+    assert!(colored(&["inspect", "vgg-16", "--color", "always"], ""));
+    assert!(colored(&["inspect", "vgg-16", "--color=always"], "1"), "a flag beats the environment");
+    assert!(!colored(&["inspect", "vgg-16", "--color", "never"], ""));
+}

@@ -1,0 +1,28 @@
+//! Running the command in tests.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The command, without what the environment may say.
+pub(crate) fn pleach() -> Command {
+    let mut command = assert_cmd::cargo::cargo_bin_cmd!("pleach");
+    for name in ["PLEACH_ISA", "PLEACH_THREADS", "PLEACH_DATA", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// What the command prints on stdout, which must be one JSON document, when it ends well.
+pub(crate) fn json(args: &[&str]) -> Value {
+    let output = pleach().args(args).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
+}
+
+/// Checks that an object has these keys and no others.
+pub(crate) fn assert_keys(object: &Value, expected: &[&str]) {
+    let found: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(found, expected.iter().copied().collect());
+}
