@@ -18,6 +18,7 @@ pub mod run_dir;
 pub mod select;
 pub mod surgery;
 pub mod target;
+pub mod train_run;
 pub mod trainer;
 
 pub use error::PruneError;

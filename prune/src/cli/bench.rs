@@ -62,7 +62,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let threads =
         if common.threads.is_empty() { vec![common::all_cores()] } else { common.threads.clone() };
     let dataset = args.data.open()?;
-    let resolve = Resolve::for_data(dataset.spec(), common.seed);
+    let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
     let nets = args.nets.iter().map(|net| Ok(resolve.net(net)?)).collect::<Result<Vec<Net>>>()?;
     let nets: Vec<_> = nets.iter().map(|net| (net.name.as_str(), &net.network)).collect();
@@ -71,7 +71,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         batches: args.batch.clone(),
         threads,
         seconds: args.seconds,
-        seed: common.seed,
+        seed: common.seed(),
         ..Config::new(isa, 1)
     };
     interrupt::listen()?;

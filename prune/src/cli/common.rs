@@ -33,9 +33,9 @@ pub(super) struct Common {
     /// Instruction set: avx512, avx2, neon or portable; the default is the best of this CPU
     #[arg(long, global = true, value_name = "ISA", env = "PLEACH_ISA", hide_env_values = true)]
     pub(super) isa: Option<String>,
-    /// Seed of everything random
-    #[arg(long, global = true, default_value_t = 42, value_name = "S")]
-    pub(super) seed: u64,
+    /// Seed of everything random [default: 42]
+    #[arg(long, global = true, value_name = "S")]
+    seed: Option<u64>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -150,6 +150,16 @@ impl Common {
             Progress::Auto if io::stderr().is_terminal() => Style::Bar,
             Progress::Auto => Style::Lines,
         }
+    }
+
+    /// The seed asked for, or 42.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(42)
+    }
+
+    /// The seed asked for.
+    pub(super) fn seed_given(&self) -> Option<u64> {
+        self.seed
     }
 
     /// The instruction set asked for, or the best.

@@ -34,7 +34,7 @@ struct Document {
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
     let dataset = args.data.open()?;
-    let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed)?;
+    let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed())?;
     let found = evaluate(&cx, &net.network, &dataset, Split::Test, None);
     let document = Document {
         schema: "pleach.eval/1",

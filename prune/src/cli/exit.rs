@@ -9,6 +9,7 @@ use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
 use pleach_prune::run_dir::RunDirError;
 use pleach_prune::target::AmountError;
+use pleach_prune::train_run::TrainRunError;
 use pleach_prune::trainer::TrainError;
 
 /// Nothing went wrong.
@@ -34,7 +35,7 @@ pub(super) fn usage(message: impl Into<String>) -> anyhow::Error {
 
 /// The exit code of an error.
 pub(super) fn code(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| of(cause)).unwrap_or(RUNTIME)
+    error.chain().find_map(of).unwrap_or(RUNTIME)
 }
 
 fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
@@ -44,6 +45,9 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             PruneError::Criterion(_) => Some(USAGE),
             _ => None,
         };
+    }
+    if let Some(TrainRunError::Train(error)) = cause.downcast_ref::<TrainRunError>() {
+        return Some(of_training(error));
     }
     if let Some(error) = cause.downcast_ref::<TrainError>() {
         return Some(of_training(error));

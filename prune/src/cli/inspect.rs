@@ -45,7 +45,7 @@ struct Layer {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = args.data.open()?;
-    let resolve = Resolve::for_data(dataset.spec(), common.seed);
+    let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let net = Resolve { arch: args.arch.as_deref(), ..resolve }.net(&args.net)?;
     let graph = net.network.graph();
     if common.json {

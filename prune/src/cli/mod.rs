@@ -11,6 +11,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod prune;
+mod train;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::Common;
@@ -37,7 +38,8 @@ checkpoint is kept); 130 or 143 interrupted, after saving.";
 
 #[derive(Subcommand)]
 enum Verb {
-    Prune(prune::Args),
+    Train(train::Args),
+    Prune(Box<prune::Args>),
     Eval(eval::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
@@ -73,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<u8> {
     let common = &cli.common;
     match &cli.verb {
+        Verb::Train(args) => train::run(common, args),
         Verb::Prune(args) => prune::run(common, args),
         Verb::Eval(args) => eval::run(common, args),
         Verb::Bench(args) => bench::run(common, args),

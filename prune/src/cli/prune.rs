@@ -7,7 +7,7 @@ mod watch;
 use super::common::{self, Common, DataArgs, RunArgs};
 use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args as ClapArgs;
 use document::Document;
 use pleach_core::checkpoint::{self, Dtype, Meta};
@@ -34,7 +34,8 @@ use watch::Watch;
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The network
-    net: String,
+    #[arg(required_unless_present = "config")]
+    net: Option<String>,
     /// The architecture of weights that PyTorch saved, such as vgg16
     #[arg(long)]
     arch: Option<String>,
@@ -53,18 +54,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    let config = args.settings.config(common.seed)?;
+    let (net, data) = (args.net.as_deref(), args.data.data.as_deref());
+    let file = args.settings.file(common.seed_given(), net, data)?;
+    let config = &file.prune;
     let cx = common.context()?;
-    let dataset = args.data.open()?;
-    let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed)?;
-    settings::check_for(&config, net.network.graph())?;
+    let dataset = DataArgs { data: file.data.clone() }.open()?;
+    let net = common::net_for_data(&file.net, args.arch.as_deref(), &*dataset, config.seed)?;
+    settings::check_for(config, net.network.graph())?;
     let run = args.run.create("prune")?;
     let environment = Environment::current(cx.isa(), cx.threads().count());
-    run.write("run.toml", &settings::to_toml(&args.net, args.data.data.as_deref(), &config)?)?;
+    run.write("run.toml", &file.to_toml()?)?;
     run.write("env.json", &output::to_json(&environment))?;
     interrupt::listen()?;
 
-    let model = model_name(&net.meta, &args.net);
+    let model = model_name(&net.meta, &file.net);
     let meta = Meta { extra: net.meta.extra.clone(), ..common::meta(&model, dataset.spec()) };
     let mut watch = Watch::new(common.style(), &run, &meta, net.network.graph().macs());
     watch.line(&format!(
@@ -73,11 +76,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         dataset.spec().name,
         run.path().display()
     ));
-    let outcome = phases::run(&cx, &dataset, &net.network, &model, &config, &mut watch);
+    let outcome = phases::run(&cx, &dataset, &net.network, &model, config, &mut watch);
     if let Some(error) = watch.take_error() {
         return Err(error);
     }
-    let outcome = outcome.with_context(|| watch.epitaph())?;
+    let outcome = outcome.inspect_err(|_| watch.line(&watch.epitaph()))?;
+    watch.finish();
 
     let path = run.file("pruned.safetensors");
     checkpoint::save(&path, &outcome.network, &meta, Dtype::F32, false)?;
@@ -90,7 +94,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let measurement = if args.bench_seconds > 0.0 {
         let bench = Config {
             seconds: args.bench_seconds,
-            seed: common.seed,
+            seed: config.seed,
             ..Config::new(cx.isa(), cx.threads().count())
         };
         bench::measure(
@@ -101,7 +105,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     } else {
         Default::default()
     };
-    let document = Document::new(&config, &outcome, &measurement);
+    let document = Document::new(config, &outcome, &measurement);
     run.write("result.json", &output::to_json(&document))?;
     if common.json {
         output::json(&document)?;
@@ -122,7 +126,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         (true, _) => interrupt::code(),
         (false, true) => exit::OK,
         (false, false) => {
-            log::warn!("{}", missed(&config, &outcome, &run));
+            log::warn!("{}", missed(config, &outcome, &run));
             exit::MISSED
         }
     })

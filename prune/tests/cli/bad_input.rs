@@ -1,10 +1,9 @@
 //! What the command says and leaves behind when it cannot do what it is asked.
 
+use crate::TINY;
 use crate::command::pleach;
 use std::fs;
 use std::path::Path;
-
-const TINY: &str = "vgg-small:8,8,12,12,16,16";
 
 /// Files that a test's folder holds before the command runs: name and contents.
 const FILES: &[(&str, &[u8])] = &[
@@ -92,6 +91,31 @@ const CASES: &[Case] = &[
         2,
         &["needs batch norm", "features.0"],
     ),
+    // Training.
+    case(&["train", "-o", "run"], 2, &["name a model to train (--model)"]),
+    case(&["train", "--model", "vgg17", "-o", "run"], 2, &["no model called \"vgg17\"", "vgg1"]),
+    case(
+        &["train", "--model", TINY, "--lr", "-1", "-o", "run"],
+        2,
+        &["expected a number, more than 0"],
+    ),
+    case(
+        &["train", "--model", TINY, "-e", "0", "-o", "run"],
+        2,
+        &["expected a number, more than 0"],
+    ),
+    case(&["train", "--model", TINY, "-b", "9000", "-o", "run"], 2, &["8000 training images"]),
+    case(&["train", "--model", TINY, "-e", "0.001", "-o", "run"], 2, &["less than one step"]),
+    case(&["train", "--model", TINY, "-o", "full"], 2, &["full is not empty", "--force"]),
+    case(&["train", "--resume", "nowhere"], 2, &["nowhere is not there", "--model"]),
+    case(&["train", "--resume", "full"], 2, &["full has no run.toml", "--model"]),
+    case(&["train", "--model", TINY, "--resume", "full"], 2, &["full is not empty"]),
+    case(
+        &["train", "-c", "notes.toml", "-o", "run"],
+        2,
+        &["notes.toml is no settings file of train"],
+    ),
+    case(&["train", "--model", TINY, "--optimizer", "adamw", "-o", "run"], 2, &["'adamw'", "adam"]),
     // Settings files.
     case(&["prune", TINY, "-c", "nowhere.toml", "-o", "run"], 1, &["cannot read nowhere.toml"]),
     case(

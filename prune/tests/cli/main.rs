@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command;
+mod train;
 
 use command::{assert_keys, json, pleach};
 use serde_json::Value;

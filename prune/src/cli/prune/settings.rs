@@ -131,25 +131,32 @@ enum Preset {
 /// `run.toml`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     verb: String,
-    net: String,
+    pub(super) net: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<PathBuf>,
-    prune: PruneConfig,
+    pub(super) data: Option<PathBuf>,
+    pub(super) prune: PruneConfig,
 }
 
-/// The file from which a run can be made again.
-pub(super) fn to_toml(net: &str, data: Option<&Path>, config: &PruneConfig) -> Result<String> {
-    let (verb, data) = ("prune".to_owned(), data.map(Path::to_path_buf));
-    let file = File { verb, net: net.to_owned(), data, prune: config.clone() };
-    Ok(toml::to_string_pretty(&file)?)
+impl File {
+    /// The file's text, from which the run can be made again.
+    pub(super) fn to_toml(&self) -> Result<String> {
+        Ok(toml::to_string_pretty(self)?)
+    }
 }
 
 impl Settings {
-    /// The configuration.
-    pub(super) fn config(&self, seed: u64) -> Result<PruneConfig> {
-        let mut config = match (&self.config, self.preset) {
+    /// What to prune, and how: the network and the data are those of the flags, or else of the file.
+    pub(super) fn file(
+        &self,
+        seed: Option<u64>,
+        net: Option<&str>,
+        data: Option<&Path>,
+    ) -> Result<File> {
+        let (verb, net, data) =
+            ("prune".into(), net.map(str::to_owned), data.map(Path::to_path_buf));
+        let (file, mut config) = match (&self.config, self.preset) {
             (Some(path), _) => {
                 let file: File = toml::from_str(&read(path)?)
                     .with_context(|| format!("{} is no settings file", path.display()))?;
@@ -159,12 +166,13 @@ impl Settings {
                         "{path} has settings of {verb:?}, expected of \"prune\""
                     )));
                 }
-                file.prune
+                let config = file.prune.clone();
+                (Some(file), config)
             }
-            (None, Some(Preset::Paper)) => PruneConfig::paper(),
-            (None, _) => PruneConfig::default(),
+            (None, Some(Preset::Paper)) => (None, PruneConfig::paper()),
+            (None, _) => (None, PruneConfig::default()),
         };
-        config.seed = seed;
+        set(&mut config.seed, seed);
         let targets =
             [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
         for (amount, unit) in targets {
@@ -209,7 +217,9 @@ impl Settings {
                  --macs, --params or --channels",
             ));
         }
-        Ok(config)
+        let (file_net, file_data) = file.map_or((None, None), |file| (Some(file.net), file.data));
+        let net = net.or(file_net).ok_or_else(|| usage("name a network to prune"))?;
+        Ok(File { verb, net, data: data.or(file_data), prune: config })
     }
 }
 

@@ -32,6 +32,11 @@ impl<'a> Watch<'a> {
         self.progress.line(text);
     }
 
+    /// The bar goes.
+    pub(super) fn finish(&self) {
+        self.progress.finish();
+    }
+
     /// What could not be written, if anything.
     pub(super) fn take_error(&mut self) -> Option<anyhow::Error> {
         self.error.take()
@@ -39,7 +44,6 @@ impl<'a> Watch<'a> {
 
     /// What is left after a run that failed.
     pub(super) fn epitaph(&self) -> String {
-        self.progress.finish();
         if self.saved {
             let path = self.run.file("pruned.safetensors");
             format!(

@@ -1,0 +1,289 @@
+//! `pleach train`
+
+mod settings;
+
+use super::common::{self, Common, DataArgs, RunArgs};
+use super::exit::usage;
+use super::progress::{Progress, duration};
+use super::{exit, interrupt, output};
+use anyhow::Result;
+use clap::Args as ClapArgs;
+use pleach_core::checkpoint;
+use pleach_core::{Network, Shape, models};
+use pleach_datasets::{Dataset, Split};
+use pleach_prune::environment::Environment;
+use pleach_prune::eval::evaluate;
+use pleach_prune::run_dir::RunDir;
+use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, Trained};
+use pleach_prune::trainer::{Observer, StepReport};
+use serde::{Deserialize, Serialize};
+use settings::{File, Settings};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Train a network from scratch
+///
+/// The run's folder gets best.safetensors (the best epoch by validation accuracy), last.safetensors
+/// (to go on from), metrics.jsonl, result.json, run.toml and env.json.
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    run: RunArgs,
+    /// Go on with a run where it stopped; one that has not begun starts
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
+    resume: Option<PathBuf>,
+}
+
+/// `result.json`: `pleach.train/1`.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    schema: String,
+    model: String,
+    dataset: String,
+    seed: u64,
+    epochs: u64,
+    best_epoch: u64,
+    validation_accuracy: f64,
+    test_accuracy: f64,
+    test_loss: f64,
+    macs: u64,
+    params: u64,
+    bytes: u64,
+    best: PathBuf,
+}
+
+const SCHEMA: &str = "pleach.train/1";
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    let cx = common.context()?;
+    let planned = Planned::new(common, args)?;
+    let file = &planned.file;
+    let dataset = DataArgs { data: file.data.clone() }.open()?;
+    let spec = dataset.spec();
+    let image = Shape::new(spec.channels, spec.height, spec.width);
+    let graph = models::build(&file.model, image, spec.classes)?;
+    check_batch(file, &*dataset)?;
+    let meta = common::meta(file.model.split(':').next().unwrap_or_default(), spec);
+    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
+    interrupt::listen()?;
+
+    let mut watch = Watch { progress: Progress::new(common.style()), epochs: 0, began: 0 };
+    watch.progress.line(&format!(
+        "training {} ({:.1} M MACs, {:.2} M parameters) on {} into {}",
+        file.model,
+        graph.macs() as f64 / 1e6,
+        graph.trainable() as f64 / 1e6,
+        spec.name,
+        run.path().display()
+    ));
+    let job = Job { meta, config: file.train.clone(), dtype: file.dtype() };
+    let network = Network::init(graph, file.train.seed);
+    let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
+    watch.progress.finish();
+    let trained = trained.inspect_err(|_| watch.progress.line(&epitaph(&run)))?;
+    let document = match finished(&run) {
+        Some(document) => document,
+        None => {
+            let test = evaluate(&cx, &trained.best, &dataset, Split::Test, None);
+            let document = document(file, &run, &spec.name, &trained, test.accuracy, test.loss);
+            run.write("result.json", &output::to_json(&document))?;
+            document
+        }
+    };
+    if common.json {
+        output::json(&document)?;
+    } else {
+        output::print(&format!(
+            "{}: {:.2} % of the test images are right, loss {:.4} (epoch {} of {}, the best by validation \
+             accuracy, {:.2} %)\n",
+            document.best.display(),
+            100.0 * document.test_accuracy,
+            document.test_loss,
+            document.best_epoch,
+            document.epochs,
+            100.0 * document.validation_accuracy
+        ))?;
+    }
+    Ok(exit::OK)
+}
+
+/// A run that is to start or to go on.
+struct Planned {
+    file: File,
+    /// The folder, if it is to be gone on with.
+    existing: Option<RunDir>,
+}
+
+impl Planned {
+    fn new(common: &Common, args: &Args) -> Result<Self> {
+        let (settings, data) = (&args.settings, args.data.data.as_deref());
+        let Some(path) = &args.resume else {
+            return Ok(Self { file: settings.file(common.seed_given(), data)?, existing: None });
+        };
+        let toml = path.join("run.toml");
+        if !toml.exists() {
+            return Self::unbegun(common, args, path);
+        }
+        let run = RunDir::existing(path)?;
+        let file = File::read(&toml)?;
+        let wanted = settings.over(file.clone(), common.seed_given(), None);
+        if wanted != file {
+            return Err(usage(format!(
+                "{} was begun with other settings (see {}): leave them out to go on with it, or start \
+                 another run",
+                path.display(),
+                toml.display()
+            )));
+        }
+        // The data may have moved.
+        let mut file = file;
+        file.data = data.map(Path::to_path_buf).or(file.data);
+        Ok(Self { file, existing: Some(run) })
+    }
+
+    /// A run in a folder that has none yet.
+    fn unbegun(common: &Common, args: &Args, path: &Path) -> Result<Self> {
+        if args.settings.model.is_none() {
+            let missing = if path.is_dir() { "has no run.toml" } else { "is not there" };
+            return Err(usage(format!(
+                "{} {missing}: there is nothing to go on with; to start, name a model (--model)",
+                path.display()
+            )));
+        }
+        let file = args.settings.file(common.seed_given(), args.data.data.as_deref())?;
+        Ok(Self { file, existing: None })
+    }
+
+    /// The folder, with what it holds before the first epoch.
+    fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
+        let run = match (&self.existing, &args.resume) {
+            (Some(run), _) => return Ok(run.clone()),
+            (None, Some(path)) => RunDir::create(Some(path), "train", false)?,
+            (None, None) => args.run.create("train")?,
+        };
+        run.write("run.toml", &self.file.to_toml()?)?;
+        run.write("env.json", &output::to_json(environment))?;
+        Ok(run)
+    }
+}
+
+fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
+    let (batch, images) = (file.train.batch, dataset.len(Split::Train));
+    if batch > images {
+        let name = &dataset.spec().name;
+        return Err(usage(format!(
+            "a batch of {batch} is more than the {images} training images of {name}"
+        )));
+    }
+    let steps = file.train.epochs * (images / batch) as f64;
+    if steps.round() < 1.0 {
+        let epochs = file.train.epochs;
+        return Err(usage(format!("{epochs} epochs are less than one step of {batch} images")));
+    }
+    Ok(())
+}
+
+fn document(
+    file: &File,
+    run: &RunDir,
+    dataset: &str,
+    trained: &Trained,
+    test_accuracy: f64,
+    test_loss: f64,
+) -> Document {
+    let graph = trained.best.graph();
+    Document {
+        schema: SCHEMA.into(),
+        model: file.model.clone(),
+        dataset: dataset.into(),
+        seed: file.train.seed,
+        epochs: trained.epochs,
+        best_epoch: trained.best_epoch,
+        validation_accuracy: trained.best_accuracy,
+        test_accuracy,
+        test_loss,
+        macs: graph.macs(),
+        params: graph.trainable(),
+        bytes: graph.bytes(),
+        best: run.file(BEST),
+    }
+}
+
+/// The result of a run that was finished before, so that the test images are not read again.
+fn finished(run: &RunDir) -> Option<Document> {
+    let text = fs::read_to_string(run.file("result.json")).ok()?;
+    serde_json::from_str(&text).ok().filter(|document: &Document| document.schema == SCHEMA)
+}
+
+/// What is left after a run that stopped.
+fn epitaph(run: &RunDir) -> String {
+    let path = run.path().display();
+    let resume = match interrupt::is_requested() {
+        true => format!("; pleach train --resume {path} goes on"),
+        // What failed once fails again.
+        false => String::new(),
+    };
+    match checkpoint::load(&run.file(train_run::LAST)) {
+        Ok(checkpoint) => {
+            let epoch = checkpoint.meta.extra.get("epoch").cloned().unwrap_or_default();
+            format!("training stopped; {path} holds the network after epoch {epoch}{resume}")
+        }
+        Err(_) => format!("training stopped before the end of the first epoch{resume}"),
+    }
+}
+
+struct Watch {
+    progress: Progress,
+    /// Epochs of the run, and those that were done when it began or went on.
+    epochs: u64,
+    began: u64,
+}
+
+impl Observer for Watch {
+    fn step(&mut self, report: &StepReport) -> bool {
+        self.progress.set(report.step, || {
+            format!(
+                "loss {:.3}, lr {:.4}, {:.0} img/s",
+                report.loss, report.lr, report.images_per_s
+            )
+        });
+        !interrupt::is_requested()
+    }
+}
+
+impl RunObserver for Watch {
+    fn event(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Begins { done, epochs, steps } => {
+                (self.began, self.epochs) = (done, epochs);
+                if done >= epochs {
+                    self.progress.line("all epochs are done");
+                } else if done > 0 {
+                    self.progress.line(&format!("going on after epoch {done} of {epochs}"));
+                }
+                self.progress.start("training", steps);
+            }
+            Event::Epoch(epoch) => {
+                let training = &epoch.training;
+                let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
+                let eta = duration(self.progress.eta(done as f64, left as f64));
+                self.progress.line(&format!(
+                    "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, val {:.2} %, lr {:.5}, {:.0} img/s, eta \
+                     {eta}, best {:.2} %",
+                    training.epoch,
+                    self.epochs,
+                    training.loss,
+                    100.0 * training.accuracy,
+                    100.0 * epoch.validation_accuracy,
+                    training.lr,
+                    training.images_per_s,
+                    100.0 * epoch.best_accuracy
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Training that leaves a run behind and goes on where it stopped.
+//!
+//! After each epoch `last.safetensors` has the network with its optimiser's state, `best.safetensors`
+//! the network of the best epoch by validation accuracy, and `metrics.jsonl` a line. A run that was
+//! interrupted goes on from its last full epoch and ends with the same bits as one that was not.
+
+use crate::eval::evaluate;
+use crate::run_dir::{RunDir, RunDirError};
+use crate::trainer::{EpochReport, Observer, TrainConfig, TrainError, Trainer};
+use pleach_core::Network;
+use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Dtype, Meta};
+use pleach_datasets::{Dataset, Split};
+use pleach_kernels::Context;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+/// The network after the last full epoch, with its optimiser's state.
+pub const LAST: &str = "last.safetensors";
+/// The network of the best epoch.
+pub const BEST: &str = "best.safetensors";
+/// One line an epoch.
+pub const METRICS: &str = "metrics.jsonl";
+
+const EPOCH: &str = "epoch";
+const BEST_EPOCH: &str = "best_epoch";
+const BEST_ACCURACY: &str = "best_accuracy";
+
+/// What is trained, and how.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What checkpoints say of the network.
+    pub meta: Meta,
+    /// How it is trained.
+    pub config: TrainConfig,
+    /// The type of the weights in [`BEST`].
+    pub dtype: Dtype,
+}
+
+/// An epoch and where it leaves the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// The training.
+    #[serde(flatten)]
+    pub training: EpochReport,
+    /// Validation accuracy (a fraction).
+    pub validation_accuracy: f64,
+    /// Mean validation loss in nats, without label smoothing.
+    pub validation_loss: f64,
+    /// The best validation accuracy so far.
+    pub best_accuracy: f64,
+}
+
+/// What happens in a run, as it happens.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Training begins, or goes on.
+    Begins {
+        /// Epochs done.
+        done: u64,
+        /// Epochs of the run.
+        epochs: u64,
+        /// Steps of the run.
+        steps: u64,
+    },
+    /// An epoch ended and was saved.
+    Epoch(&'a Epoch),
+}
+
+/// Watches a run; may stop it in training (see [`Observer`]).
+pub trait RunObserver: Observer {
+    /// Something happened.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+impl RunObserver for crate::trainer::Silent {
+    fn event(&mut self, _: &Event<'_>) {}
+}
+
+/// What a run made.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The best network by validation accuracy, as [`BEST`] has it.
+    pub best: Network,
+    /// Its epoch, from 1.
+    pub best_epoch: u64,
+    /// Its validation accuracy (a fraction).
+    pub best_accuracy: f64,
+    /// Epochs of the run.
+    pub epochs: u64,
+}
+
+/// Why a run failed. What it saved last is good.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainRunError {
+    /// Training stopped.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A checkpoint cannot be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Another file cannot be.
+    #[error(transparent)]
+    Run(#[from] RunDirError),
+    /// The last checkpoint is not one of this run.
+    #[error("{file}: {key} is {found}, expected {expected}: it is not a checkpoint of this run")]
+    Foreign {
+        /// The checkpoint.
+        file: String,
+        /// What is wrong.
+        key: &'static str,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+/// Trains `network` in `run`, or goes on with what is in it: with [`LAST`] there, `network` gives
+/// only the structure.
+///
+/// # Errors
+/// If training diverges or is interrupted, or something cannot be read or written.
+///
+/// # Panics
+/// If the run has no epochs.
+pub fn train(
+    cx: &Context,
+    dataset: &Arc<dyn Dataset>,
+    run: &RunDir,
+    job: &Job,
+    network: Network,
+    observer: &mut dyn RunObserver,
+) -> Result<Trained, TrainRunError> {
+    let config = job.config.clone();
+    let last = run.file(LAST);
+    let (mut trainer, mut best) = if last.exists() {
+        let checkpoint = checkpoint::load(&last)?;
+        let state = State::of(&last.display().to_string(), &checkpoint, &network)?;
+        let network = checkpoint.network;
+        (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
+    } else {
+        (Trainer::new(cx, Arc::clone(dataset), config, network), State::default())
+    };
+    let epochs = trainer.epochs();
+    assert!(epochs > 0, "a run has epochs");
+    forget_later_epochs(run, trainer.epochs_done())?;
+    let (done, steps) = (trainer.epochs_done(), trainer.steps());
+    observer.event(&Event::Begins { done, epochs, steps });
+    while !trainer.is_finished() {
+        let training = trainer.epoch(observer)?;
+        let validation = evaluate(cx, trainer.network(), dataset, Split::Validation, None);
+        best.epoch = trainer.epochs_done();
+        // At chance level the first epoch may be no better than nothing; it is the best all the same.
+        if best.best_epoch == 0 || validation.accuracy > best.best_accuracy {
+            (best.best_epoch, best.best_accuracy) = (best.epoch, validation.accuracy);
+            let meta = best.meta(&job.meta);
+            checkpoint::save(&run.file(BEST), trainer.network(), &meta, job.dtype, false)?;
+        }
+        checkpoint::save(&last, trainer.network(), &best.meta(&job.meta), Dtype::F32, true)?;
+        let epoch = Epoch {
+            training,
+            validation_accuracy: validation.accuracy,
+            validation_loss: validation.loss,
+            best_accuracy: best.best_accuracy,
+        };
+        let line = serde_json::to_string(&epoch).expect("an epoch has nothing JSON lacks");
+        run.append(METRICS, &line)?;
+        observer.event(&Event::Epoch(&epoch));
+    }
+    Ok(Trained {
+        best: checkpoint::load(&run.file(BEST))?.network,
+        best_epoch: best.best_epoch,
+        best_accuracy: best.best_accuracy,
+        epochs,
+    })
+}
+
+/// Where a run is; in a checkpoint's extra metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct State {
+    epoch: u64,
+    best_epoch: u64,
+    best_accuracy: f64,
+}
+
+impl State {
+    fn of(file: &str, checkpoint: &Checkpoint, network: &Network) -> Result<Self, TrainRunError> {
+        let foreign = |key, expected: &str, found: String| TrainRunError::Foreign {
+            file: file.into(),
+            key,
+            expected: expected.into(),
+            found,
+        };
+        if checkpoint.network.graph() != network.graph() {
+            let (expected, found) = ("that of the run's model", "another one".to_owned());
+            return Err(foreign("the architecture", expected, found));
+        }
+        let extra = &checkpoint.meta.extra;
+        let text = |key: &str| extra.get(key).map_or("", String::as_str);
+        let count = |key: &'static str| {
+            let found = text(key);
+            found.parse().map_err(|_| foreign(key, "a number of epochs", format!("{found:?}")))
+        };
+        let accuracy: Option<f64> = text(BEST_ACCURACY).parse().ok();
+        let found = || format!("{:?}", text(BEST_ACCURACY));
+        let accuracy = accuracy.filter(|accuracy| (0.0..=1.0).contains(accuracy));
+        Ok(Self {
+            epoch: count(EPOCH)?,
+            best_epoch: count(BEST_EPOCH)?,
+            best_accuracy: accuracy
+                .ok_or_else(|| foreign(BEST_ACCURACY, "a fraction from 0 to 1", found()))?,
+        })
+    }
+
+    fn meta(&self, meta: &Meta) -> Meta {
+        let mut meta = meta.clone();
+        meta.extra.insert(EPOCH.into(), self.epoch.to_string());
+        meta.extra.insert(BEST_EPOCH.into(), self.best_epoch.to_string());
+        // The shortest text that reads back as the same number.
+        meta.extra.insert(BEST_ACCURACY.into(), self.best_accuracy.to_string());
+        meta
+    }
+}
+
+/// Takes from the metrics the lines of epochs that are done again.
+fn forget_later_epochs(run: &RunDir, done: u64) -> Result<(), TrainRunError> {
+    let path = run.file(METRICS);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(RunDirError::Io { action: "read", path, source }.into()),
+    };
+    let stays = |line: &&str| {
+        serde_json::from_str::<Epoch>(line).is_ok_and(|epoch| epoch.training.epoch <= done)
+    };
+    let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
+    if kept != text {
+        run.write(METRICS, &kept)?;
+    }
+    Ok(())
+}

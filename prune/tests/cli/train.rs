@@ -1,0 +1,118 @@
+//! `pleach train`: what a run leaves behind, and how it goes on.
+
+use crate::TINY;
+use crate::command::{json, pleach};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+fn train(out: &Path, epochs: &str) -> Value {
+    let out = out.to_str().unwrap();
+    json(&["train", "--model", TINY, "-e", epochs, "-b", "256", "--seed", "7", "-o", out, "--json"])
+}
+
+fn bytes(run: &Path, name: &str) -> Vec<u8> {
+    fs::read(run.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The epochs in the metrics of a run.
+fn epochs(run: &Path) -> Vec<u64> {
+    let text = String::from_utf8(bytes(run, "metrics.jsonl")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| line["epoch"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn training_keeps_the_best_and_the_last_network_and_a_line_an_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let found = train(&run, "2");
+    assert_eq!(found["schema"], "pleach.train/1");
+    assert_eq!(epochs(&run), [1, 2]);
+    let best = run.join("best.safetensors");
+    let eval = json(&["eval", best.to_str().unwrap(), "--json"]);
+    assert_eq!(eval["accuracy"], found["test_accuracy"]);
+    assert!(found["test_accuracy"].as_f64().unwrap() > 0.15, "better than chance: {found}");
+
+    // A finished run ends at once, well, and as it was.
+    let last = bytes(&run, "last.safetensors");
+    let again = json(&["train", "--resume", run.to_str().unwrap(), "--json"]);
+    assert_eq!(again, found);
+    assert!(bytes(&run, "last.safetensors") == last);
+}
+
+#[test]
+fn training_is_the_same_bits_on_any_number_of_threads_and_after_an_interruption() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, resumed] = ["whole", "resumed"].map(|name| folder.path().join(name));
+    train(&whole, "2");
+
+    let args = ["train", "--model", TINY, "-e", "2", "-b", "256", "--seed", "7", "-t", "3"];
+    let resume = |args: &[&str]| {
+        let mut command = pleach();
+        command.args(args).arg("--resume").arg(&resumed);
+        command
+    };
+    stop_after_an_epoch(&args, &resumed);
+    resume(&["train"]).assert().success();
+    assert_eq!(epochs(&resumed), [1, 2]);
+    for name in ["last.safetensors", "best.safetensors"] {
+        assert!(bytes(&whole, name) == bytes(&resumed, name), "{name} has the same bits");
+    }
+    let output = resume(&["train", "--lr", "0.3"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was begun with other settings"));
+}
+
+/// Starts a run in an empty folder, and interrupts it in its second epoch.
+#[cfg(unix)]
+fn stop_after_an_epoch(args: &[&str], run: &Path) {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+    fs::create_dir(run).unwrap();
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("pleach"))
+        .args(args)
+        .args(["--progress", "lines", "--resume"])
+        .arg(run)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("epoch") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "the run has a first epoch");
+    }
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    let code = child.wait().unwrap().code();
+    // A machine that was busy elsewhere may have finished the run before the signal came.
+    assert!(code == Some(130) && rest.contains("--resume") || code == Some(0), "{code:?}: {rest}");
+}
+
+#[cfg(not(unix))]
+fn stop_after_an_epoch(args: &[&str], run: &Path) {
+    fs::create_dir(run).unwrap();
+    pleach().args(args).arg("--resume").arg(run).assert().success();
+}
+
+#[test]
+fn a_loss_that_is_no_number_exits_with_4_and_keeps_the_last_good_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    train(&run, "1");
+    let toml = String::from_utf8(bytes(&run, "run.toml")).unwrap();
+    let wild = toml.replace("epochs = 1.0", "epochs = 2.0").replace("lr = 0.1", "lr = 1e20");
+    assert_ne!(wild, toml);
+    fs::write(run.join("run.toml"), wild).unwrap();
+    let names = ["last.safetensors", "best.safetensors", "metrics.jsonl"];
+    let before = names.map(|name| bytes(&run, name));
+    let output = pleach().args(["train", "--resume"]).arg(&run).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("training diverged: a loss of"), "{stderr}");
+    assert!(stderr.contains("holds the network after epoch 1"), "{stderr}");
+    assert!(names.map(|name| bytes(&run, name)) == before);
+}
