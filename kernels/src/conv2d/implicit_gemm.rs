@@ -54,25 +54,50 @@ fn pack(cx: &Context, pass: &Pass, weights: &[f32], packed: &mut [f32]) {
         let nr = packed.len() / k;
         let exist = nr.min(columns - i * full);
         let weights = &weights[i * full * column..];
-        // All taps of a few channels at a time, which lie side by side in `weights`.
+        // All taps of a few channels at a time, which lie side by side in `weights`, for a few columns,
+        // whose distance may be a power of two.
         for start in (0..pass.input().channels).step_by(16) {
-            for block in pass.blocks().filter(|block| block.channels.contains(&start)) {
-                let depth = block.channels.len();
-                let packed = &mut packed[block.k0 * nr..][..block.len() * nr];
-                for channel in start..block.channels.end.min(start + 16) {
-                    let c = channel - block.channels.start;
-                    let weights = &weights[channel * row + block.first_tap..];
-                    for tap in 0..block.taps {
-                        let out = &mut packed[(tap * depth + c) * nr..][..nr];
-                        let (out, rest) = out.split_at_mut(exist);
-                        let weights = weights[tap..].iter().step_by(column);
-                        out.iter_mut().zip(weights).for_each(|(out, &w)| *out = w);
-                        rest.fill(0.0);
+            for first in (0..nr).step_by(8) {
+                for block in pass.blocks().filter(|block| block.channels.contains(&start)) {
+                    let depth = block.channels.len();
+                    let packed = &mut packed[block.k0 * nr..][..block.len() * nr];
+                    for channel in start..block.channels.end.min(start + 16) {
+                        let c = channel - block.channels.start;
+                        for tap in 0..block.taps {
+                            let out =
+                                &mut packed[(tap * depth + c) * nr..][first..nr.min(first + 8)];
+                            let i = channel * row + block.first_tap + tap;
+                            pack_columns(
+                                weights,
+                                i + first * column,
+                                column,
+                                out,
+                                exist - first.min(exist),
+                            );
+                        }
                     }
                 }
             }
         }
     });
+}
+
+/// Packs a weight for each column of `out`: the first `exist`, from `start` on at distance `stride`,
+/// then zeros.
+#[inline(always)]
+fn pack_columns(weights: &[f32], start: usize, stride: usize, out: &mut [f32], exist: usize) {
+    if let Ok(out) = <&mut [f32; 8]>::try_from(&mut *out)
+        && exist >= 8
+    {
+        let weights = &weights[start..];
+        for j in 0..8 {
+            out[j] = weights[j * stride];
+        }
+        return;
+    }
+    for (j, out) in out.iter_mut().enumerate() {
+        *out = if j < exist { weights[start + j * stride] } else { 0.0 };
+    }
 }
 
 /// How the output is cut into tasks: chunks of pixels and, where those are few, of panels too.

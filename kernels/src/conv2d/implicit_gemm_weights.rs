@@ -96,17 +96,19 @@ fn run(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, scratch: &mut [
     let filter = g.ic * cuts.taps;
     cx.threads().for_each_chunk(diff_weights, FILTERS * filter, |i, filters| {
         let (block, column) = (i * FILTERS / cuts.columns, i * FILTERS % cuts.columns);
+        let distance = cuts.tasks() / cuts.chunks * cuts.part();
         for c in 0..g.ic {
+            let (row_block, row) = (c / cuts.rows, c % cuts.rows);
             for tap in 0..cuts.taps {
+                let part = (tap * cuts.row_blocks + row_block) * cuts.column_blocks + block;
+                let start = part * cuts.part() + row * cuts.columns + column;
                 let mut sums = [0.0; FILTERS];
-                for chunk in 0..cuts.chunks {
-                    let part = (chunk * cuts.taps + tap) * cuts.row_blocks + c / cuts.rows;
-                    let part = &scratch[(part * cuts.column_blocks + block) * cuts.part()..];
-                    let part = &part[c % cuts.rows * cuts.columns + column..][..FILTERS];
-                    sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+                for part in scratch[start..].chunks(distance) {
+                    sums.iter_mut().zip(&part[..FILTERS]).for_each(|(sum, x)| *sum += x);
                 }
-                let out = filters[c * cuts.taps + tap..].iter_mut().step_by(filter);
-                out.zip(sums).for_each(|(out, sum)| *out = sum);
+                for (filter, sum) in filters.chunks_exact_mut(filter).zip(sums) {
+                    filter[c * cuts.taps + tap] = sum;
+                }
             }
         }
     });

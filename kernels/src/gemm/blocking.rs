@@ -1,8 +1,8 @@
 //! How products are cut. No cut depends on the number of threads or the instruction set.
 
 /// Terms of a sum between two visits to its output. A panel of B is then 256 * 16 * 4 = 16 KiB, half
-/// of a 32 KiB first-level cache, on AVX2, and the visit, 4 vector loads and stores per 3 * 256
-/// multiply-adds, about 1 % of the work.
+/// of a 32 KiB first-level cache, on AVX2, and a visit, one load and one store for each 256
+/// multiply-adds of a vector, about 1 % of the work.
 pub(crate) const KC: usize = 256;
 
 /// Rows of A in a task: 192 * 272 * 4 = 204 KiB, for the second-level cache.
