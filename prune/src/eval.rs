@@ -1,7 +1,6 @@
 //! Accuracy and loss of a network on a split.
 
-use pleach_core::autograd::Tape;
-use pleach_core::layers::{Mode, StepKey};
+use pleach_core::infer::Plan;
 use pleach_core::loss::cross_entropy;
 use pleach_core::network::Network;
 use pleach_core::tensor::Tensor;
@@ -48,17 +47,14 @@ pub fn evaluate(
     let shape = network.graph().input_shape();
     let spec = BatchSpec::in_order(split, EVAL_BATCH, channel_stride(shape.channels));
     let mut loader = Loader::new(Arc::clone(dataset), BatchSpec { indices, ..spec });
-    let mut network = network.clone();
-    let mut tape = Tape::new();
+    let mut plan = Plan::new(cx, network, EVAL_BATCH);
     let mut images = Tensor::zeros(EVAL_BATCH, shape);
     let (mut correct, mut loss_sum) = (Vec::new(), 0.0);
     let started = Instant::now();
     while let Some(batch) = loader.next() {
         images.reshape(batch.n, shape);
         images.data_mut().copy_from_slice(&batch.images);
-        let key = StepKey { seed: 0, step: 0 };
-        let logits = tape.forward(cx, &mut network, &images, Mode::Eval, key);
-        let loss = cross_entropy(cx, logits, &batch.labels, 0.0, None);
+        let loss = cross_entropy(cx, plan.run(cx, &images), &batch.labels, 0.0, None);
         loss_sum += loss.per_image.iter().sum::<f64>();
         correct.extend(loss.is_correct);
         loader.give_back(batch);
