@@ -286,9 +286,11 @@ impl SimdOp for Backward<'_> {
                             let at = ((image * oh + oy) * ow + ox) * cs + step * STEP;
                             let (diff_dst, argmax) =
                                 (&diff_dst[at..][..STEP], &argmax[at..][..STEP]);
+                            // A mask of all ones or zeros keeps this a vector operation.
                             for lane in 0..STEP {
+                                let mask = -i32::from(argmax[lane] == place);
                                 sums[lane] +=
-                                    if argmax[lane] == place { diff_dst[lane] } else { 0.0 };
+                                    f32::from_bits(diff_dst[lane].to_bits() & mask as u32);
                             }
                         }
                     }
