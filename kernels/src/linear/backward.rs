@@ -1,84 +1,16 @@
-//! Gradients: vectors run over the inputs.
+//! The gradient of the weights: vectors run over the inputs.
 
 use super::ROWS;
 use super::forward::add_products;
-use crate::channel_stride;
-use crate::simd::{Simd, SimdOp, load_up_to};
-use std::ops::Range;
+use crate::simd::{Simd, SimdOp};
+use crate::{CHANNEL_ALIGN, channel_stride};
 
-/// Vectors of a register tile.
-const VECTORS: usize = 2;
+/// Images whose operands are gathered at a time: 64 * 16 floats are 4 KiB, and as many for the
+/// gradients of 16 outputs, where the rows themselves may be a power of two apart and share a set
+/// of the cache.
+const IMAGES: usize = 64;
 
-/// The `columns` of `diff_src`'s rows.
-pub(super) struct BackwardData<'a> {
-    /// The first image of `diff_src` and those that follow.
-    pub(super) diff_dst: &'a [f32],
-    pub(super) inputs: usize,
-    pub(super) outputs: usize,
-    pub(super) weights: &'a [f32],
-    pub(super) columns: Range<usize>,
-    pub(super) diff_src_stride: usize,
-    pub(super) diff_src: &'a mut [f32],
-}
-
-impl SimdOp for BackwardData<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn eval<S: Simd>(mut self, simd: S) {
-        let rows = self.diff_src.len() / self.diff_src_stride;
-        let mut row = 0;
-        while row + ROWS <= rows {
-            self.rows::<S, ROWS>(simd, row);
-            row += ROWS;
-        }
-        for row in row..rows {
-            self.rows::<S, 1>(simd, row);
-        }
-    }
-}
-
-impl BackwardData<'_> {
-    #[inline(always)]
-    fn rows<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
-        let stride = self.diff_src_stride;
-        let mut c = 0;
-        while c + VECTORS * S::LANES <= stride {
-            self.tile::<S, M, VECTORS>(simd, row, c);
-            c += VECTORS * S::LANES;
-        }
-        while c < stride {
-            self.tile::<S, M, 1>(simd, row, c);
-            c += S::LANES;
-        }
-    }
-
-    /// `N` vectors from column `c` of the task's columns.
-    #[inline(always)]
-    fn tile<S: Simd, const M: usize, const N: usize>(&mut self, simd: S, row: usize, c: usize) {
-        let stride = channel_stride(self.outputs);
-        let mut sums = [[simd.splat(0.0); N]; M];
-        for output in 0..self.outputs {
-            let weights = &self.weights[output * self.inputs..][..self.columns.end];
-            let mut w = [simd.splat(0.0); N];
-            for (j, w) in w.iter_mut().enumerate() {
-                *w = load_up_to(simd, weights, self.columns.start + c + j * S::LANES);
-            }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let g = self.diff_dst[(row + i) * stride + output];
-                add_products(simd, simd.splat(g), w, sums);
-            }
-        }
-        for (i, sums) in sums.into_iter().enumerate() {
-            let dst = &mut self.diff_src[(row + i) * self.diff_src_stride + c..];
-            for (j, sum) in sums.into_iter().enumerate() {
-                simd.store(sum, &mut dst[j * S::LANES..]);
-            }
-        }
-    }
-}
-
-/// The rows of `diff_weights`, from `first_output`.
+/// The rows of `diff_weights`, from `first_output`: at most [`BackwardWeights::ROWS`].
 pub(super) struct BackwardWeights<'a> {
     pub(super) src: &'a [f32],
     pub(super) diff_dst: &'a [f32],
@@ -88,61 +20,83 @@ pub(super) struct BackwardWeights<'a> {
     pub(super) diff_weights: &'a mut [f32],
 }
 
+/// Some channels of some images, gathered.
+type Block<const WIDTH: usize> = [[f32; WIDTH]; IMAGES];
+
+impl BackwardWeights<'_> {
+    /// Rows in a task at most.
+    pub(super) const ROWS: usize = 16;
+}
+
 impl SimdOp for BackwardWeights<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn eval<S: Simd>(mut self, simd: S) {
-        let rows = self.diff_weights.len() / self.inputs;
-        let mut row = 0;
-        while row + ROWS <= rows {
-            self.rows::<S, ROWS>(simd, row);
-            row += ROWS;
-        }
-        for row in row..rows {
-            self.rows::<S, 1>(simd, row);
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { src, diff_dst, inputs, outputs, first_output, diff_weights } = self;
+        let (src_stride, diff_stride) = (channel_stride(inputs), channel_stride(outputs));
+        let rows = diff_weights.len() / inputs;
+        let mut diffs: Block<{ BackwardWeights::ROWS }> = [[0.0; _]; IMAGES];
+        let mut images: Block<CHANNEL_ALIGN> = [[0.0; _]; IMAGES];
+        diff_weights.fill(0.0);
+        let blocks = src.chunks(IMAGES * src_stride).zip(diff_dst.chunks(IMAGES * diff_stride));
+        for (src, diff_dst) in blocks {
+            let n = src.len() / src_stride;
+            for (diffs, row) in diffs.iter_mut().zip(diff_dst.chunks_exact(diff_stride)) {
+                diffs[..rows].copy_from_slice(&row[first_output..][..rows]);
+            }
+            for c in (0..src_stride).step_by(CHANNEL_ALIGN) {
+                for (image, row) in images.iter_mut().zip(src.chunks_exact(src_stride)) {
+                    image.copy_from_slice(&row[c..][..CHANNEL_ALIGN]);
+                }
+                let width = (inputs - c).min(CHANNEL_ALIGN);
+                for row in (0..rows).step_by(ROWS) {
+                    let dst = &mut diff_weights[row * inputs + c..];
+                    let mut column = 0;
+                    while column + 2 * S::LANES <= CHANNEL_ALIGN {
+                        let (images, diffs, size) = (&images[..n], &diffs[..n], (inputs, width));
+                        add_tile::<S, 2>(simd, images, diffs, row, column, dst, size);
+                        column += 2 * S::LANES;
+                    }
+                    if column < CHANNEL_ALIGN {
+                        let (images, diffs, size) = (&images[..n], &diffs[..n], (inputs, width));
+                        add_tile::<S, 1>(simd, images, diffs, row, column, dst, size);
+                    }
+                }
+            }
         }
     }
 }
 
-impl BackwardWeights<'_> {
-    #[inline(always)]
-    fn rows<S: Simd, const M: usize>(&mut self, simd: S, row: usize) {
-        let mut c = 0;
-        while c + VECTORS * S::LANES <= self.inputs {
-            self.tile::<S, M, VECTORS>(simd, row, c);
-            c += VECTORS * S::LANES;
+/// Adds the products of [`ROWS`] outputs from `row` to `width` columns of as many rows of `dst` as
+/// there are, `inputs` floats apart.
+#[inline(always)]
+fn add_tile<S: Simd, const N: usize>(
+    simd: S,
+    images: &[[f32; CHANNEL_ALIGN]],
+    diffs: &[[f32; BackwardWeights::ROWS]],
+    row: usize,
+    column: usize,
+    dst: &mut [f32],
+    (inputs, width): (usize, usize),
+) {
+    let mut sums = [[simd.splat(0.0); N]; ROWS];
+    for (image, diffs) in images.iter().zip(diffs) {
+        let mut x = [simd.splat(0.0); N];
+        for (x, image) in x.iter_mut().zip(image[column..].chunks_exact(S::LANES)) {
+            *x = simd.load(image);
         }
-        while c < self.inputs {
-            self.tile::<S, M, 1>(simd, row, c);
-            c += S::LANES;
+        for (sums, &g) in sums.iter_mut().zip(&diffs[row..row + ROWS]) {
+            add_products(simd, simd.splat(g), x, sums);
         }
     }
-
-    #[inline(always)]
-    fn tile<S: Simd, const M: usize, const N: usize>(&mut self, simd: S, row: usize, c: usize) {
-        let src = self.src.chunks_exact(channel_stride(self.inputs));
-        let diff_dst = self.diff_dst.chunks_exact(channel_stride(self.outputs));
-        let mut sums = [[simd.splat(0.0); N]; M];
-        for (src, diff_dst) in src.zip(diff_dst) {
-            let mut x = [simd.splat(0.0); N];
-            for (x, src) in x.iter_mut().zip(src[c..].chunks_exact(S::LANES)) {
-                *x = simd.load(src);
-            }
-            let diff_dst = &diff_dst[self.first_output + row..][..M];
-            for (sums, &g) in sums.iter_mut().zip(diff_dst) {
-                add_products(simd, simd.splat(g), x, sums);
-            }
-        }
-        for (i, sums) in sums.into_iter().enumerate() {
-            let dst = &mut self.diff_weights[(row + i) * self.inputs..][..self.inputs];
-            for (j, sum) in sums.into_iter().enumerate() {
-                let c = c + j * S::LANES;
-                if c + S::LANES <= self.inputs {
-                    simd.store(sum, &mut dst[c..]);
-                } else {
-                    simd.store_partial(sum, &mut dst[c..]);
-                }
+    for (dst, sums) in dst.chunks_mut(inputs).zip(sums) {
+        let dst = &mut dst[..width];
+        for (dst, sum) in dst[column.min(width)..].chunks_mut(S::LANES).zip(sums) {
+            if dst.len() == S::LANES {
+                simd.store(simd.add(simd.load(dst), sum), dst);
+            } else {
+                simd.store_partial(simd.add(simd.load_partial(dst), sum), dst);
             }
         }
     }

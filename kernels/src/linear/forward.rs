@@ -24,13 +24,13 @@ impl SimdOp for Forward<'_> {
     #[inline(always)]
     fn eval<S: Simd>(mut self, simd: S) {
         let (rows, outputs) = (self.dst.len() / self.dst_stride, self.weights.len() / self.inputs);
-        let mut row = 0;
-        while row + ROWS <= rows {
-            self.rows::<S, ROWS>(simd, row, outputs);
-            row += ROWS;
+        let mut output = 0;
+        while output + COLUMNS <= outputs {
+            self.columns::<S, COLUMNS>(simd, output, rows);
+            output += COLUMNS;
         }
-        for row in row..rows {
-            self.rows::<S, 1>(simd, row, outputs);
+        for output in output..outputs {
+            self.columns::<S, 1>(simd, output, rows);
         }
         for dst in self.dst.chunks_exact_mut(self.dst_stride) {
             dst[outputs..].fill(0.0);
@@ -39,15 +39,16 @@ impl SimdOp for Forward<'_> {
 }
 
 impl Forward<'_> {
+    /// `N` outputs of all rows: their weights stay in the L1 cache.
     #[inline(always)]
-    fn rows<S: Simd, const M: usize>(&mut self, simd: S, row: usize, outputs: usize) {
-        let mut output = 0;
-        while output + COLUMNS <= outputs {
-            self.tile::<S, M, COLUMNS>(simd, row, output);
-            output += COLUMNS;
+    fn columns<S: Simd, const N: usize>(&mut self, simd: S, output: usize, rows: usize) {
+        let mut row = 0;
+        while row + ROWS <= rows {
+            self.tile::<S, ROWS, N>(simd, row, output);
+            row += ROWS;
         }
-        for output in output..outputs {
-            self.tile::<S, M, 1>(simd, row, output);
+        for row in row..rows {
+            self.tile::<S, 1, N>(simd, row, output);
         }
     }
 
