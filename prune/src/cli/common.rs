@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// Flags of every verb.
 #[derive(Args)]
+#[command(next_help_heading = "Common options")]
 pub(super) struct Common {
     /// Threads; the default is all cores. `bench` takes a list: 1,2
     #[arg(

@@ -15,6 +15,8 @@ mod train;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::Common;
+use pleach_core::models::MODELS;
+use pleach_datasets::DATASETS;
 use std::process::ExitCode;
 
 /// Trains CNNs, prunes their filters by conditional entropy, and measures what that does to their
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 /// (vgg16:21,43,67,...), which has random weights. Without --data, every verb uses the built-in data
 /// set.
 #[derive(Parser)]
-#[command(name = "pleach", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "pleach", version, max_term_width = 100, propagate_version = true)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -32,9 +34,14 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed while running; 2 wrong command line or \
-configuration; 3 a check failed or a target was missed; 4 training diverged (the last good \
-checkpoint is kept); 130 or 143 interrupted, after saving.";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed while running
+  2    wrong command line or configuration
+  3    a check failed, or a target was missed
+  4    training diverged; the last good checkpoint is kept
+  130  interrupted, after saving; 143 likewise";
 
 #[derive(Subcommand)]
 enum Verb {
@@ -51,7 +58,7 @@ enum Verb {
 pub(crate) fn main() -> ExitCode {
     // What colour the parser's own messages have is decided before it has parsed anything.
     let color = common::color_before_parsing(std::env::args_os());
-    let matches = Cli::command().color(color).try_get_matches();
+    let matches = command().color(color).try_get_matches();
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -70,6 +77,14 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(exit::code(&error))
         }
     }
+}
+
+/// The parser, with what there is to choose from in its help.
+fn command() -> clap::Command {
+    let models = MODELS.iter().map(|model| format!("  {:<14} {}\n", model.name, model.about));
+    let data = DATASETS.iter().map(|kind| format!("  {:<14} {}\n", kind.name, kind.summary));
+    let (models, data) = (models.collect::<String>(), data.collect::<String>());
+    Cli::command().after_help(format!("Models:\n{models}\nData sets:\n{data}\n{EXIT_CODES}"))
 }
 
 fn run(cli: &Cli) -> anyhow::Result<u8> {
@@ -104,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
