@@ -49,7 +49,7 @@ pub struct Evidence {
 }
 
 /// What was measured of one layer's filters, at its answer (see
-/// [`answer_of`](crate::channels::answer_of)).
+/// [`answer_of`]).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerEvidence {
     /// Its filters.
