@@ -49,8 +49,8 @@ pub fn gemm(
         }
         return;
     }
-    // At least eight tasks, if each then has 48 rows to use its packed panels for.
-    let (_, rows) = cut(m, m.div_ceil(8).clamp(48, MC), 1);
+    // At least eight tasks, if each then has 96 rows to use its packed panels for.
+    let (_, rows) = cut(m, m.div_ceil(8).clamp(96, MC), 1);
     cx.threads().for_each_chunk(c, rows * ldc, |task, c| {
         let a = &a[task * rows * lda..];
         let rows = rows.min(m - task * rows);
