@@ -12,7 +12,7 @@ use pleach_core::loss::cross_entropy;
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_core::{Mode, Network, Optimizer, Tape, Tensor};
 use pleach_kernels::{Context, Isa};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ use std::time::Instant;
 const RESAMPLES: usize = 1000;
 
 /// What is timed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// The logits of a batch, by a prepared [`Plan`].
@@ -70,7 +70,7 @@ impl Config {
 }
 
 /// One network's speed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The network.
     pub net: String,
@@ -81,7 +81,7 @@ pub struct Row {
     /// Threads.
     pub threads: usize,
     /// The instruction set.
-    pub isa: &'static str,
+    pub isa: String,
     /// Multiply-adds of the network, per image.
     pub macs: u64,
     /// Median time of a whole batch, in milliseconds.
@@ -93,7 +93,7 @@ pub struct Row {
 }
 
 /// How much faster a network is than the first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The first network.
     pub base: String,
@@ -112,7 +112,7 @@ pub struct Ratio {
 }
 
 /// What a measurement found.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// One row for each network, batch size and number of threads.
     pub rows: Vec<Row>,
@@ -153,7 +153,7 @@ pub fn measure(
                     mode: config.work,
                     batch,
                     threads,
-                    isa: config.isa.name,
+                    isa: config.isa.name.into(),
                     macs: network.graph().macs(),
                     latency_ms_p50: 1e3 * median,
                     latency_ms_p90: 1e3 * quantile(&times, 0.9),

@@ -2,6 +2,7 @@
 
 pub mod bias_update;
 pub mod channels;
+pub mod compare;
 pub mod criteria;
 pub mod entropy;
 pub mod environment;
@@ -14,6 +15,8 @@ pub mod lineage;
 pub mod net;
 pub mod phases;
 pub mod plan;
+pub mod report;
+pub mod reproduce;
 pub mod run_dir;
 pub mod select;
 pub mod surgery;

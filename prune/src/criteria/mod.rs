@@ -168,6 +168,24 @@ impl Scores {
         Self { scores, l1 }
     }
 
+    /// Each class's place in its group instead of its score, as a fraction of the group: the lowest
+    /// so many of these are the same share of every group, its own lowest.
+    ///
+    /// # Panics
+    /// If `channels` has other classes than were scored.
+    #[must_use]
+    pub fn within_groups(&self, channels: &Channels) -> Self {
+        let mut places = vec![0.0; channels.len()];
+        for group in channels.groups() {
+            let mut order = group.channels.clone();
+            order.sort_by(|&a, &b| self.compare(a, b));
+            for (place, class) in order.iter().enumerate() {
+                places[class.0] = (place as f64 + 0.5) / order.len() as f64;
+            }
+        }
+        Self { scores: places, l1: self.l1.clone() }
+    }
+
     /// The score of a class.
     #[must_use]
     pub fn of(&self, class: ChannelId) -> f64 {

@@ -1,4 +1,5 @@
 use super::budget::Purse;
+use super::config::Phases;
 use super::driver::{Driver, Removal};
 use crate::error::PruneError;
 use crate::select::share_of;
@@ -46,7 +47,8 @@ pub(super) fn rounds_for(factor: f64, step: f64) -> f64 {
     (factor.max(1.0).ln() / (-2.0 * (1.0 - step).ln())).ceil().max(1.0)
 }
 
-/// Prunes once, to the target, without fine-tuning. Where that loses too much, as many of the same
+/// Prunes once, to the target, without fine-tuning: the lowest channels of the whole network, or,
+/// where phase II runs alone, the same share of every group of channels, its lowest. Where that loses too much, as many of the same
 /// channels as the limit allows, to a thirty-second of their number.
 pub(super) fn once(driver: &mut Driver<'_>) -> Result<(), PruneError> {
     let Some(target) = driver.config.target else { return Ok(()) };
@@ -54,7 +56,11 @@ pub(super) fn once(driver: &mut Driver<'_>) -> Result<(), PruneError> {
     let candidates = driver.channels.prunable();
     let scored = driver.score()?;
     let all = candidates.len();
-    let removed = driver.choose(&candidates, &scored.scores, all, Some(target), limit);
+    let order = match driver.config.phases {
+        Phases::Both | Phases::Global => scored.scores.clone(),
+        Phases::Layerwise => scored.scores.within_groups(&driver.channels),
+    };
+    let removed = driver.choose(&candidates, &order, all, Some(target), limit);
     let (mut low, mut high) = (0, removed.len());
     let mut count = removed.len();
     let resolution = removed.len().div_ceil(32);

@@ -1,0 +1,176 @@
+//! Criteria and bias updates side by side: how accuracy falls with what is removed, right after
+//! surgery, when every layer loses the same share of its channels.
+
+use crate::bias_update::{self, BiasUpdate};
+use crate::channels::Channels;
+use crate::criteria::{self, ConEnt, Criterion, CriterionError, Join, Normalise, ScoreCx, Scores};
+use crate::eval::{EVAL_BATCH, evaluate};
+use crate::evidence::{self, Evidence, Wants};
+use crate::lineage::Lineage;
+use crate::select::{DEFAULT_FLOOR, Floors, lowest};
+use crate::surgery::{self, Kept};
+use pleach_core::network::Network;
+use pleach_core::tensor::Tensor;
+use pleach_datasets::batches::{BatchSpec, Loader};
+use pleach_datasets::{Dataset, Split, class_balanced};
+use pleach_kernels::{Context, channel_stride};
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What is compared, and at which amounts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompareConfig {
+    /// The pairs of a criterion's name and a bias update, a curve each.
+    pub curves: Vec<(String, BiasUpdate)>,
+    /// Fractions of each layer's channels to remove.
+    pub shares: Vec<f64>,
+    /// The settings of conditional entropy.
+    pub con_ent: ConEnt,
+    /// Calibration images, taken from the training split.
+    pub calibration: usize,
+    /// Calibration images and random scores.
+    pub seed: u64,
+}
+
+/// Accuracy against what is removed, for one criterion and one bias update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Curve {
+    /// The criterion's name.
+    pub criterion: String,
+    /// The bias update.
+    pub bias_update: BiasUpdate,
+    /// One point a share, in the configuration's order.
+    pub points: Vec<Point>,
+}
+
+/// A network pruned at once, without fine-tuning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// The fraction of each layer's channels that was to be removed.
+    pub share: f64,
+    /// Channels removed; coupled ones count once.
+    pub removed: usize,
+    /// Multiply-adds per image that are left.
+    pub macs: u64,
+    /// Validation accuracy, a fraction.
+    pub accuracy: f64,
+    /// Mean validation loss, in nats.
+    pub loss: f64,
+}
+
+impl CompareConfig {
+    /// Every criterion that can score `network`, with the mean update, and the first of them with the
+    /// other updates too.
+    #[must_use]
+    pub fn every_criterion(network: &Network, seed: u64) -> Self {
+        let layers = Channels::of(network.graph()).prunable_layers();
+        let fits = |criterion: &&&dyn Criterion| criterion.check(network.graph(), &layers).is_ok();
+        let names = criteria::CRITERIA.iter().filter(fits).map(|criterion| criterion.name());
+        let mut curves: Vec<(String, BiasUpdate)> =
+            names.map(|name| (name.to_owned(), BiasUpdate::Mean)).collect();
+        let updates = [BiasUpdate::None, BiasUpdate::MaxEntropy];
+        let first = criteria::CRITERIA[0].name();
+        curves.extend(updates.map(|update| (first.to_owned(), update)));
+        Self {
+            curves,
+            shares: vec![0.1, 0.2, 0.3, 0.4, 0.5],
+            con_ent: ConEnt::default(),
+            calibration: 5_000,
+            seed,
+        }
+    }
+}
+
+/// Prunes `network` along every curve of `config`, each point anew from the whole network, and
+/// measures it on the validation split. All curves are scored on one pass over the calibration
+/// images. `progress` is told the points done of all, and ends the comparison with a `Break`; curves
+/// that are whole by then are returned.
+///
+/// # Errors
+/// If a criterion is unknown or cannot score this network.
+///
+/// # Panics
+/// If the network and the data set do not fit.
+pub fn compare(
+    cx: &Context,
+    dataset: &Arc<dyn Dataset>,
+    network: &Network,
+    config: &CompareConfig,
+    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Vec<Curve>, CriterionError> {
+    let channels = Channels::of(network.graph());
+    let layers = channels.prunable_layers();
+    let mut wants = Wants::default();
+    for (name, update) in &config.curves {
+        let criterion = criteria::named(name)?;
+        criterion.check(network.graph(), &layers)?;
+        wants = wants.or(criterion.wants()).or(update.wants());
+    }
+    let evidence = collect(cx, dataset, network, &channels, config, wants);
+    let scores = |criterion: &dyn Criterion| {
+        let cx = ScoreCx {
+            network,
+            evidence: &evidence,
+            base_losses: &evidence.losses,
+            con_ent: &config.con_ent,
+            seed: config.seed,
+            step: 1,
+        };
+        Scores::new(criterion, &cx, &channels, Normalise::default(), Join::default())
+    };
+    let con_ent = scores(criteria::CRITERIA[0])?;
+    let floors = Floors::new(&channels, &Lineage::of(network.graph()), DEFAULT_FLOOR);
+    let candidates = channels.prunable();
+    let total = config.curves.len() * config.shares.len();
+    let (mut curves, mut done) = (Vec::new(), 0);
+    for (name, update) in &config.curves {
+        let order = scores(criteria::named(name)?)?.within_groups(&channels);
+        let mut points = Vec::with_capacity(config.shares.len());
+        for &share in &config.shares {
+            if progress(done, total).is_break() {
+                return Ok(curves);
+            }
+            let amount = (candidates.len() as f64 * share).round() as usize;
+            let removed = lowest(&channels, &candidates, &order, amount, &floors);
+            let kept = Kept::without(&channels, &removed);
+            let mut whole = network.clone();
+            bias_update::apply(cx, &mut whole, &channels, &kept, &evidence, *update, &con_ent);
+            let pruned = surgery::prune(&whole, &channels, &kept);
+            let found = evaluate(cx, &pruned, dataset, Split::Validation, None);
+            points.push(Point {
+                share,
+                removed: removed.len(),
+                macs: pruned.graph().macs(),
+                accuracy: found.accuracy,
+                loss: found.loss,
+            });
+            done += 1;
+        }
+        curves.push(Curve { criterion: name.clone(), bias_update: *update, points });
+    }
+    Ok(curves)
+}
+
+fn collect(
+    cx: &Context,
+    dataset: &Arc<dyn Dataset>,
+    network: &Network,
+    channels: &Channels,
+    config: &CompareConfig,
+    wants: Wants,
+) -> Evidence {
+    let shape = network.graph().input_shape();
+    let indices = class_balanced(&**dataset, Split::Train, config.calibration, config.seed);
+    let spec = BatchSpec::in_order(Split::Train, EVAL_BATCH, channel_stride(shape.channels));
+    let spec = BatchSpec { indices: Some(indices), ..spec };
+    let batches = Loader::new(Arc::clone(dataset), spec).map(|batch| {
+        let mut images = Tensor::zeros(batch.n, shape);
+        images.data_mut().copy_from_slice(&batch.images);
+        (images, batch.labels)
+    });
+    evidence::collect(cx, &mut network.clone(), channels, batches, wants)
+}
