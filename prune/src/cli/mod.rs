@@ -8,6 +8,7 @@ mod eval;
 mod exit;
 mod inspect;
 mod interrupt;
+mod lines;
 mod output;
 mod progress;
 mod prune;

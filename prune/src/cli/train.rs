@@ -4,7 +4,8 @@ mod settings;
 
 use super::common::{self, Common, DataArgs, RunArgs};
 use super::exit::usage;
-use super::progress::{Progress, duration};
+use super::lines::{self, Training};
+use super::progress::Progress;
 use super::{exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
@@ -71,7 +72,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
-    let mut watch = Watch { progress: Progress::new(common.style()), epochs: 0, began: 0 };
+    let mut watch = Watch { progress: Progress::new(common.style()), lines: Training::default() };
     watch.progress.line(&format!(
         "training {} ({:.1} M MACs, {:.2} M parameters) on {} into {}",
         file.model,
@@ -238,52 +239,18 @@ fn epitaph(run: &RunDir) -> String {
 
 struct Watch {
     progress: Progress,
-    /// Epochs of the run, and those that were done when it began or went on.
-    epochs: u64,
-    began: u64,
+    lines: Training,
 }
 
 impl Observer for Watch {
     fn step(&mut self, report: &StepReport) -> bool {
-        self.progress.set(report.step, || {
-            format!(
-                "loss {:.3}, lr {:.4}, {:.0} img/s",
-                report.loss, report.lr, report.images_per_s
-            )
-        });
+        self.progress.set(report.step, || lines::step(report));
         !interrupt::is_requested()
     }
 }
 
 impl RunObserver for Watch {
     fn event(&mut self, event: &Event<'_>) {
-        match *event {
-            Event::Begins { done, epochs, steps } => {
-                (self.began, self.epochs) = (done, epochs);
-                if done >= epochs {
-                    self.progress.line("all epochs are done");
-                } else if done > 0 {
-                    self.progress.line(&format!("going on after epoch {done} of {epochs}"));
-                }
-                self.progress.start("training", steps);
-            }
-            Event::Epoch(epoch) => {
-                let training = &epoch.training;
-                let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
-                let eta = duration(self.progress.eta(done as f64, left as f64));
-                self.progress.line(&format!(
-                    "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, val {:.2} %, lr {:.5}, {:.0} img/s, eta \
-                     {eta}, best {:.2} %",
-                    training.epoch,
-                    self.epochs,
-                    training.loss,
-                    100.0 * training.accuracy,
-                    100.0 * epoch.validation_accuracy,
-                    training.lr,
-                    training.images_per_s,
-                    100.0 * epoch.best_accuracy
-                ));
-            }
-        }
+        self.lines.event(event, &mut self.progress);
     }
 }

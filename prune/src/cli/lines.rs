@@ -1,0 +1,139 @@
+//! What is said of training and pruning as they go, one line each.
+
+use super::progress::{Progress, duration};
+use pleach_prune::phases::{self, StepRecord};
+use pleach_prune::train_run::{self, Epoch};
+use pleach_prune::trainer::{EpochReport, StepReport};
+
+/// Beside a bar.
+pub(super) fn step(report: &StepReport) -> String {
+    format!("loss {:.3}, lr {:.4}, {:.0} img/s", report.loss, report.lr, report.images_per_s)
+}
+
+/// Training from scratch, as it goes.
+#[derive(Default)]
+pub(super) struct Training {
+    /// Epochs of the run, and those that were done when it began or went on.
+    epochs: u64,
+    began: u64,
+}
+
+impl Training {
+    pub(super) fn event(&mut self, event: &train_run::Event<'_>, progress: &mut Progress) {
+        match *event {
+            train_run::Event::Begins { done, epochs, steps } => {
+                (self.began, self.epochs) = (done, epochs);
+                if done >= epochs {
+                    progress.line("all epochs are done");
+                } else if done > 0 {
+                    progress.line(&format!("going on after epoch {done} of {epochs}"));
+                }
+                progress.start("training", steps);
+            }
+            train_run::Event::Epoch(epoch) => progress.line(&self.epoch(epoch, progress)),
+        }
+    }
+
+    fn epoch(&self, epoch: &Epoch, progress: &Progress) -> String {
+        let training = &epoch.training;
+        let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
+        format!(
+            "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, val {:.2} %, lr {:.5}, {:.0} img/s, eta {}, best \
+             {:.2} %",
+            training.epoch,
+            self.epochs,
+            training.loss,
+            100.0 * training.accuracy,
+            100.0 * epoch.validation_accuracy,
+            training.lr,
+            training.images_per_s,
+            duration(progress.eta(done as f64, left as f64)),
+            100.0 * epoch.best_accuracy
+        )
+    }
+}
+
+/// A pruning run, as it goes.
+#[derive(Default)]
+pub(super) struct Pruning {
+    base_macs: u64,
+    /// What is being fine-tuned, and for how many epochs.
+    pub(super) phase: &'static str,
+    epochs: f64,
+}
+
+impl Pruning {
+    /// The pruning of a network with so many MACs.
+    pub(super) fn new(base_macs: u64) -> Self {
+        Self { base_macs, ..Self::default() }
+    }
+
+    /// Whether the epochs of this fine-tuning are told: a fraction of one in each of hundreds of trials is
+    /// not worth a line.
+    pub(super) fn tells_epochs(&self) -> bool {
+        self.epochs >= 1.0
+    }
+
+    pub(super) fn step(&self, report: &StepReport, progress: &mut Progress) {
+        if report.step == 1 {
+            progress.start(format!("fine-tuning ({})", self.phase), report.steps);
+        }
+        progress.set(report.step, || step(report));
+    }
+
+    pub(super) fn event(&mut self, event: &phases::Event<'_>, progress: &Progress) {
+        match event {
+            phases::Event::Base { validation, test, reference } => progress.line(&format!(
+                "base: validation {:.2} %, test {:.2} %; drops are counted against {reference}",
+                100.0 * validation,
+                100.0 * test
+            )),
+            phases::Event::Tuning { phase, epochs } => {
+                (self.phase, self.epochs) = (phase, *epochs);
+                if *phase == "final" && *epochs > 0.0 {
+                    progress.line(&format!("final fine-tuning: {epochs:.2} epochs"));
+                }
+            }
+            phases::Event::Epoch(epoch) => {
+                if self.tells_epochs() {
+                    progress.line(&self.epoch(epoch));
+                }
+            }
+            phases::Event::Step(step, _) => progress.line(&self.removal(step)),
+        }
+    }
+
+    fn epoch(&self, epoch: &EpochReport) -> String {
+        format!(
+            "  {} epoch {}: loss {:.4}, acc {:.2} %, lr {:.4}, {:.0} img/s",
+            self.phase,
+            epoch.epoch,
+            epoch.loss,
+            100.0 * epoch.accuracy,
+            epoch.lr,
+            epoch.images_per_s
+        )
+    }
+
+    fn removal(&self, step: &StepRecord) -> String {
+        let place = match &step.layers[..] {
+            [] => String::new(),
+            layers => format!(" {}", layers.join("+")),
+        };
+        let surgery = step.accuracy_after_surgery.map_or(String::new(), |accuracy| {
+            format!(" (after surgery {:.2} %)", 100.0 * accuracy)
+        });
+        format!(
+            "{}{place}: {} channels removed, {:.1} M MACs ({:.2}x fewer), val {:.2} %{surgery}, drop \
+             {:.2}, {:.1} s{}",
+            step.phase,
+            step.removed,
+            step.macs as f64 / 1e6,
+            self.base_macs as f64 / step.macs.max(1) as f64,
+            100.0 * step.accuracy,
+            step.drop_points,
+            step.seconds,
+            if step.accepted { "" } else { ", undone" }
+        )
+    }
+}
