@@ -7,6 +7,7 @@ use pleach_datasets::DataError;
 use pleach_prune::PruneError;
 use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
+use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
 use pleach_prune::target::AmountError;
 use pleach_prune::train_run::TrainRunError;
@@ -45,6 +46,14 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             PruneError::Criterion(_) => Some(USAGE),
             _ => None,
         };
+    }
+    match cause.downcast_ref::<ReproduceError>() {
+        Some(ReproduceError::Interrupted) => return Some(interrupt::code()),
+        // It shows its cause as itself, so that the cause is not in the chain.
+        Some(ReproduceError::Train(error)) => return of(error),
+        Some(ReproduceError::Prune(error)) => return of(error),
+        Some(ReproduceError::Criterion(_)) => return Some(USAGE),
+        _ => {}
     }
     if let Some(TrainRunError::Train(error)) = cause.downcast_ref::<TrainRunError>() {
         return Some(of_training(error));

@@ -12,6 +12,7 @@ mod lines;
 mod output;
 mod progress;
 mod prune;
+mod reproduce;
 mod train;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -53,6 +54,7 @@ enum Verb {
     Inspect(inspect::Args),
     Data(data::Args),
     Env(env::Args),
+    Reproduce(reproduce::Args),
 }
 
 /// Runs the command.
@@ -97,6 +99,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Bench(args) => bench::run(common, args),
         Verb::Inspect(args) => inspect::run(common, args),
         Verb::Data(args) => data::run(common, args),
+        Verb::Reproduce(args) => reproduce::run(common, args),
         Verb::Env(args) => env::run(common, args),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command;
+mod reproduce;
 mod train;
 
 use command::{assert_keys, json, pleach};
