@@ -48,7 +48,7 @@ pub(super) fn run(driver: &mut Driver<'_>, purse: &mut Purse) -> Result<(), Prun
                 removed: &removed,
                 scored: &scored,
                 epochs,
-                limit: driver.config.max_drop,
+                limit: driver.config.layerwise_drop(),
             })?;
             purse.spend_layerwise(driver.epochs - before);
             tried = true;

@@ -98,6 +98,9 @@ pub(super) struct Settings {
     /// The fraction of the drop that phase I may spend where both run [default: 0.5]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     global_drop_share: Option<f64>,
+    /// Points that a step may lose beyond --max-drop, for the final fine-tuning to win back [default: 0]
+    #[arg(long, value_name = "POINTS", value_parser = amount)]
+    recovery: Option<f64>,
     /// The fraction of the target's logarithm that phase I goes for where both run [default: 0.5]
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     global_target_share: Option<f64>,
@@ -181,6 +184,7 @@ impl Settings {
             }
         }
         set(&mut config.max_drop, self.max_drop);
+        set(&mut config.recovery, self.recovery);
         choose::<Reference>(&mut config.reference, self.reference.as_deref());
         choose::<Phases>(&mut config.phases, self.phase.as_deref());
         set(&mut config.criterion, self.criterion.clone());
