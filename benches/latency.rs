@@ -37,7 +37,7 @@ fn main() {
         seconds: if is_test { 0.0 } else { SECONDS },
         rounds: if is_test { [1, 1] } else { [11, 1000] },
         batches: if is_test { vec![1, 2] } else { vec![1, 128] },
-        ..Config::new(Isa::best(), 2)
+        ..Config::new(Isa::from_env().unwrap(), 2)
     };
     let mut ratios = Vec::new();
     for family in FAMILIES {

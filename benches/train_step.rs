@@ -166,7 +166,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let test = std::env::args().any(|arg| arg == "--test");
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
-    let cx = Context::new(Isa::best(), THREADS);
+    let cx = Context::new(Isa::from_env().unwrap(), THREADS);
     let mut group = criterion.benchmark_group("train_step");
     let batch = if test { 2 } else { BATCH };
     group.sample_size(10).measurement_time(Duration::from_secs(10));

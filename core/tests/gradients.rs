@@ -212,7 +212,7 @@ fn assert_between(what: &str, slopes: &[[f64; 2]], grad: &[f32]) {
 }
 
 fn check(name: &str, graph: Graph, mode: Mode) {
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     let (mut net, images, weights) = case(graph);
     let mut tape = Tape::new();
     objective(&cx, &mut tape, &mut net, &images, &weights, mode);
@@ -279,7 +279,7 @@ fn gradients_agree_with_central_differences_with_frozen_statistics() {
 
 #[test]
 fn the_gradient_of_the_loss_agrees_with_central_differences() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let mut rng = Rng::new(3, Purpose::Test, 0, 0);
     let shape = Shape::flat(11);
     let logits: Vec<f32> = (0..4 * 11).map(|_| 3.0 * rng.normal() as f32).collect();
@@ -305,7 +305,7 @@ fn the_gradient_of_the_loss_agrees_with_central_differences() {
 
 #[test]
 fn the_gradient_of_the_image_is_computed_only_where_it_is_wanted() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let (mut net, images, weights) = case(residual());
     let mut tape = Tape::keeping_diffs();
     objective(&cx, &mut tape, &mut net, &images, &weights, Mode::Train);
@@ -322,7 +322,7 @@ fn the_gradient_of_the_image_is_computed_only_where_it_is_wanted() {
 
 #[test]
 fn a_used_tape_computes_the_same_bits_as_a_new_one_and_leaves_pad_lanes_zero() {
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     let mut used = Tape::keeping_diffs();
     for (name, graph) in samples() {
         for mode in [Mode::Train, Mode::Eval] {

@@ -43,7 +43,7 @@ fn images(n: usize, shape: Shape, seed: u64) -> Tensor {
 fn check(graph: Graph, seed: u64) {
     let mut net = network(graph, seed);
     let input = images(3, net.graph().input_shape(), seed);
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let mut tape = Tape::new();
     let expected = tape.forward(&cx, &mut net, &input, Mode::Eval, StepKey::default()).to_nchw();
     let mut plan = Plan::new(&cx, &net, 3);
@@ -148,7 +148,7 @@ fn a_plan_of_any_graph_equals_its_forward_pass() {
 
 #[test]
 fn batch_norms_relus_and_dropouts_are_no_steps_of_their_own() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let steps = |spec: &str| {
         let net = network(models::build(spec, IMAGE, 10).unwrap(), 0);
         let plan = Plan::new(&cx, &net, 1);
@@ -165,11 +165,11 @@ fn logits_are_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
     for spec in ["vgg-small", "resnet20", "concat-small", "mobile-small"] {
         let net = network(models::build(spec, IMAGE, 10).unwrap(), 5);
         let input = images(5, IMAGE, 5);
-        let one = Context::new(Isa::best(), 1);
+        let one = Context::new(Isa::from_env().unwrap(), 1);
         let mut plan = Plan::new(&one, &net, 5);
         let expected = plan.run(&one, &input).to_nchw();
         for threads in [2, 3] {
-            let cx = Context::new(Isa::best(), threads);
+            let cx = Context::new(Isa::from_env().unwrap(), threads);
             let found = Plan::new(&cx, &net, 5).run(&cx, &input).to_nchw();
             assert_eq!(found, expected, "{spec}, {threads} threads");
         }
@@ -209,7 +209,7 @@ fn every_algorithm_and_every_instruction_set_gives_the_same_logits_to_1e_4() {
 
 #[test]
 fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let net = network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
     // Twice [64, 32, 32], the first two convolutions' outputs.
     assert_eq!(Plan::new(&cx, &net, 2).arena_bytes(), 2 * 2 * 64 * 1024 * 4);

@@ -35,7 +35,7 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_plan_allocates_nothing_when_it_runs() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let image = Shape::new(3, 32, 32);
     for spec in ["vgg-small", "resnet20", "concat-small", "mobile-small"] {
         let net = Network::init(models::build(spec, image, 10).unwrap(), 1);

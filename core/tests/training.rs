@@ -119,7 +119,7 @@ fn every_instruction_set_trains_alike() {
 #[test]
 fn both_optimisers_learn_to_tell_waves_apart() {
     for (optimizer, lr) in [(SGD, 0.05), (ADAM, 0.01)] {
-        let (_, losses) = train(&Context::new(Isa::best(), 2), optimizer, lr, 60);
+        let (_, losses) = train(&Context::new(Isa::from_env().unwrap(), 2), optimizer, lr, 60);
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
         assert!(last < 0.6 * first, "{optimizer:?}: from {first} to {last}");
@@ -136,7 +136,7 @@ fn running_statistics_follow_those_of_pytorch() {
     let mut net = Network::init(builder.finish(mean).expect("a whole graph"), 0);
     let values = [1.0, 2.0, 6.0, 0.0, 0.0, 5.0, 2.0, 4.0, 3.0, 1.0, 1.0, -1.0];
     let images = Tensor::from_nchw(2, Shape::new(2, 1, 3), &values);
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let stats = |net: &Network| {
         ["running_mean", "running_var"].map(|name| net.param(bn, name).expect(name).value.clone())
     };
@@ -166,7 +166,7 @@ fn dropout_keeps_the_mean_and_its_mask_depends_on_seed_step_and_node() {
     let sum = builder.add("sum", Layer::Add(Add {}), &[first, second]).expect("the layer fits");
     let mut net = Network::init(builder.finish(sum).expect("a whole graph"), 0);
     let images = Tensor::from_nchw(8, Shape::flat(1000), &[1.0; 8000]);
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let mut masks = |mode, seed, step| {
         let mut tape = Tape::new();
         tape.forward(&cx, &mut net, &images, mode, StepKey { seed, step });
@@ -213,7 +213,7 @@ fn by_the_book(optimizer: Optimizer, lr: f64, mut value: f64, grads: &[f64], dec
 #[test]
 fn optimisers_step_by_the_formulas_of_pytorch_and_decay_only_weights() {
     let plain = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.02 };
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     for optimizer in [SGD, plain, ADAM] {
         let mut net = network();
         let start = net.clone();
@@ -246,7 +246,7 @@ fn optimisers_step_by_the_formulas_of_pytorch_and_decay_only_weights() {
 
 #[test]
 fn frozen_filters_keep_their_values_and_their_state() {
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     for optimizer in [SGD, ADAM] {
         let (trained, _) = train(&cx, optimizer, 0.01, 2);
         let mut net = trained.clone();

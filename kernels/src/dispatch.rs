@@ -6,6 +6,8 @@ use crate::{
     add, avg_pool, batch_norm, conv2d, gemm, global_avg_pool, linear, max_pool, optimizer, peak,
     reduce, relu,
 };
+use std::error::Error;
+use std::{env, fmt};
 
 /// An instruction set and the kernels compiled for it. Obtained from [`ISAS`] only, by name or by
 /// what this CPU can run.
@@ -75,7 +77,58 @@ impl Isa {
     pub fn named(name: &str) -> Option<&'static Self> {
         ISAS.iter().find(|isa| isa.name == name)
     }
+
+    /// The instruction set called `name`.
+    ///
+    /// # Errors
+    /// If this build does not have it, or this CPU cannot run it.
+    pub fn find(name: &str) -> Result<&'static Self, IsaError> {
+        match Self::named(name) {
+            Some(isa) if isa.is_available() => Ok(isa),
+            Some(isa) => Err(IsaError::Unavailable(isa)),
+            None => Err(IsaError::Unknown(name.to_owned())),
+        }
+    }
+
+    /// The instruction set that the environment variable `PLEACH_ISA` names, or the best.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn from_env() -> Result<&'static Self, IsaError> {
+        env::var("PLEACH_ISA").map_or_else(|_| Ok(Self::best()), |name| Self::find(&name))
+    }
 }
+
+/// Why an instruction set cannot be had.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// This build has none of that name.
+    Unknown(String),
+    /// This CPU lacks it.
+    Unavailable(&'static Isa),
+}
+
+impl fmt::Display for IsaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |isas: &mut dyn Iterator<Item = &'static Isa>| {
+            isas.map(|isa| isa.name).collect::<Vec<_>>().join(", ")
+        };
+        match self {
+            Self::Unknown(name) => {
+                let all = list(&mut ISAS.iter());
+                write!(f, "there is no instruction set {name:?}; this build has {all}")
+            }
+            Self::Unavailable(isa) => {
+                let available = list(&mut Isa::available());
+                let name = isa.name;
+                write!(f, "this CPU cannot run the instruction set {name}; it can run {available}")
+            }
+        }
+    }
+}
+
+impl Error for IsaError {}
 
 /// Runs `op` on the instruction set `S`: what every entry of a kernel table does.
 ///

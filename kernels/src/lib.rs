@@ -23,7 +23,7 @@ pub mod scratch;
 pub mod simd;
 pub mod softmax;
 
-pub use dispatch::{ISAS, Isa};
+pub use dispatch::{ISAS, Isa, IsaError};
 pub use par::Threads;
 pub use scratch::AlignedBuffer;
 

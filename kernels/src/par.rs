@@ -41,7 +41,14 @@ impl Threads {
                 .expect("the operating system starts the threads of the pool");
             Arc::new(pool)
         });
-        let buffers = (0..count).map(|_| Mutex::new(AlignedBuffer::zeros(TASK_BUFFER))).collect();
+        let buffers = (0..count).map(|_| {
+            let mut buffer = AlignedBuffer::zeros(TASK_BUFFER);
+            if cfg!(debug_assertions) {
+                buffer.fill(f32::NAN); // A task that reads what it has not written shall not pass a test.
+            }
+            Mutex::new(buffer)
+        });
+        let buffers = buffers.collect();
         Self { count, pool, buffers }
     }
 

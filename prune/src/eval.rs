@@ -3,8 +3,8 @@
 use pleach_core::infer::Plan;
 use pleach_core::loss::cross_entropy;
 use pleach_core::network::Network;
-use pleach_core::tensor::Tensor;
-use pleach_datasets::batches::{BatchSpec, Loader};
+use pleach_core::tensor::{Shape, Tensor};
+use pleach_datasets::batches::{self, BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, channel_stride};
 use std::sync::Arc;
@@ -32,6 +32,23 @@ impl Evaluation {
     pub fn images(&self) -> usize {
         self.correct.len()
     }
+}
+
+/// A batch of the images of `split` at `indices`, or of its first [`EVAL_BATCH`], in order, without
+/// augmentation.
+#[must_use]
+pub fn images(
+    dataset: &Arc<dyn Dataset>,
+    shape: Shape,
+    split: Split,
+    indices: Option<Vec<usize>>,
+) -> Tensor {
+    let batch = indices.as_ref().map_or(EVAL_BATCH, Vec::len);
+    let spec = BatchSpec::in_order(split, batch, channel_stride(shape.channels));
+    let spec = BatchSpec { indices, ..spec };
+    let mut images = Tensor::zeros(spec.batch_len(&**dataset, 0), shape);
+    batches::fill(&**dataset, &spec, 0, images.data_mut(), &mut Vec::new());
+    images
 }
 
 /// Evaluates `network` on the images of `split` (those at `indices`, if given), in order, without

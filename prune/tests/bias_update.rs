@@ -21,7 +21,7 @@ const IMAGES: usize = 12;
 const UPDATES: [BiasUpdate; 2] = [BiasUpdate::Mean, BiasUpdate::MaxEntropy];
 
 fn context() -> Context {
-    Context::new(Isa::best(), 2)
+    Context::new(Isa::from_env().unwrap(), 2)
 }
 
 fn labels(n: usize) -> Vec<u32> {

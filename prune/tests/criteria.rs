@@ -22,7 +22,7 @@ use structures::{STRUCTURES, plain, residual};
 const EVERYTHING: Wants = Wants { means: true, input_responses: true, gradients: true };
 
 fn context() -> Context {
-    Context::new(Isa::best(), 1)
+    Context::new(Isa::from_env().unwrap(), 1)
 }
 
 fn labels(n: usize) -> Vec<u32> {
@@ -118,7 +118,7 @@ fn evidence_is_the_same_for_any_threads_and_batches_and_leaves_the_network_alone
         (Tensor::from_nchw(to - from, shape, part), labels(7)[from..to].to_vec())
     };
     let batches = [part(0, 3), part(3, 4), part(4, 7)];
-    let three = Context::new(Isa::best(), 3);
+    let three = Context::new(Isa::from_env().unwrap(), 3);
     let parts = evidence::collect(&three, &mut network, &channels, batches.clone(), wants);
     let one = evidence::collect(&context(), &mut network, &channels, batches, wants);
     assert_eq!(parts, one, "the number of threads counts");

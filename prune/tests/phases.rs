@@ -28,7 +28,7 @@ fn config(phases: Phases, factor: &str) -> PruneConfig {
 }
 
 fn run(threads: usize, config: &PruneConfig) -> Outcome {
-    let cx = Context::new(Isa::best(), threads);
+    let cx = Context::new(Isa::from_env().unwrap(), threads);
     let outcome = phases::run(&cx, &dataset(), &untrained(), "small", config, &mut Silent);
     outcome.expect("pruning succeeds")
 }
@@ -81,7 +81,7 @@ fn without_epochs_the_network_is_pruned_once_and_not_trained() {
 #[test]
 fn the_outcome_reports_what_an_evaluation_of_its_network_finds() {
     let outcome = run(2, &config(Phases::Global, "1.5x"));
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let test = evaluate(&cx, &outcome.network, &dataset(), Split::Test, None);
     assert_eq!(outcome.pruned.accuracy, test.accuracy);
     let validation = evaluate(&cx, &outcome.network, &dataset(), Split::Validation, None);

@@ -20,7 +20,7 @@ use std::fs;
 use std::ops::ControlFlow;
 
 fn context() -> Context {
-    Context::new(Isa::best(), 2)
+    Context::new(Isa::from_env().unwrap(), 2)
 }
 
 fn untrained() -> Network {

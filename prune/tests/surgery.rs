@@ -120,7 +120,7 @@ fn assert_pruned_equals_masked(graph: Graph, share: f64, seed: u64) -> Network {
         assert_eq!(pruned.graph().node(id).shape.channels, width);
     }
     let images = graphs::images(3, network.graph().input_shape(), seed);
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let difference = verify(&cx, &network, &channels, &kept, &pruned, &images);
     assert!(difference <= TOLERANCE, "the logits differ by {difference}");
     pruned
@@ -147,7 +147,7 @@ fn the_comparison_sees_one_wrong_channel() {
     let other = channels.groups()[1].channels[3];
     let pruned = prune(&network, &channels, &Kept::without(&channels, &[some]));
     let images = graphs::images(2, network.graph().input_shape(), 3);
-    let cx = Context::new(Isa::best(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
     let wrong = Kept::without(&channels, &[other]);
     assert!(verify(&cx, &network, &channels, &wrong, &pruned, &images) > 100.0 * TOLERANCE);
 }

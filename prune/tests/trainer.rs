@@ -9,7 +9,7 @@ use pleach_kernels::{Context, Isa};
 use pleach_prune::trainer::{Observer, Silent, StepReport, TrainConfig, TrainError, Trainer};
 
 fn trained(threads: usize, config: &TrainConfig) -> Trainer {
-    let cx = Context::new(Isa::best(), threads);
+    let cx = Context::new(Isa::from_env().unwrap(), threads);
     let network = Network::init(small_graph(), config.seed);
     let mut trainer = Trainer::new(&cx, dataset(), config.clone(), network);
     while !trainer.is_finished() {
@@ -34,7 +34,7 @@ fn training_that_goes_on_after_an_epoch_ends_with_the_same_bits() {
     let config = TrainConfig { epochs: 1.1, ..TrainConfig::default() };
     let whole = trained(2, &config);
     assert_eq!(whole.epochs_done(), 2);
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     let network = Network::init(small_graph(), config.seed);
     let mut first = Trainer::new(&cx, dataset(), config.clone(), network);
     first.epoch(&mut Silent).expect("training converges");
@@ -48,7 +48,7 @@ fn training_that_goes_on_after_an_epoch_ends_with_the_same_bits() {
 fn a_loss_that_is_not_finite_stops_training() {
     let config =
         TrainConfig { lr: 1e30, schedule: Schedule::Constant {}, ..TrainConfig::default() };
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     let network = Network::init(small_graph(), 1);
     let result = Trainer::new(&cx, dataset(), config, network).epoch(&mut Silent);
     assert!(matches!(result, Err(TrainError::Diverged { epoch: 1, step: 2.., .. })), "{result:?}");
@@ -62,7 +62,7 @@ fn an_observer_can_stop_training() {
             report.step < 3
         }
     }
-    let cx = Context::new(Isa::best(), 2);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
     let network = Network::init(small_graph(), 1);
     let result =
         Trainer::new(&cx, dataset(), TrainConfig::default(), network).epoch(&mut StopAtThree);

@@ -7,7 +7,7 @@ use clap::{Args, ColorChoice, ValueEnum};
 use pleach_core::Shape;
 use pleach_core::checkpoint::{Meta, Normalisation};
 use pleach_datasets::{Dataset, Spec};
-use pleach_kernels::{Context, ISAS, Isa};
+use pleach_kernels::{Context, Isa};
 use pleach_prune::net::{Net, Resolve};
 use pleach_prune::run_dir::RunDir;
 use std::ffi::OsString;
@@ -166,20 +166,7 @@ impl Common {
     /// The instruction set asked for, or the best.
     pub(super) fn isa(&self) -> Result<&'static Isa> {
         let Some(name) = &self.isa else { return Ok(Isa::best()) };
-        let list = |isas: &mut dyn Iterator<Item = &'static Isa>| {
-            isas.map(|isa| isa.name).collect::<Vec<_>>().join(", ")
-        };
-        match Isa::named(name) {
-            Some(isa) if isa.is_available() => Ok(isa),
-            Some(_) => Err(usage(format!(
-                "this CPU cannot run the instruction set {name}; it can run {}",
-                list(&mut Isa::available())
-            ))),
-            None => Err(usage(format!(
-                "there is no instruction set {name:?} (--isa or PLEACH_ISA); this build has {}",
-                list(&mut ISAS.iter())
-            ))),
-        }
+        Isa::find(name).map_err(|error| usage(format!("--isa or PLEACH_ISA: {error}")))
     }
 
     /// The threads asked for, or all cores.

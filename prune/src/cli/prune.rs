@@ -10,14 +10,13 @@ use super::{bench, exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use document::Document;
+use pleach_core::Network;
 use pleach_core::checkpoint::{self, Dtype, Meta};
-use pleach_core::{Network, Tensor};
-use pleach_datasets::batches::{self, BatchSpec};
 use pleach_datasets::{Dataset, Split};
-use pleach_kernels::{Context, channel_stride};
+use pleach_kernels::Context;
 use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
-use pleach_prune::eval::EVAL_BATCH;
+use pleach_prune::eval;
 use pleach_prune::latency::Config;
 use pleach_prune::phases::{self, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
@@ -161,9 +160,6 @@ fn difference(
     let channels = Channels::of(base.graph());
     let kept = plan::kept(base.graph(), &channels, plan)?;
     let pruned = surgery::prune(base, &channels, &kept);
-    let shape = base.graph().input_shape();
-    let spec = BatchSpec::in_order(Split::Test, EVAL_BATCH, channel_stride(shape.channels));
-    let mut images = Tensor::zeros(spec.batch_len(&**dataset, 0), shape);
-    batches::fill(&**dataset, &spec, 0, images.data_mut(), &mut Vec::new());
+    let images = eval::images(dataset, base.graph().input_shape(), Split::Test, None);
     Ok(surgery::verify(cx, base, &channels, &kept, &pruned, &images))
 }

@@ -1,10 +1,11 @@
-use super::config::{PruneConfig, Reference};
+use super::config::PruneConfig;
 use super::record::{Event, RunObserver, StepRecord};
+use super::reference::reference;
 use crate::bias_update;
 use crate::channels::{ChannelId, Channels};
 use crate::criteria::{self, Criterion, ScoreCx, Scores};
 use crate::error::PruneError;
-use crate::eval::{EVAL_BATCH, Evaluation, evaluate};
+use crate::eval::{self, EVAL_BATCH, Evaluation, evaluate};
 use crate::evidence::{self, Evidence, Wants};
 use crate::freeze;
 use crate::lineage::Lineage;
@@ -23,6 +24,9 @@ use pleach_kernels::{Context, channel_stride};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Calibration images on which debug builds compare each surgery with masking.
+const CHECKED: usize = 8;
 
 /// A run in progress: the network that stands, and all that a step needs.
 pub(super) struct Driver<'a> {
@@ -264,7 +268,7 @@ impl<'a> Driver<'a> {
     }
 
     /// The network after bias updates and surgery, with the filters to freeze marked; and the layers
-    /// without an update.
+    /// without an update. Debug builds compare it with the masked network.
     fn cut(&self, kept: &Kept, scored: &Scored) -> (Network, Vec<NodeId>) {
         let Scored { evidence, con_ent, .. } = scored;
         let mut network = self.network.clone();
@@ -272,7 +276,22 @@ impl<'a> Driver<'a> {
         let (channels, update) = (&self.channels, self.config.bias_update);
         let skipped =
             bias_update::apply(self.cx, &mut network, channels, kept, evidence, update, con_ent);
-        (surgery::prune(&network, channels, kept), skipped)
+        let pruned = surgery::prune(&network, channels, kept);
+        if cfg!(debug_assertions) {
+            let some = self.calibration[..self.calibration.len().min(CHECKED)].to_vec();
+            let images = eval::images(
+                &self.dataset,
+                self.base_graph.input_shape(),
+                Split::Train,
+                Some(some),
+            );
+            let difference = surgery::verify(self.cx, &network, channels, kept, &pruned, &images);
+            assert!(
+                difference <= surgery::TOLERANCE,
+                "surgery is masking, but logits differ by {difference:e}"
+            );
+        }
+        (pruned, skipped)
     }
 
     /// The final fine-tuning of the network as it stands.
@@ -336,37 +355,5 @@ impl<'a> Driver<'a> {
             (graph.node(id).name.clone(), classes.map(|&class| scores.of(class)).collect())
         });
         layers.filter(|(_, scores): &(String, Vec<f64>)| !scores.is_empty()).collect()
-    }
-}
-
-/// What drops are counted against, and its accuracy.
-fn reference(rule: Reference, validation: &Evaluation, test: &Evaluation) -> (&'static str, f64) {
-    let variance = |e: &Evaluation| e.accuracy * (1.0 - e.accuracy) / e.images() as f64;
-    let seen =
-        validation.accuracy - test.accuracy > 3.0 * (variance(validation) + variance(test)).sqrt();
-    match rule {
-        Reference::Auto if seen => ("test", test.accuracy),
-        Reference::Test => ("test", test.accuracy),
-        Reference::Auto | Reference::Validation => ("validation", validation.accuracy),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn evaluation(right: usize, images: usize) -> Evaluation {
-        let correct: Vec<bool> = (0..images).map(|i| i < right).collect();
-        Evaluation { accuracy: right as f64 / images as f64, loss: 0.0, correct, seconds: 0.0 }
-    }
-
-    #[test]
-    fn a_network_that_has_seen_the_validation_images_is_measured_by_its_test_accuracy() {
-        let (seen, unseen, test) =
-            (evaluation(4_800, 5_000), evaluation(4_580, 5_000), evaluation(9_100, 10_000));
-        assert_eq!(reference(Reference::Auto, &seen, &test), ("test", 0.91));
-        assert_eq!(reference(Reference::Auto, &unseen, &test), ("validation", 0.916));
-        assert_eq!(reference(Reference::Validation, &seen, &test), ("validation", 0.96));
-        assert_eq!(reference(Reference::Test, &unseen, &test), ("test", 0.91));
     }
 }

@@ -10,6 +10,7 @@ mod driver;
 mod global;
 mod layerwise;
 mod record;
+mod reference;
 
 pub use config::{Phases, PruneConfig, Reference};
 pub use record::{Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};

@@ -1,7 +1,7 @@
 //! What the command says and leaves behind when it cannot do what it is asked.
 
 use crate::TINY;
-use crate::command::pleach;
+use crate::command::{pleach, process};
 use std::fs;
 use std::path::Path;
 
@@ -193,17 +193,15 @@ fn an_instruction_set_that_this_cpu_lacks_is_refused_with_those_it_has() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_and_a_reader_that_left_is_not() {
-    use std::process::{Command, Stdio};
-    let binary = assert_cmd::cargo::cargo_bin!("pleach");
+    use std::process::Stdio;
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output =
-        Command::new(binary).args(["inspect", TINY]).stdout(full).stderr(Stdio::piped()).output();
+    let output = process().args(["inspect", TINY]).stdout(full).stderr(Stdio::piped()).output();
     let output = output.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("cannot write the result to stdout: No space left"), "{stderr}");
 
-    let mut child = Command::new(binary)
+    let mut child = process()
         .args(["inspect", "resnet56"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

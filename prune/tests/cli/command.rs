@@ -3,11 +3,18 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::process;
 
-/// The command, without what the environment may say.
+/// The command, without what the environment may say, but for the instruction set: that is how all
+/// tests are run on each.
 pub(crate) fn pleach() -> Command {
-    let mut command = assert_cmd::cargo::cargo_bin_cmd!("pleach");
-    for name in ["PLEACH_ISA", "PLEACH_THREADS", "PLEACH_DATA", "NO_COLOR"] {
+    Command::from_std(process())
+}
+
+/// The same, to be watched while it runs.
+pub(crate) fn process() -> process::Command {
+    let mut command = process::Command::new(assert_cmd::cargo::cargo_bin!("pleach"));
+    for name in ["PLEACH_THREADS", "PLEACH_DATA", "NO_COLOR"] {
         command.env_remove(name);
     }
     command

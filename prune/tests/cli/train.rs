@@ -70,7 +70,7 @@ fn stop_after_an_epoch(args: &[&str], run: &Path) {
     use std::io::{BufRead, BufReader, Read};
     use std::process::{Command, Stdio};
     fs::create_dir(run).unwrap();
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("pleach"))
+    let mut child = crate::command::process()
         .args(args)
         .args(["--progress", "lines", "--resume"])
         .arg(run)
