@@ -4,11 +4,10 @@
 
 use criterion::{Criterion, Throughput};
 use pleach_kernels::conv2d::{self, Activation, Conv2dGeometry};
-use pleach_kernels::max_pool::{self, Pool2dGeometry};
 use pleach_kernels::optimizer::{self, AdamStep};
+use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
 use pleach_kernels::{
-    AlignedBuffer, Context, Isa, add, avg_pool, batch_norm, channel_stride, global_avg_pool,
-    linear, relu, softmax,
+    AlignedBuffer, Context, Isa, add, batch_norm, channel_stride, linear, relu, softmax,
 };
 use std::time::Duration;
 
@@ -128,18 +127,18 @@ fn pools(
     let mut dst = AlignedBuffer::zeros(g.dst_len());
     let mut argmax = vec![0; g.dst_len()];
     let len = g.src_len() + g.dst_len();
-    time(c, "max_pool", cx, &name, len, || max_pool::forward(cx, &g, src, &mut dst, None));
+    time(c, "max_pool", cx, &name, len, || max::forward(cx, &g, src, &mut dst, None));
     time(c, "max_pool_argmax", cx, &name, len + g.dst_len() / 4, || {
-        max_pool::forward(cx, &g, src, &mut dst, Some(&mut argmax));
+        max::forward(cx, &g, src, &mut dst, Some(&mut argmax));
     });
     time(c, "max_pool_backward", cx, &name, len + g.dst_len() / 4, || {
-        max_pool::backward(cx, &g, &dst, &argmax, diff_src);
+        max::backward(cx, &g, &dst, &argmax, diff_src);
     });
-    time(c, "avg_pool", cx, &name, len, || avg_pool::forward(cx, &g, src, &mut dst));
-    time(c, "avg_pool_backward", cx, &name, len, || avg_pool::backward(cx, &g, &dst, diff_src));
+    time(c, "avg_pool", cx, &name, len, || avg::forward(cx, &g, src, &mut dst));
+    time(c, "avg_pool_backward", cx, &name, len, || avg::backward(cx, &g, &dst, diff_src));
     let mut means = AlignedBuffer::zeros(BATCH * channels);
     time(c, "global_avg_pool", cx, &name, g.src_len(), || {
-        global_avg_pool::forward(cx, BATCH, size * size, channels, src, &mut means);
+        global_avg::forward(cx, BATCH, size * size, channels, src, &mut means);
     });
     let conv = Conv2dGeometry {
         n: BATCH,

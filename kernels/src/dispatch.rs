@@ -2,10 +2,7 @@
 
 use crate::conv2d::depthwise;
 use crate::simd::{self, Simd, SimdOp};
-use crate::{
-    add, avg_pool, batch_norm, conv2d, gemm, global_avg_pool, linear, max_pool, optimizer, peak,
-    reduce, relu,
-};
+use crate::{add, batch_norm, conv2d, gemm, linear, optimizer, peak, pool, reduce, relu};
 use std::error::Error;
 use std::{env, fmt};
 
@@ -19,12 +16,10 @@ pub struct Isa {
     pub lanes: usize,
     detect: fn() -> bool,
     pub(crate) add: add::Table,
-    pub(crate) avg_pool: avg_pool::Table,
     pub(crate) batch_norm: batch_norm::Table,
     pub(crate) depthwise: depthwise::Table,
-    pub(crate) global_avg_pool: global_avg_pool::Table,
     pub(crate) linear: linear::Table,
-    pub(crate) max_pool: max_pool::Table,
+    pub(crate) pool: pool::Table,
     pub(crate) optimizer: optimizer::Table,
     pub(crate) peak: peak::Table,
     pub(crate) reduce: reduce::Table,
@@ -40,12 +35,10 @@ impl Isa {
             lanes: S::LANES,
             detect: || S::detect().is_some(),
             add: add::Table::of::<S>(),
-            avg_pool: avg_pool::Table::of::<S>(),
             batch_norm: batch_norm::Table::of::<S>(),
             depthwise: depthwise::Table::of::<S>(),
-            global_avg_pool: global_avg_pool::Table::of::<S>(),
             linear: linear::Table::of::<S>(),
-            max_pool: max_pool::Table::of::<S>(),
+            pool: pool::Table::of::<S>(),
             optimizer: optimizer::Table::of::<S>(),
             peak: peak::Table::of::<S>(),
             reduce: reduce::Table::of::<S>(),

@@ -6,17 +6,15 @@
 //! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
 
 pub mod add;
-pub mod avg_pool;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod dispatch;
 pub mod gemm;
-pub mod global_avg_pool;
 pub mod linear;
-pub mod max_pool;
 pub mod optimizer;
 pub mod par;
 pub mod peak;
+pub mod pool;
 pub mod reduce;
 pub mod relu;
 pub mod scratch;

@@ -3,12 +3,9 @@
 use crate::conv2d::{self, Activation, Conv2dGeometry, named};
 use crate::dispatch::WIDE;
 use crate::gemm::{gemm, gemm_matrixmultiply};
-use crate::max_pool::{self, Pool2dGeometry};
 use crate::optimizer::{self, AdamStep};
-use crate::{
-    AlignedBuffer, Context, Isa, add, avg_pool, batch_norm, channel_stride, global_avg_pool,
-    linear, relu,
-};
+use crate::pool::{Pool2dGeometry, avg, global_avg, max};
+use crate::{AlignedBuffer, Context, Isa, add, batch_norm, channel_stride, linear, relu};
 
 /// Integers from -3 to 3, whose sums of products are exact.
 fn integers(seed: u64) -> impl FnMut() -> f32 {
@@ -118,13 +115,13 @@ fn operations(cx: &Context, channels: usize) -> Vec<(&'static str, Vec<f32>)> {
     let [mut largest, mut means] = std::array::from_fn(|_| vec![f32::NAN; g.dst_len()]);
     let mut argmax = vec![0; g.dst_len()];
     let [mut to_largest, mut to_means, mut spread] = std::array::from_fn(|_| empty());
-    max_pool::forward(cx, &g, &src, &mut largest, Some(&mut argmax));
-    max_pool::backward(cx, &g, &largest, &argmax, &mut to_largest);
-    avg_pool::forward(cx, &g, &src, &mut means);
-    avg_pool::backward(cx, &g, &means, &mut to_means);
+    max::forward(cx, &g, &src, &mut largest, Some(&mut argmax));
+    max::backward(cx, &g, &largest, &argmax, &mut to_largest);
+    avg::forward(cx, &g, &src, &mut means);
+    avg::backward(cx, &g, &means, &mut to_means);
     let mut global = vec![f32::NAN; n * channel_stride(c)];
-    global_avg_pool::forward(cx, n, size * size, c, &src, &mut global);
-    global_avg_pool::backward(cx, n, size * size, c, &global, &mut spread);
+    global_avg::forward(cx, n, size * size, c, &src, &mut global);
+    global_avg::backward(cx, n, size * size, c, &global, &mut spread);
     found.push(("pools", [largest, means, to_largest, to_means, global, spread].concat()));
 
     let weights = vector(c * 19, 11);

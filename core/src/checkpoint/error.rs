@@ -2,6 +2,7 @@ use crate::graph::GraphError;
 use crate::models::ModelError;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 
 /// Why a checkpoint cannot be read or written.
@@ -151,6 +152,38 @@ impl fmt::Display for Mismatch {
     }
 }
 
+/// The first mismatches of each kind, a line each, and how many more there are of it.
 fn lines(mismatches: &[Mismatch]) -> String {
-    mismatches.iter().map(|mismatch| format!("\n  {mismatch}")).collect()
+    const SHOWN: usize = 4;
+    let mut text = String::new();
+    let mut kinds = Vec::new();
+    for kind in mismatches.iter().map(mem::discriminant) {
+        if kinds.contains(&kind) {
+            continue;
+        }
+        kinds.push(kind);
+        let alike = || mismatches.iter().filter(|mismatch| mem::discriminant(*mismatch) == kind);
+        alike().take(SHOWN).for_each(|mismatch| text += &format!("\n  {mismatch}"));
+        match alike().count().saturating_sub(SHOWN) {
+            0 => {}
+            more => text += &format!("\n  and {more} more like this"),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_mismatches_a_few_of_each_kind_are_shown() {
+        let missing =
+            (0..9).map(|i| Mismatch::Missing { name: format!("a{i}"), expected: vec![1] });
+        let unexpected = Mismatch::Unexpected { name: "b".into(), found: vec![2] };
+        let all: Vec<_> = missing.chain([unexpected]).collect();
+        let expected = "\n  a0 [1] is missing\n  a1 [1] is missing\n  a2 [1] is missing\n  a3 [1] is \
+                        missing\n  and 5 more like this\n  b [2] has no place";
+        assert_eq!(lines(&all), expected);
+    }
 }

@@ -8,10 +8,8 @@ use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use memory::Lifetime;
 use pleach_kernels::conv2d::{Activation, Algorithm, PreparedConv2d};
-use pleach_kernels::max_pool::{self, Pool2dGeometry};
-use pleach_kernels::{
-    AlignedBuffer, Context, Isa, add, avg_pool, channel_stride, global_avg_pool, relu,
-};
+use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
+use pleach_kernels::{AlignedBuffer, Context, Isa, add, channel_stride, relu};
 use simplify::{Op, Value, simplify};
 use std::ops::Range;
 
@@ -257,11 +255,11 @@ impl Step {
                 add::forward_relu(cx, src(first), src(self.inputs[1]), dst);
             }
             Kernel::Relu => relu::forward(cx, src(first), dst),
-            Kernel::MaxPool(g) => max_pool::forward(cx, &batched(g, n), src(first), dst, None),
-            Kernel::AvgPool(g) => avg_pool::forward(cx, &batched(g, n), src(first), dst),
+            Kernel::MaxPool(g) => max::forward(cx, &batched(g, n), src(first), dst, None),
+            Kernel::AvgPool(g) => avg::forward(cx, &batched(g, n), src(first), dst),
             Kernel::GlobalAvgPool => {
                 let Shape { channels, .. } = first.shape;
-                global_avg_pool::forward(cx, n, first.shape.area(), channels, src(first), dst);
+                global_avg::forward(cx, n, first.shape.area(), channels, src(first), dst);
             }
             Kernel::Concat => {
                 let inputs = self.inputs.iter().map(|&place| (src(place), place.shape.channels));

@@ -6,7 +6,7 @@ use crate::layers::{BatchNorm2d, Conv2d, Groups, Layer};
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
 use pleach_kernels::conv2d::Conv2dGeometry;
-use pleach_kernels::max_pool::Pool2dGeometry;
+use pleach_kernels::pool::Pool2dGeometry;
 
 /// Something a step reads: the image, or the output of an earlier step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +111,8 @@ impl Simplifier<'_> {
                 },
                 params,
             ),
-            Layer::MaxPool2d(layer) => {
-                Op::MaxPool(pool(shape, layer.kernel, layer.stride, layer.padding))
-            }
-            Layer::AvgPool2d(layer) => {
-                Op::AvgPool(pool(shape, layer.kernel, layer.stride, layer.padding))
-            }
+            Layer::MaxPool2d(layer) => Op::MaxPool(layer.geometry(1, shape)),
+            Layer::AvgPool2d(layer) => Op::AvgPool(layer.geometry(1, shape)),
             Layer::GlobalAvgPool(_) => Op::GlobalAvgPool,
             Layer::Add(_) => Op::Add { relu: false },
             Layer::Concat(_) => Op::Concat,
@@ -255,9 +251,4 @@ fn geometry(layer: &Conv2d, input: Shape, output: Shape) -> Conv2dGeometry {
             Groups::Depthwise => input.channels,
         },
     }
-}
-
-fn pool(input: Shape, kernel: usize, stride: usize, padding: usize) -> Pool2dGeometry {
-    let Shape { channels: c, height: ih, width: iw } = input;
-    Pool2dGeometry { n: 1, c, ih, iw, kernel, stride, padding }
 }

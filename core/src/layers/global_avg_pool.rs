@@ -1,6 +1,6 @@
 use super::{BackwardCx, Coupling, ForwardCx, LayerKind, single};
 use crate::tensor::{Shape, ShapeError};
-use pleach_kernels::global_avg_pool;
+use pleach_kernels::pool::global_avg;
 use serde::{Deserialize, Serialize};
 
 /// The mean of each channel over all pixels: `[C, H, W]` to `[C, 1, 1]`.
@@ -25,7 +25,7 @@ impl LayerKind for GlobalAvgPool {
         let (src, dst) = (cx.inputs[0], cx.dst.data_mut());
         let Shape { channels, .. } = src.shape();
         let (n, pixels) = (src.n(), src.shape().area());
-        global_avg_pool::forward(cx.kernels, n, pixels, channels, src.data(), dst);
+        global_avg::forward(cx.kernels, n, pixels, channels, src.data(), dst);
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
@@ -33,7 +33,7 @@ impl LayerKind for GlobalAvgPool {
             let (n, shape, diff_dst) = (diff_src.n(), diff_src.shape(), cx.diff_dst.data());
             let (pixels, channels) = (shape.area(), shape.channels);
             let diff_src = diff_src.data_mut();
-            global_avg_pool::backward(cx.kernels, n, pixels, channels, diff_dst, diff_src);
+            global_avg::backward(cx.kernels, n, pixels, channels, diff_dst, diff_src);
         }
     }
 }

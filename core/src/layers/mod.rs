@@ -1,7 +1,6 @@
 //! Layers: one file a kind, which answers every question that the engine asks about it.
 
 mod add;
-mod avg_pool2d;
 mod batch_norm2d;
 mod concat;
 mod conv2d;
@@ -10,12 +9,11 @@ mod flatten;
 mod global_avg_pool;
 mod input;
 mod linear;
-mod max_pool2d;
 mod pass;
+mod pool2d;
 mod relu;
 
 pub use add::Add;
-pub use avg_pool2d::AvgPool2d;
 pub use batch_norm2d::BatchNorm2d;
 pub use concat::Concat;
 pub(crate) use concat::join;
@@ -26,8 +24,8 @@ pub(crate) use flatten::spread;
 pub use global_avg_pool::GlobalAvgPool;
 pub use input::Input;
 pub use linear::Linear;
-pub use max_pool2d::MaxPool2d;
 pub use pass::{BackwardCx, ForwardCx, Mode, StepKey, Workspace};
+pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use relu::Relu;
 
 use crate::tensor::{Init, Shape, ShapeError};

@@ -1,8 +1,8 @@
 //! Max, average and global average pooling.
 
 use crate::{Numbers, assert_close, contexts, dense, map, on_every_isa};
-use pleach_kernels::max_pool::{self, Pool2dGeometry};
-use pleach_kernels::{avg_pool, channel_stride, global_avg_pool};
+use pleach_kernels::channel_stride;
+use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
 use proptest::prelude::*;
 
 /// `[n, c, ih, iw, kernel, stride, padding]`; the last three span several tasks.
@@ -75,8 +75,8 @@ fn check_max(g: &Pool2dGeometry) {
     let forward = |cx: &_| {
         let (mut dst, mut plain) = (vec![f32::NAN; g.dst_len()], vec![f32::NAN; g.dst_len()]);
         let mut argmax = vec![255; g.dst_len()];
-        max_pool::forward(cx, g, &src, &mut dst, Some(&mut argmax));
-        max_pool::forward(cx, g, &src, &mut plain, None);
+        max::forward(cx, g, &src, &mut dst, Some(&mut argmax));
+        max::forward(cx, g, &src, &mut plain, None);
         assert_eq!(dst, plain, "maxima do not depend on whether their places are wanted");
         dst.extend(argmax.iter().map(|&place| f32::from(place)));
         dst
@@ -89,7 +89,7 @@ fn check_max(g: &Pool2dGeometry) {
         let argmax: Vec<u8> = argmax.iter().map(|&place| place as u8).collect();
         let backward = |cx: &_| {
             let mut diff_src = vec![f32::NAN; g.src_len()];
-            max_pool::backward(cx, g, &diff_dst, &argmax, &mut diff_src);
+            max::backward(cx, g, &diff_dst, &argmax, &mut diff_src);
             diff_src
         };
         for (isa, found) in on_every_isa(backward) {
@@ -115,7 +115,7 @@ fn check_avg(g: &Pool2dGeometry) {
     }
     let forward = |cx: &_| {
         let mut dst = vec![f32::NAN; g.dst_len()];
-        avg_pool::forward(cx, g, &src, &mut dst);
+        avg::forward(cx, g, &src, &mut dst);
         dst
     };
     for (isa, found) in on_every_isa(forward) {
@@ -123,7 +123,7 @@ fn check_avg(g: &Pool2dGeometry) {
     }
     let backward = |cx: &_| {
         let mut diff_src = vec![f32::NAN; g.src_len()];
-        avg_pool::backward(cx, g, &diff_dst, &mut diff_src);
+        avg::backward(cx, g, &diff_dst, &mut diff_src);
         diff_src
     };
     for (isa, found) in on_every_isa(backward) {
@@ -151,11 +151,11 @@ fn max_pooling_shows_nan_and_lets_infinity_lose() {
                 src.chunks_mut(16).for_each(|pixel| pixel[0] = f32::INFINITY);
                 src[nan * 16] = f32::NAN;
                 let (mut dst, mut argmax) = (vec![0.0; 16], vec![0; 16]);
-                max_pool::forward(&cx, &g, &src, &mut dst, Some(&mut argmax));
+                max::forward(&cx, &g, &src, &mut dst, Some(&mut argmax));
                 assert!(dst[0].is_nan(), "{kernel} {nan} on {}", cx.isa().name);
                 assert_eq!(usize::from(argmax[0]), nan);
                 src.chunks_mut(16).for_each(|pixel| pixel[0] = f32::NEG_INFINITY);
-                max_pool::forward(&cx, &g, &src, &mut dst, Some(&mut argmax));
+                max::forward(&cx, &g, &src, &mut dst, Some(&mut argmax));
                 assert_eq!((dst[0], argmax[0]), (f32::NEG_INFINITY, 0));
             }
         }
@@ -177,7 +177,7 @@ fn global_average_pooling_and_its_gradient_match_the_definition() {
         let expected: Vec<f64> = all.map(mean).collect();
         let forward = |cx: &_| {
             let mut dst = vec![f32::NAN; diff_dst.len()];
-            global_avg_pool::forward(cx, n, pixels, channels, &src, &mut dst);
+            global_avg::forward(cx, n, pixels, channels, &src, &mut dst);
             dst
         };
         for (isa, found) in on_every_isa(forward) {
@@ -188,7 +188,7 @@ fn global_average_pooling_and_its_gradient_match_the_definition() {
         let expected: Vec<f64> = (0..x.len()).map(|i| spread(i) / pixels as f64).collect();
         let backward = |cx: &_| {
             let mut diff_src = vec![f32::NAN; src.len()];
-            global_avg_pool::backward(cx, n, pixels, channels, &diff_dst, &mut diff_src);
+            global_avg::backward(cx, n, pixels, channels, &diff_dst, &mut diff_src);
             diff_src
         };
         for (isa, found) in on_every_isa(backward) {

@@ -1,23 +1,20 @@
 //! Average pooling. The border counts as zeros: every window is divided by `kernel * kernel`, as
 //! PyTorch's `count_include_pad=True`.
 
+use super::{Pool2dGeometry, rows_of_a_task};
 use crate::dispatch::enter;
-use crate::max_pool::Pool2dGeometry;
 use crate::simd::{Simd, SimdOp};
 use crate::{Context, channel_stride};
 
-/// Floats written by a task at least.
-const CHUNK: usize = 32 * 1024;
-
 /// The kernels of one instruction set.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     forward: fn(Forward<'_>),
     backward: fn(Backward<'_>),
 }
 
 impl Table {
-    pub(crate) const fn of<S: Simd>() -> Self {
+    pub(super) const fn of<S: Simd>() -> Self {
         Self { forward: |op| enter::<S, _>(op), backward: |op| enter::<S, _>(op) }
     }
 }
@@ -29,9 +26,9 @@ impl Table {
 pub fn forward(cx: &Context, g: &Pool2dGeometry, src: &[f32], dst: &mut [f32]) {
     g.check(src.len(), dst.len());
     let row = g.ow() * channel_stride(g.c);
-    let rows = CHUNK.div_ceil(row);
+    let rows = rows_of_a_task(row);
     cx.threads().for_each_chunk(dst, rows * row, |i, dst| {
-        (cx.isa().avg_pool.forward)(Forward { g, src, first_row: i * rows, dst });
+        (cx.isa().pool.avg.forward)(Forward { g, src, first_row: i * rows, dst });
     });
 }
 
@@ -42,9 +39,9 @@ pub fn forward(cx: &Context, g: &Pool2dGeometry, src: &[f32], dst: &mut [f32]) {
 pub fn backward(cx: &Context, g: &Pool2dGeometry, diff_dst: &[f32], diff_src: &mut [f32]) {
     g.check(diff_src.len(), diff_dst.len());
     let row = g.iw * channel_stride(g.c);
-    let rows = CHUNK.div_ceil(row);
+    let rows = rows_of_a_task(row);
     cx.threads().for_each_chunk(diff_src, rows * row, |i, diff_src| {
-        (cx.isa().avg_pool.backward)(Backward { g, diff_dst, first_row: i * rows, diff_src });
+        (cx.isa().pool.avg.backward)(Backward { g, diff_dst, first_row: i * rows, diff_src });
     });
 }
 

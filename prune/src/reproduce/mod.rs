@@ -4,27 +4,28 @@
 //! Every part leaves its JSON in the run's folder when it is done, so a run that was interrupted goes
 //! on with the first part that is not.
 
+mod config;
+mod part;
+
 use crate::compare::{CompareConfig, Curve, compare};
 use crate::criteria::CriterionError;
 use crate::error::PruneError;
 use crate::latency::{self, Measurement};
-use crate::phases::{self, Phases, PruneConfig};
+use crate::phases::{self, PruneConfig};
 use crate::report::{self, BaseReport, Report, RunReport, SCHEMA, TrainingReport};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::train_run::{self, TrainRunError};
-use crate::trainer::TrainConfig;
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_core::network::Network;
 use pleach_datasets::Dataset;
 use pleach_kernels::Context;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
+
+pub use config::ReproduceConfig;
+use part::{Timed, folder, forget, part, to_json};
 
 /// The report's file in the run's folder.
 pub const REPORT: &str = "report.json";
@@ -37,88 +38,6 @@ const RUN: &str = "run.json";
 const CURVES: &str = "curves.json";
 const LATENCY: &str = "latency.json";
 const PRUNED: &str = "pruned.safetensors";
-
-/// What is reproduced.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReproduceConfig {
-    /// The model of a base that is trained here.
-    pub model: String,
-    /// How it is trained.
-    pub train: TrainConfig,
-    /// The pruning runs, each with a name that is a folder's.
-    pub runs: Vec<(String, PruneConfig)>,
-    /// Fractions of each layer's channels that criteria are compared at.
-    pub shares: Vec<f64>,
-    /// Calibration images of that comparison.
-    pub calibration: usize,
-    /// Seconds of timed runs for each batch size and number of threads.
-    pub latency_seconds: f64,
-    /// Everything random.
-    pub seed: u64,
-}
-
-impl ReproduceConfig {
-    /// A small VGG, on 2 cores in less than three minutes with the built-in data set.
-    #[must_use]
-    pub fn quick(seed: u64) -> Self {
-        let train = TrainConfig { epochs: 10.0, batch: 64, seed, ..TrainConfig::default() };
-        let mut prune = PruneConfig {
-            max_drop: 2.0,
-            calibration: 1_000,
-            global_step: 0.2,
-            global_epochs: 0.5,
-            layerwise_step: 0.25,
-            layerwise_epochs: 0.25,
-            epochs_budget: Some(6.0),
-            seed,
-            ..PruneConfig::default()
-        };
-        prune.tune.batch = 64;
-        prune.final_tune.batch = 64;
-        Self {
-            model: "vgg-small".into(),
-            train,
-            runs: one_by_one(&prune),
-            shares: vec![0.1, 0.2, 0.3, 0.4, 0.5],
-            calibration: 1_000,
-            latency_seconds: 0.5,
-            seed,
-        }
-    }
-
-    /// The same plan for a paper's table: VGG-16, the method's own steps, 30 epochs of fine-tuning a
-    /// run.
-    #[must_use]
-    pub fn full(seed: u64) -> Self {
-        let prune = PruneConfig {
-            max_drop: 2.0,
-            epochs_budget: Some(30.0),
-            seed,
-            ..PruneConfig::default()
-        };
-        let mut runs = one_by_one(&prune);
-        let unfrozen = PruneConfig { freeze: 0.0, ..prune };
-        runs.push(("both-unfrozen".into(), unfrozen));
-        Self {
-            model: "vgg16".into(),
-            train: TrainConfig { epochs: 60.0, seed, ..TrainConfig::default() },
-            runs,
-            shares: vec![0.1, 0.2, 0.3, 0.4, 0.5],
-            calibration: 5_000,
-            latency_seconds: 3.0,
-            seed,
-        }
-    }
-}
-
-/// The phases together and one by one, alike in all else.
-fn one_by_one(config: &PruneConfig) -> Vec<(String, PruneConfig)> {
-    let phases =
-        [("both", Phases::Both), ("global", Phases::Global), ("layerwise", Phases::Layerwise)];
-    let runs = phases.map(|(name, phases)| (name.into(), PruneConfig { phases, ..config.clone() }));
-    runs.into()
-}
 
 /// A base that is given.
 #[derive(Clone, Debug)]
@@ -190,13 +109,6 @@ pub enum ReproduceError {
     /// The observer asked to stop outside training.
     #[error("interrupted")]
     Interrupted,
-}
-
-/// A part and the seconds it took.
-#[derive(Serialize, Deserialize)]
-struct Timed<T> {
-    seconds: f64,
-    value: T,
 }
 
 /// Does all of `config` with `base`, or with a network of its model trained here (`untrained` has its
@@ -349,49 +261,4 @@ fn measured(
         return Err(ReproduceError::Interrupted);
     }
     Ok(Timed { seconds: started.elapsed().as_secs_f64(), value })
-}
-
-/// The folder of a part.
-fn folder(job: &Job<'_>, name: &str) -> Result<RunDir, ReproduceError> {
-    let path = job.run.file(name);
-    if job.resume && path.is_dir() {
-        return Ok(RunDir::existing(&path)?);
-    }
-    let run = RunDir::create(Some(&path), name, true)?;
-    forget(&run, TRAINING)?;
-    forget(&run, RUN)?;
-    Ok(run)
-}
-
-/// The part that `file` has, or else the one that `make` makes, which is then kept there.
-fn part<T: Serialize + DeserializeOwned>(
-    run: &RunDir,
-    file: &str,
-    make: impl FnOnce() -> Result<T, ReproduceError>,
-) -> Result<T, ReproduceError> {
-    let path = run.file(file);
-    match fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|error| ReproduceError::Part { path, found: error.to_string() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let value = make()?;
-            run.write(file, &to_json(&value))?;
-            Ok(value)
-        }
-        Err(error) => Err(ReproduceError::Part { path, found: error.to_string() }),
-    }
-}
-
-fn forget(run: &RunDir, file: &str) -> Result<(), ReproduceError> {
-    match fs::remove_file(run.file(file)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ReproduceError::Part { path: run.file(file), found: error.to_string() })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn to_json(value: &impl Serialize) -> String {
-    let text = serde_json::to_string_pretty(value);
-    text.expect("a report has string keys and finite numbers") + "\n"
 }

@@ -1,93 +1,20 @@
-//! Max pooling, and the geometry of pooling windows.
+//! Max pooling.
 
+use super::{Pool2dGeometry, rows_of_a_task};
 use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
 use crate::{CHANNEL_ALIGN, Context, channel_stride};
 use std::ops::Range;
 
-/// Floats written by a task at least.
-const CHUNK: usize = 32 * 1024;
-
-/// Square windows over a batch of maps. Output sizes round down, as PyTorch's `ceil_mode=False`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pool2dGeometry {
-    /// Images.
-    pub n: usize,
-    /// Channels.
-    pub c: usize,
-    /// Input height.
-    pub ih: usize,
-    /// Input width.
-    pub iw: usize,
-    /// Window height and width.
-    pub kernel: usize,
-    /// Step between windows.
-    pub stride: usize,
-    /// Border on each side, at most half a window.
-    pub padding: usize,
-}
-
-impl Pool2dGeometry {
-    /// Output height.
-    #[must_use]
-    pub fn oh(&self) -> usize {
-        (self.ih + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-
-    /// Output width.
-    #[must_use]
-    pub fn ow(&self) -> usize {
-        (self.iw + 2 * self.padding - self.kernel) / self.stride + 1
-    }
-
-    /// Floats of the input, pad lanes included.
-    #[must_use]
-    pub fn src_len(&self) -> usize {
-        self.n * self.ih * self.iw * channel_stride(self.c)
-    }
-
-    /// Floats of the output, pad lanes included.
-    #[must_use]
-    pub fn dst_len(&self) -> usize {
-        self.n * self.oh() * self.ow() * channel_stride(self.c)
-    }
-
-    /// Checks the geometry and the lengths of an input and an output map.
-    pub(crate) fn check(&self, src: usize, dst: usize) {
-        let Self { c, ih, iw, kernel, stride, padding, .. } = *self;
-        assert!(c > 0 && kernel > 0 && stride > 0, "channels, kernel and stride are positive");
-        assert!(2 * padding <= kernel, "padding {padding} is at most half of the kernel {kernel}");
-        assert!(ih.min(iw) + 2 * padding >= kernel, "the window {kernel} fits the padded map");
-        assert_eq!(src, self.src_len(), "the input is [n, c, ih, iw]");
-        assert_eq!(dst, self.dst_len(), "the output is [n, c, oh, ow]");
-    }
-
-    /// The taps of the window at output `o` that lie in `0..size`.
-    #[inline(always)]
-    pub(crate) fn taps(&self, o: usize, size: usize) -> Range<usize> {
-        let start = o * self.stride;
-        let first = self.padding.saturating_sub(start);
-        first..self.kernel.min(size + self.padding - start)
-    }
-
-    /// The outputs, below `outputs`, whose windows cover input `i`.
-    #[inline(always)]
-    pub(crate) fn covering(&self, i: usize, outputs: usize) -> Range<usize> {
-        let i = i + self.padding;
-        let first = (i + 1).saturating_sub(self.kernel).div_ceil(self.stride);
-        first..outputs.min(i / self.stride + 1)
-    }
-}
-
 /// The kernels of one instruction set.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     forward: fn(Forward<'_>),
     backward: fn(Backward<'_>),
 }
 
 impl Table {
-    pub(crate) const fn of<S: Simd>() -> Self {
+    pub(super) const fn of<S: Simd>() -> Self {
         Self { forward: |op| enter::<S, _>(op), backward: |op| enter::<S, _>(op) }
     }
 }
@@ -108,7 +35,7 @@ pub fn forward(
 ) {
     g.check(src.len(), dst.len());
     let row = g.ow() * channel_stride(g.c);
-    let rows = CHUNK.div_ceil(row);
+    let rows = rows_of_a_task(row);
     let chunk = rows * row;
     match argmax {
         Some(argmax) => {
@@ -116,12 +43,12 @@ pub fn forward(
             assert!(g.kernel <= 16, "a byte holds the places of windows up to 16 wide");
             cx.threads().for_each_chunk2((dst, chunk), (argmax, chunk), |i, dst, argmax| {
                 let op = Forward { g, src, first_row: i * rows, dst, argmax: Some(argmax) };
-                (cx.isa().max_pool.forward)(op);
+                (cx.isa().pool.max.forward)(op);
             });
         }
         None => cx.threads().for_each_chunk(dst, chunk, |i, dst| {
             let op = Forward { g, src, first_row: i * rows, dst, argmax: None };
-            (cx.isa().max_pool.forward)(op);
+            (cx.isa().pool.max.forward)(op);
         }),
     }
 }
@@ -140,10 +67,10 @@ pub fn backward(
     g.check(diff_src.len(), diff_dst.len());
     assert_eq!(argmax.len(), diff_dst.len(), "argmax is as long as diff_dst");
     let row = g.iw * channel_stride(g.c);
-    let rows = CHUNK.div_ceil(row);
+    let rows = rows_of_a_task(row);
     cx.threads().for_each_chunk(diff_src, rows * row, |i, diff_src| {
         let op = Backward { g, diff_dst, argmax, first_row: i * rows, diff_src };
-        (cx.isa().max_pool.backward)(op);
+        (cx.isa().pool.max.backward)(op);
     });
 }
 

@@ -1,21 +1,19 @@
 //! Global average pooling: the mean of each channel of each image.
 
+use super::rows_of_a_task;
 use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
 use crate::{Context, channel_stride};
 
-/// Floats read or written by a task at least.
-const CHUNK: usize = 32 * 1024;
-
 /// The kernels of one instruction set.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     forward: fn(Forward<'_>),
     backward: fn(Backward<'_>),
 }
 
 impl Table {
-    pub(crate) const fn of<S: Simd>() -> Self {
+    pub(super) const fn of<S: Simd>() -> Self {
         Self { forward: |op| enter::<S, _>(op), backward: |op| enter::<S, _>(op) }
     }
 }
@@ -35,10 +33,10 @@ pub fn forward(
 ) {
     check(n, pixels, channels, src, dst);
     let stride = channel_stride(channels);
-    let images = CHUNK.div_ceil(pixels * stride);
+    let images = rows_of_a_task(pixels * stride);
     cx.threads().for_each_chunk(dst, images * stride, |i, dst| {
         let src = &src[i * images * pixels * stride..][..dst.len() * pixels];
-        (cx.isa().global_avg_pool.forward)(Forward { src, pixels, stride, dst });
+        (cx.isa().pool.global_avg.forward)(Forward { src, pixels, stride, dst });
     });
 }
 
@@ -56,10 +54,10 @@ pub fn backward(
 ) {
     check(n, pixels, channels, diff_src, diff_dst);
     let stride = channel_stride(channels);
-    let images = CHUNK.div_ceil(pixels * stride);
+    let images = rows_of_a_task(pixels * stride);
     cx.threads().for_each_chunk(diff_src, images * pixels * stride, |i, diff_src| {
         let diff_dst = &diff_dst[i * images * stride..][..diff_src.len() / pixels];
-        (cx.isa().global_avg_pool.backward)(Backward { diff_dst, pixels, stride, diff_src });
+        (cx.isa().pool.global_avg.backward)(Backward { diff_dst, pixels, stride, diff_src });
     });
 }
 
