@@ -89,6 +89,8 @@ pub struct Trained {
     pub best_accuracy: f64,
     /// Epochs of the run.
     pub epochs: u64,
+    /// Seconds of all its epochs, in however many goes, without evaluation.
+    pub seconds: f64,
 }
 
 /// Why a run failed. What it saved last is good.
@@ -175,6 +177,7 @@ pub fn train(
         best_epoch: best.best_epoch,
         best_accuracy: best.best_accuracy,
         epochs,
+        seconds: seconds(run)?,
     })
 }
 
@@ -225,20 +228,30 @@ impl State {
     }
 }
 
-/// Takes from the metrics the lines of epochs that are done again.
-fn forget_later_epochs(run: &RunDir, done: u64) -> Result<(), TrainRunError> {
+/// The lines of the metrics, each with its epoch; nothing before the first.
+fn metrics(run: &RunDir) -> Result<Vec<(String, Option<Epoch>)>, TrainRunError> {
     let path = run.file(METRICS);
     let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(RunDirError::Io { action: "read", path, source }.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text.map_err(|source| RunDirError::Io { action: "read", path, source })?,
     };
-    let stays = |line: &&str| {
-        serde_json::from_str::<Epoch>(line).is_ok_and(|epoch| epoch.training.epoch <= done)
-    };
-    let kept: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
-    if kept != text {
+    Ok(text.lines().map(|line| (line.to_owned(), serde_json::from_str(line).ok())).collect())
+}
+
+/// Takes from the metrics the lines of epochs that are done again.
+fn forget_later_epochs(run: &RunDir, done: u64) -> Result<(), TrainRunError> {
+    let mut lines = metrics(run)?;
+    let all = lines.len();
+    lines.retain(|(_, epoch)| epoch.as_ref().is_some_and(|epoch| epoch.training.epoch <= done));
+    if lines.len() < all {
+        let kept: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
         run.write(METRICS, &kept)?;
     }
     Ok(())
+}
+
+/// Seconds of all epochs.
+fn seconds(run: &RunDir) -> Result<f64, TrainRunError> {
+    let lines = metrics(run)?;
+    Ok(lines.iter().filter_map(|(_, epoch)| epoch.as_ref()).map(|e| e.training.seconds).sum())
 }

@@ -59,7 +59,7 @@ pub struct TrainingReport {
     pub best_epoch: u64,
     /// Its validation accuracy, a fraction.
     pub best_accuracy: f64,
-    /// Seconds, of all sessions but interrupted epochs.
+    /// Seconds of its epochs, without evaluation.
     pub seconds: f64,
 }
 

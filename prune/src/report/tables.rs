@@ -70,9 +70,13 @@ fn phases(report: &Report) -> Table {
     }
     let title = match report.runs.first() {
         Some(run) => format!(
-            "**T1.** Pruned networks at the same settings: at most {:.2} points of accuracy lost, {}, {} \
+            "**T1.** Pruned networks at the same settings: at most {:.2} points of accuracy lost{}, {}, {} \
              of fine-tuning.",
             run.config.max_drop,
+            match run.config.recovery {
+                0.0 => String::new(),
+                points => format!(" ({points:.2} more before the final fine-tuning)"),
+            },
             run.config.target.map_or("no target".to_owned(), |target| {
                 format!("{} fewer of its unit at most", target.amount)
             }),

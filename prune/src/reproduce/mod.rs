@@ -181,7 +181,6 @@ fn trained(
     let run = folder(job, BASE)?;
     let training = part(&run, TRAINING, || {
         observer.part(&format!("training {}", config.model));
-        let started = Instant::now();
         let training = train_run::Job {
             meta: job.meta.clone(),
             config: config.train.clone(),
@@ -193,7 +192,7 @@ fn trained(
             epochs: trained.epochs,
             best_epoch: trained.best_epoch,
             best_accuracy: trained.best_accuracy,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: trained.seconds,
         })
     })?;
     let network = checkpoint::load(&run.file(train_run::BEST))?.network;
