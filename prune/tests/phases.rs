@@ -7,7 +7,7 @@ use pleach_core::network::Network;
 use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::eval::evaluate;
-use pleach_prune::phases::{self, Outcome, Phases, PruneConfig};
+use pleach_prune::phases::{self, Outcome, Phases, PruneConfig, Reference};
 use pleach_prune::plan::replay;
 use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::Silent;
@@ -88,4 +88,20 @@ fn the_outcome_reports_what_an_evaluation_of_its_network_finds() {
     assert_eq!(outcome.pruned.validation_accuracy, validation.accuracy);
     let points = 100.0 * (outcome.base.accuracy - outcome.pruned.accuracy);
     assert!((outcome.test_drop.points - points).abs() < 1e-9);
+}
+
+#[test]
+fn the_drop_is_counted_on_the_split_of_its_reference() {
+    for reference in [Reference::Validation, Reference::Test] {
+        let config = PruneConfig { reference, ..config(Phases::Global, "1.5x") };
+        let outcome = run(2, &config);
+        let (base, pruned) = (&outcome.base, &outcome.pruned);
+        let lost = match reference {
+            Reference::Test => base.accuracy - pruned.accuracy,
+            _ => base.validation_accuracy - pruned.validation_accuracy,
+        };
+        assert!((outcome.drop_points - 100.0 * lost).abs() < 1e-9, "{reference:?}");
+        let config = PruneConfig { max_drop: 100.0 * lost - 0.01, recovery: 200.0, ..config };
+        assert!(!run(2, &config).target_met, "{reference:?}");
+    }
 }

@@ -20,7 +20,8 @@ pub enum Phases {
     Layerwise,
 }
 
-/// What accuracy drops are counted against.
+/// What accuracy drops are counted against. Steps are judged by validation accuracy; the final network
+/// by its accuracy on the reference's split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reference {

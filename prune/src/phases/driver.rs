@@ -123,7 +123,7 @@ impl<'a> Driver<'a> {
         Ok(driver)
     }
 
-    /// Points of validation accuracy lost against the reference.
+    /// Points that `accuracy` has lost against the reference.
     pub(super) fn drop_of(&self, accuracy: f64) -> f64 {
         100.0 * (self.reference.1 - accuracy)
     }

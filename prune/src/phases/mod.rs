@@ -59,10 +59,15 @@ pub fn run(
             driver.finish(purse.last())?;
         }
     }
-    let drop_points = driver.drop_of(driver.accuracy);
     let reached =
         config.target.is_none_or(|target| driver.count(target) <= target.limit(base.graph()));
     let test = driver.test();
+    // Against a test accuracy only a test accuracy is a fair drop: steps are judged by validation
+    // images, but a base that has seen those leaves something of them in the network.
+    let drop_points = driver.drop_of(match driver.reference.0 {
+        "test" => test.accuracy,
+        _ => driver.accuracy,
+    });
     let base_graph = base.graph();
     Ok(Outcome {
         base: Facts::new(base_graph, &driver.base_test, driver.base_validation),

@@ -106,7 +106,7 @@ pub struct Outcome {
     pub reference: &'static str,
     /// That accuracy, a fraction.
     pub reference_accuracy: f64,
-    /// Validation accuracy lost against it, in points.
+    /// Points lost against it by the network's accuracy on the same split.
     pub drop_points: f64,
     /// Every removal, those that were undone too.
     pub steps: Vec<StepRecord>,

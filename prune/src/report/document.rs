@@ -81,7 +81,7 @@ pub struct RunReport {
     pub activation_bytes: usize,
     /// The drop of test accuracy.
     pub drop: PairedDrop,
-    /// Validation accuracy lost against the reference, in points, by which the run decided.
+    /// Points lost against the reference, on its split, by which the run decided.
     pub drop_points: f64,
     /// The reference: `validation` or `test`.
     pub reference: String,

@@ -21,7 +21,7 @@ pub(super) struct Document {
     target_met: bool,
     /// Test accuracy lost, in points.
     drop: PairedDrop,
-    /// Validation accuracy lost, in points, by which the run decided.
+    /// Points lost against the reference, on its split, by which the run decided.
     drop_points: f64,
     reference: &'static str,
     epochs: f64,
