@@ -97,7 +97,7 @@ impl Table {
     }
 }
 
-/// Rows of `row` floats that a task reads or writes: 128 KiB at least.
+/// Rows (or whole maps) of `row` floats that a task reads or writes: 128 KiB at least.
 fn rows_of_a_task(row: usize) -> usize {
     (32usize * 1024).div_ceil(row)
 }
