@@ -4,16 +4,14 @@
 use crate::bias_update::{self, BiasUpdate};
 use crate::channels::Channels;
 use crate::criteria::{self, ConEnt, Criterion, CriterionError, Join, Normalise, ScoreCx, Scores};
-use crate::eval::{EVAL_BATCH, evaluate};
-use crate::evidence::{self, Evidence, Wants};
+use crate::eval::evaluate;
+use crate::evidence::{self, Wants};
 use crate::lineage::Lineage;
 use crate::select::{DEFAULT_FLOOR, Floors, lowest};
 use crate::surgery::{self, Kept};
 use pleach_core::network::Network;
-use pleach_core::tensor::Tensor;
-use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split, class_balanced};
-use pleach_kernels::{Context, channel_stride};
+use pleach_kernels::Context;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -110,7 +108,9 @@ pub fn compare(
         criterion.check(network.graph(), &layers)?;
         wants = wants.or(criterion.wants()).or(update.wants());
     }
-    let evidence = collect(cx, dataset, network, &channels, config, wants);
+    let indices = class_balanced(&**dataset, Split::Train, config.calibration, config.seed);
+    let whole = &mut network.clone();
+    let evidence = evidence::calibrate(cx, whole, &channels, dataset, indices, wants);
     let scores = |criterion: &dyn Criterion| {
         let cx = ScoreCx {
             network,
@@ -153,24 +153,4 @@ pub fn compare(
         curves.push(Curve { criterion: name.clone(), bias_update: *update, points });
     }
     Ok(curves)
-}
-
-fn collect(
-    cx: &Context,
-    dataset: &Arc<dyn Dataset>,
-    network: &Network,
-    channels: &Channels,
-    config: &CompareConfig,
-    wants: Wants,
-) -> Evidence {
-    let shape = network.graph().input_shape();
-    let indices = class_balanced(&**dataset, Split::Train, config.calibration, config.seed);
-    let spec = BatchSpec::in_order(Split::Train, EVAL_BATCH, channel_stride(shape.channels));
-    let spec = BatchSpec { indices: Some(indices), ..spec };
-    let batches = Loader::new(Arc::clone(dataset), spec).map(|batch| {
-        let mut images = Tensor::zeros(batch.n, shape);
-        images.data_mut().copy_from_slice(&batch.images);
-        (images, batch.labels)
-    });
-    evidence::collect(cx, &mut network.clone(), channels, batches, wants)
 }

@@ -5,7 +5,7 @@ use crate::bias_update;
 use crate::channels::{ChannelId, Channels};
 use crate::criteria::{self, Criterion, ScoreCx, Scores};
 use crate::error::PruneError;
-use crate::eval::{self, EVAL_BATCH, Evaluation, evaluate};
+use crate::eval::{self, Evaluation, evaluate};
 use crate::evidence::{self, Evidence, Wants};
 use crate::freeze;
 use crate::lineage::Lineage;
@@ -16,11 +16,9 @@ use crate::target::Target;
 use crate::trainer::{TrainConfig, Trainer};
 use pleach_core::Network;
 use pleach_core::graph::{Graph, NodeId};
-use pleach_core::tensor::Tensor;
 use pleach_core::tensor::rng::{Purpose, Rng};
-use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split, class_balanced};
-use pleach_kernels::{Context, channel_stride};
+use pleach_kernels::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -159,16 +157,8 @@ impl<'a> Driver<'a> {
     }
 
     fn collect(&mut self, wants: Wants) -> Evidence {
-        let shape = self.network.graph().input_shape();
-        let indices = Some(self.calibration.clone());
-        let spec = BatchSpec::in_order(Split::Train, EVAL_BATCH, channel_stride(shape.channels));
-        let loader = Loader::new(Arc::clone(&self.dataset), BatchSpec { indices, ..spec });
-        let batches = loader.map(|batch| {
-            let mut images = Tensor::zeros(batch.n, shape);
-            images.data_mut().copy_from_slice(&batch.images);
-            (images, batch.labels)
-        });
-        evidence::collect(self.cx, &mut self.network, &self.channels, batches, wants)
+        let (network, indices) = (&mut self.network, self.calibration.clone());
+        evidence::calibrate(self.cx, network, &self.channels, &self.dataset, indices, wants)
     }
 
     /// The lowest `amount` of `candidates`, or as few of them as already meet `target`.

@@ -1,13 +1,20 @@
 //! What is measured on the calibration images, in one pass.
 
+mod probe;
+
 use crate::channels::{Channels, answer_of, producers};
+use crate::eval::EVAL_BATCH;
 use pleach_core::autograd::Tape;
 use pleach_core::graph::NodeId;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::cross_entropy;
-use pleach_core::{Network, Param, Shape, Tensor};
+use pleach_core::{Network, Param, Tensor};
+use pleach_datasets::batches::{BatchSpec, Loader};
+use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, channel_stride};
+use probe::Probe;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What to measure beyond losses and the layers' responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -188,6 +195,29 @@ pub fn collect(
     evidence
 }
 
+/// [`collect`] on the training images at `indices`, in order, without augmentation.
+///
+/// # Panics
+/// If the network and the data set do not fit.
+pub fn calibrate(
+    cx: &Context,
+    network: &mut Network,
+    channels: &Channels,
+    dataset: &Arc<dyn Dataset>,
+    indices: Vec<usize>,
+    wants: Wants,
+) -> Evidence {
+    let shape = network.graph().input_shape();
+    let spec = BatchSpec::in_order(Split::Train, EVAL_BATCH, channel_stride(shape.channels));
+    let spec = BatchSpec { indices: Some(indices), ..spec };
+    let batches = Loader::new(Arc::clone(dataset), spec).map(|batch| {
+        let mut images = Tensor::zeros(batch.n, shape);
+        images.data_mut().copy_from_slice(&batch.images);
+        (images, batch.labels)
+    });
+    collect(cx, network, channels, batches, wants)
+}
+
 /// The nodes with channels that can be removed whose outputs go into layers that make channels of
 /// their own.
 fn consumer_inputs(network: &Network, channels: &Channels) -> BTreeSet<NodeId> {
@@ -198,50 +228,6 @@ fn consumer_inputs(network: &Network, channels: &Channels) -> BTreeSet<NodeId> {
         classes.any(|&class| channels.group(class).prunable.is_ok())
     };
     inputs.filter(prunable).collect()
-}
-
-/// What is measured of one node's maps for each image.
-#[derive(Default)]
-struct Probe {
-    /// `[images, channels]`.
-    means: Vec<f32>,
-    /// Positive values of each channel over all images.
-    positive: Vec<u64>,
-}
-
-#[derive(Clone)]
-struct ImageSums {
-    sums: Vec<f64>,
-    positive: Vec<u32>,
-}
-
-impl Probe {
-    fn add(&mut self, cx: &Context, maps: &Tensor) {
-        let Shape { channels, .. } = maps.shape();
-        let (stride, area) = (channel_stride(channels), maps.shape().area());
-        let empty = ImageSums { sums: vec![0.0; channels], positive: vec![0; channels] };
-        let mut images = vec![empty; maps.n()];
-        cx.threads().for_each_chunk(&mut images, 1, |n, image| {
-            let ImageSums { sums, positive } = &mut image[0];
-            for pixel in maps.data()[n * area * stride..(n + 1) * area * stride].chunks(stride) {
-                for ((sum, positive), &value) in sums.iter_mut().zip(&mut *positive).zip(pixel) {
-                    *sum += f64::from(value);
-                    *positive += u32::from(value > 0.0);
-                }
-            }
-        });
-        self.positive.resize(channels, 0);
-        for image in images {
-            self.means.extend(image.sums.iter().map(|sum| (sum / area as f64) as f32));
-            for (total, n) in self.positive.iter_mut().zip(image.positive) {
-                *total += u64::from(n);
-            }
-        }
-    }
-
-    fn zero_share(&self, values: f64) -> Vec<f64> {
-        self.positive.iter().map(|&n| 1.0 - n as f64 / values).collect()
-    }
 }
 
 /// Adds the maps of a batch to `sums`, `[pixels, channels]`.
