@@ -1,5 +1,5 @@
 //! Every algorithm of every pass of the convolution agrees with the reference, on every instruction
-//! set of this CPU.
+//! set of this CPU: exactly, but for Winograd's with irrational points.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -46,7 +46,13 @@ fuzz_target!(|data: [u8; 12]| {
             .collect();
         let (_, expected) = outputs.last().expect("the reference applies");
         for (name, out) in &outputs {
-            assert_eq!(out, expected, "{name} of {g:?}");
+            let close =
+                |(x, y): (&f32, &f32)| (x - y).abs() <= 1e-5 * 16.0 * (9 * ic.max(oc)) as f32;
+            if *name == "winograd_4x4" {
+                assert!(out.iter().zip(expected).all(close), "{name} of {g:?}");
+            } else {
+                assert_eq!(out, expected, "{name} of {g:?}");
+            }
         }
     };
     results(conv2d::FORWARD, g.dst_len(), &mut |algorithm, dst| {

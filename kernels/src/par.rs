@@ -7,11 +7,12 @@
 use crate::AlignedBuffer;
 use rayon::prelude::*;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Floats in the buffer of a task: 272 KiB, about half of the second-level cache of the smallest machine
-/// this is meant for.
-pub(crate) const TASK_BUFFER: usize = 68 << 10;
+/// Floats in the buffer of a task: 2 MiB. Tasks that work on one block of it at a time keep to about half
+/// of the second-level cache of the smallest machine this is meant for, 256 KiB.
+pub(crate) const TASK_BUFFER: usize = 512 << 10;
 
 /// Floats in a task of an element-wise kernel: 256 KiB a stream, some 50 us of memory traffic, which
 /// is long enough to hide the hand-over to a thread.
@@ -126,6 +127,32 @@ impl Threads {
         }
     }
 
+    /// Cuts `dst` into `pieces` pieces, of which piece `i` begins at `start(i)` and ends where the next
+    /// begins, and calls `task(i, piece_i)` for each, in any order, on all threads.
+    ///
+    /// # Panics
+    /// If starts do not ascend from 0 to at most the length.
+    pub fn for_each_piece<T: Send>(
+        &self,
+        dst: &mut [T],
+        pieces: usize,
+        start: impl Fn(usize) -> usize + Sync,
+        task: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        match &self.pool {
+            Some(pool) if pieces > 1 => pool.install(|| halve(dst, 0..pieces, &start, &task)),
+            _ => {
+                let (mut rest, mut from) = (dst, 0);
+                for i in 0..pieces {
+                    let end = if i + 1 < pieces { start(i + 1) } else { from + rest.len() };
+                    let (piece, after) = rest.split_at_mut(end - from);
+                    task(i, piece);
+                    (rest, from) = (after, end);
+                }
+            }
+        }
+    }
+
     /// Cuts three slices of one length into chunks of `chunk` and calls `task(i, a_i, b_i, c_i)`
     /// for each, in any order, on all threads.
     ///
@@ -155,6 +182,24 @@ impl Threads {
                 .for_each(|(i, ((a, b), c))| task(i, [a, b, c])),
         }
     }
+}
+
+/// Runs the tasks `pieces`, whose pieces are `dst`, each half on its own.
+fn halve<T: Send>(
+    dst: &mut [T],
+    pieces: Range<usize>,
+    start: &(impl Fn(usize) -> usize + Sync),
+    task: &(impl Fn(usize, &mut [T]) + Sync),
+) {
+    if pieces.len() == 1 {
+        return task(pieces.start, dst);
+    }
+    let middle = pieces.start + pieces.len() / 2;
+    let (first, second) = dst.split_at_mut(start(middle) - start(pieces.start));
+    rayon::join(
+        || halve(first, pieces.start..middle, start, task),
+        || halve(second, middle..pieces.end, start, task),
+    );
 }
 
 impl fmt::Debug for Threads {

@@ -34,6 +34,7 @@ fn wide_tiles_convolve_small_integers_exactly() {
         [2, 37, 6, 53, 3, 1, 1],
         [3, 101, 4, 130, 3, 1, 1],
         [3, 130, 2, 101, 3, 2, 1],
+        [3, 53, 2, 37, 3, 1, 1],
         [2, 64, 9, 32, 3, 2, 1],
         [1, 300, 5, 20, 3, 1, 1],
         [2, 48, 8, 40, 1, 2, 0],
@@ -43,21 +44,44 @@ fn wide_tiles_convolve_small_integers_exactly() {
         let src = map(g.src_pixels(), ic, integers(1));
         let diff_dst = map(g.dst_pixels(), oc, integers(2));
         let weights: Vec<f32> = std::iter::repeat_with(integers(3)).take(g.weights_len()).collect();
-        let mut results = ["implicit_gemm", "im2col", "reference"].map(|name| {
+        let mut convolve = |name: &str| {
             scratch.fill(f32::NAN);
             let (mut dst, mut diff_src) =
                 (vec![f32::NAN; g.dst_len()], vec![f32::NAN; g.src_len()]);
-            let mut diff_weights = vec![f32::NAN; g.weights_len()];
-            let (by, relu) = (named(conv2d::FORWARD, name).unwrap(), Activation::Relu);
-            let bias = Some(&weights[..oc]);
+            let by = named(conv2d::FORWARD, name).filter(|by| (by.applies)(&g))?;
+            let (relu, bias) = (Activation::Relu, Some(&weights[..oc]));
             conv2d::forward_with(by, &cx, &g, &src, &weights, bias, relu, &mut dst, &mut scratch);
-            let (by, diff) = (named(conv2d::BACKWARD_DATA, name).unwrap(), &mut diff_src);
+            let (by, diff) = (named(conv2d::BACKWARD_DATA, name)?, &mut diff_src);
             conv2d::backward_data_with(by, &cx, &g, &diff_dst, &weights, diff, &mut scratch);
-            let (by, diff) = (named(conv2d::BACKWARD_WEIGHTS, name).unwrap(), &mut diff_weights);
-            conv2d::backward_weights_with(by, &cx, &g, &src, &diff_dst, diff, &mut scratch);
-            [dst, diff_src, diff_weights]
-        });
-        let [implicit_gemm, im2col, reference] = &mut results;
+            Some([dst, diff_src])
+        };
+        let reference = convolve("reference").unwrap();
+        for name in ["implicit_gemm", "im2col", "winograd_2x2", "toeplitz_2x2", "winograd_4x4"] {
+            let Some(found) = convolve(name) else { continue };
+            if name != "winograd_4x4" {
+                assert_eq!(found, reference, "{name} {g:?}");
+            }
+            let tolerance = 1e-4 * (9 * ic) as f32;
+            for (x, y) in found.iter().flatten().zip(reference.iter().flatten()) {
+                assert!((x - y).abs() <= tolerance, "{name} {g:?}: {x} instead of {y}");
+            }
+        }
+        let [implicit_gemm, im2col, reference] =
+            ["implicit_gemm", "im2col", "reference"].map(|name| {
+                let mut diff = vec![f32::NAN; g.weights_len()];
+                let by = named(conv2d::BACKWARD_WEIGHTS, name).unwrap();
+                scratch.fill(f32::NAN);
+                conv2d::backward_weights_with(
+                    by,
+                    &cx,
+                    &g,
+                    &src,
+                    &diff_dst,
+                    &mut diff,
+                    &mut scratch,
+                );
+                diff
+            });
         assert_eq!(implicit_gemm, reference, "{g:?}");
         assert_eq!(im2col, reference, "{g:?}");
     }

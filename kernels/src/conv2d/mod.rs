@@ -12,6 +12,7 @@ pub(crate) mod implicit_gemm_weights;
 mod prepared;
 pub(crate) mod reference;
 mod taps;
+pub(crate) mod winograd;
 
 pub use algorithm::{Algorithm, Operands};
 pub use geometry::Conv2dGeometry;
@@ -34,6 +35,9 @@ pub enum Activation {
 pub const FORWARD: &[Algorithm] = &[
     depthwise::FORWARD,
     implicit_gemm::FORWARD,
+    winograd::FORWARD_F43,
+    winograd::FORWARD_F23,
+    winograd::FORWARD_TOEPLITZ,
     im2col::FORWARD,
     im2col::FORWARD_MATRIXMULTIPLY,
     reference::FORWARD,
@@ -43,6 +47,9 @@ pub const FORWARD: &[Algorithm] = &[
 pub const BACKWARD_DATA: &[Algorithm] = &[
     depthwise::BACKWARD_DATA,
     implicit_gemm::BACKWARD_DATA,
+    winograd::BACKWARD_DATA_F43,
+    winograd::BACKWARD_DATA_F23,
+    winograd::BACKWARD_DATA_TOEPLITZ,
     im2col::BACKWARD_DATA,
     im2col::BACKWARD_DATA_MATRIXMULTIPLY,
     reference::BACKWARD_DATA,
@@ -191,11 +198,16 @@ pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorith
 pub(crate) struct Table {
     correlate: fn(implicit_gemm_weights::Correlate<'_>),
     gather: fn(implicit_gemm::Gather<'_>),
+    winograd: winograd::Table,
 }
 
 impl Table {
     pub(crate) const fn of<S: Simd>() -> Self {
-        Self { correlate: |task| enter::<S, _>(task), gather: |task| enter::<S, _>(task) }
+        Self {
+            correlate: |task| enter::<S, _>(task),
+            gather: |task| enter::<S, _>(task),
+            winograd: winograd::Table::of::<S>(),
+        }
     }
 }
 

@@ -8,9 +8,8 @@ pub(crate) const KC: usize = 256;
 /// Rows of A in a task: 192 * 272 * 4 = 204 KiB, for the second-level cache.
 pub(crate) const MC: usize = 192;
 
-/// Floats between packed rows of A: a constant, so that one pointer addresses all rows of a tile,
-/// and an odd number of cache lines, so that they spread over the sets of the cache. The spare line
-/// takes the tails of copies by whole vectors.
+/// Floats between packed rows of A: an odd number of cache lines, so that they spread over the sets of
+/// the cache. The spare line takes the tails of copies by whole vectors.
 pub(crate) const A_STRIDE: usize = KC + 16;
 
 /// A packed row of A.

@@ -7,7 +7,7 @@
     reason = "constant ranges unroll, and keep arrays in registers"
 )]
 
-use super::blocking::{A_STRIDE, Column, Row, TILE_STRIDE};
+use super::blocking::{Column, TILE_STRIDE};
 use crate::simd::{Simd, SimdOp};
 
 /// Vectors across a full panel.
@@ -51,11 +51,11 @@ pub(crate) trait Left: Copy {
     );
 }
 
-/// Packed by rows.
+/// Packed by rows at distance `STRIDE`: a constant, so that one pointer addresses all rows of a tile.
 #[derive(Clone, Copy)]
-pub(crate) struct Rows<'a>(pub(crate) &'a [Row]);
+pub(crate) struct Rows<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]]);
 
-impl Left for Rows<'_> {
+impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
     #[inline(always)]
     fn multiply<S: Simd, const MR: usize, const NV: usize>(
         self,
@@ -66,7 +66,7 @@ impl Left for Rows<'_> {
         sums: &mut [[S::F32; NV]; MR],
     ) {
         let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
-        for (k, b) in (0..A_STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
+        for (k, b) in (0..STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
             let b = load_panel::<S, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i][k]);

@@ -180,6 +180,11 @@ fn poisoned() -> AlignedBuffer {
     buffer
 }
 
+/// Whether small integers come out exact: everywhere but in F(4, 3), whose points are irrational.
+fn is_exact(name: &str) -> bool {
+    !name.ends_with("winograd_4x4")
+}
+
 /// The rows of a pass whose algorithm is the reference: the last with the same pass.
 fn reference<'a>(rows: &'a [(String, usize, Vec<f32>)], name: &str) -> &'a [f32] {
     let pass = name.split(' ').next().unwrap();
@@ -189,9 +194,11 @@ fn reference<'a>(rows: &'a [(String, usize, Vec<f32>)], name: &str) -> &'a [f32]
 fn assert_agrees(cx: &Context, case: &Case) {
     let rows = case.every_pass(cx);
     for (name, k, found) in &rows {
+        // Its intermediate values are up to five times as large as the terms.
+        let tolerance = if is_exact(name) { tolerance(*k) } else { 5.0 * tolerance(*k) };
         for (i, (x, y)) in found.iter().zip(reference(&rows, name)).enumerate() {
             assert!(
-                (x - y).abs() <= tolerance(*k),
+                (x - y).abs() <= tolerance,
                 "{name} on {} of {:?}: {x} instead of {y} at {i}",
                 cx.isa().name,
                 case.g
@@ -208,11 +215,11 @@ fn every_algorithm_on_every_isa_agrees_with_the_reference() {
 }
 
 #[test]
-fn direct_algorithms_are_exact_on_small_integers() {
+fn algorithms_without_irrational_points_are_exact_on_small_integers() {
     for cx in contexts() {
         for shape in geometries() {
             let rows = Case::integers(shape).every_pass(&cx);
-            for (name, _, found) in &rows {
+            for (name, _, found) in rows.iter().filter(|(name, ..)| is_exact(name)) {
                 assert_eq!(found, reference(&rows, name), "{name} on {} {shape:?}", cx.isa().name);
             }
         }

@@ -1,0 +1,318 @@
+//! The stages of a convolution by minimal filtering, each for some tiles: inputs to factors, factors
+//! to products (a matrix product for each place in a tile), products to outputs.
+
+#![allow(
+    clippy::needless_range_loop,
+    reason = "constant ranges unroll, and keep arrays in registers"
+)]
+
+use super::tiling::Tiling;
+use super::transform::{SIDE, Transform};
+use crate::dispatch::enter;
+use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::simd::{Simd, SimdOp, load_up_to};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// The kernels of one instruction set and one transform.
+#[derive(Debug)]
+pub(crate) struct Kernels {
+    pub(super) weights: fn(Weights<'_>),
+    pub(super) factors: fn(Factors<'_>),
+    pub(super) outputs: fn(Outputs<'_>),
+}
+
+impl Kernels {
+    pub(crate) const fn of<S: Simd, T: Transform>() -> Self {
+        Self {
+            weights: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+            factors: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+            outputs: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+        }
+    }
+}
+
+/// A stage with the transform it is for.
+struct By<O, T>(O, PhantomData<T>);
+
+/// Transforms the weights of one panel, in `f64`.
+pub(crate) struct Weights<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// `[OC, IC, 3, 3]`.
+    pub(super) weights: &'a [f32],
+    /// The first output channel of the panel.
+    pub(super) column: usize,
+    /// `[block][place][channel][column of the panel]`; columns that do not exist are zero.
+    pub(super) packed: &'a mut [f32],
+}
+
+impl<T: Transform> SimdOp for By<Weights<'_>, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, _: S) {
+        let Weights { tiling, weights, column, packed } = self.0;
+        /// Columns transformed together: two vectors of four doubles.
+        const TOGETHER: usize = 8;
+        let nr = packed.len() / (tiling.places() * tiling.k);
+        for (channels, block) in tiling.blocks() {
+            let depth = channels.len();
+            for channel in channels.clone() {
+                for first in (0..nr).step_by(TOGETHER) {
+                    let width = TOGETHER.min(nr - first);
+                    let mut w = [[0.0; TOGETHER]; 9];
+                    let exist = width.min(tiling.columns.saturating_sub(column + first));
+                    for lane in 0..exist {
+                        let from = tiling.weights_at(column + first + lane, channel);
+                        for (tap, &weight) in weights[from..from + 9].iter().enumerate() {
+                            let tap = if tiling.forward { tap } else { 8 - tap };
+                            w[tap][lane] = f64::from(weight);
+                        }
+                    }
+                    // Columns of the kernel, then rows.
+                    let mut half = [[[0.0; TOGETHER]; 3]; SIDE];
+                    for i in 0..T::PRODUCTS {
+                        for x in 0..3 {
+                            for lane in 0..TOGETHER {
+                                half[i][x][lane] = T::WEIGHTS[i][0] * w[x][lane]
+                                    + T::WEIGHTS[i][1] * w[3 + x][lane]
+                                    + T::WEIGHTS[i][2] * w[6 + x][lane];
+                            }
+                        }
+                    }
+                    for i in 0..T::PRODUCTS {
+                        for j in 0..T::PRODUCTS {
+                            let place = i * T::PRODUCTS + j;
+                            let row = place * depth + channel - channels.start;
+                            let mut out = [0.0; TOGETHER];
+                            for lane in 0..TOGETHER {
+                                let sum = T::WEIGHTS[j][0] * half[i][0][lane]
+                                    + T::WEIGHTS[j][1] * half[i][1][lane]
+                                    + T::WEIGHTS[j][2] * half[i][2][lane];
+                                out[lane] = sum as f32;
+                            }
+                            packed[(block + row) * nr + first..][..width]
+                                .copy_from_slice(&out[..width]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the inputs of some tiles.
+pub(crate) struct Factors<'a> {
+    pub(super) tiling: &'a Tiling,
+    pub(super) src: &'a [f32],
+    /// Counted over the batch.
+    pub(super) tiles: Range<usize>,
+    /// `[block][place][tile][row of `Tiling::row` floats]`, room for `Tiling::group` tiles.
+    pub(super) factors: &'a mut [f32],
+}
+
+impl<T: Transform> SimdOp for By<Factors<'_>, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Factors { tiling, src, tiles, factors } = self.0;
+        let first = tiles.start;
+        for tile in tiles {
+            let (image, y, x) = tiling.input_of(tile, T::OUTPUT);
+            // The inputs that exist, of those the tile covers.
+            let inside = |start: isize, size: usize| {
+                let first = usize::try_from(-start).unwrap_or(0).min(T::INPUT);
+                let end = (size as isize - start).clamp(0, T::INPUT as isize) as usize;
+                first..end.max(first)
+            };
+            let (rows, columns) = (inside(y, tiling.ih), inside(x, tiling.iw));
+            let whole = rows.len() == T::INPUT && columns.len() == T::INPUT;
+            let start = |row: usize, column: usize| {
+                let (y, x) = (y + row as isize, x + column as isize);
+                ((image * tiling.ih + y as usize) * tiling.iw + x as usize) * tiling.src_stride
+            };
+            for (channels, block) in tiling.blocks_of_factors() {
+                let out = &mut factors[block + (tile - first) * tiling.row..];
+                for c in (0..channels.len()).step_by(S::LANES) {
+                    let channel = channels.start + c;
+                    let zero = simd.splat(0.0);
+                    let mut patch = [[zero; SIDE]; SIDE];
+                    if whole {
+                        for i in 0..T::INPUT {
+                            let row = &src[start(i, 0) + channel..];
+                            for j in 0..T::INPUT {
+                                patch[j][i] = simd.load(&row[j * tiling.src_stride..]);
+                            }
+                        }
+                    } else {
+                        for i in 0..T::INPUT {
+                            for j in 0..T::INPUT {
+                                if rows.contains(&i) && columns.contains(&j) {
+                                    patch[j][i] = simd.load(&src[start(i, j) + channel..]);
+                                }
+                            }
+                        }
+                    }
+                    let mut half = [[zero; SIDE]; SIDE];
+                    for j in 0..T::INPUT {
+                        let column = T::input(simd, patch[j]);
+                        for i in 0..T::PRODUCTS {
+                            half[i][j] = column[i];
+                        }
+                    }
+                    for i in 0..T::PRODUCTS {
+                        let row = T::input(simd, half[i]);
+                        for j in 0..T::PRODUCTS {
+                            let place = i * T::PRODUCTS + j;
+                            simd.store(row[j], &mut out[place * tiling.group * tiling.row + c..]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Multiplies the factors of one place by its weights.
+pub(crate) struct Multiply<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// Of all groups, the last of which may have fewer tiles.
+    pub(super) factors: &'a [f32],
+    pub(super) tiles: usize,
+    pub(super) packed: &'a [f32],
+    pub(super) place: usize,
+    /// Output channels, starting at a panel.
+    pub(super) columns: Range<usize>,
+    /// `[tile][row of `Tiling::products_row` floats]`.
+    pub(super) products: &'a mut [f32],
+}
+
+impl SimdOp for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        match self.tiling.row {
+            80 => self.rows_of::<S, 80>(simd),
+            144 => self.rows_of::<S, 144>(simd),
+            _ => self.rows_of::<S, 272>(simd),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn rows_of<S: Simd, const ROW: usize>(self, simd: S) {
+        let Self { tiling, factors, tiles, packed, place, columns, products } = self;
+        let rows: [u32; super::tiling::MAX_GROUP] = std::array::from_fn(|i| i as u32);
+        let ldc = tiling.products_row;
+        for column in columns.clone().step_by(PANEL_VECTORS * S::LANES) {
+            let vectors = panel_vectors(S::LANES, tiling.columns - column);
+            let nr = vectors * S::LANES;
+            let panel_start = tiling.places() * tiling.k * column;
+            let (blocks, in_factors) = (tiling.blocks(), tiling.blocks_of_factors());
+            for ((channels, block), (_, in_factors)) in blocks.zip(in_factors) {
+                let b = panel_start + (block + place * channels.len()) * nr;
+                let b = &packed[b..][..channels.len() * nr];
+                let groups = factors.chunks(tiling.factors_len());
+                for (factors, first) in groups.zip((0..tiles).step_by(tiling.group)) {
+                    let count = tiling.group.min(tiles - first);
+                    let a = &factors[in_factors + place * tiling.group * ROW..];
+                    let a = &a.as_chunks::<ROW>().0[..count];
+                    let out = Output {
+                        c: &mut products[first * ldc..],
+                        ldc,
+                        rows: &rows[..count],
+                        column: column - columns.start,
+                        start: (channels.start == 0).then_some(&[0.0; MAX_NR]),
+                        relu: false,
+                    };
+                    match vectors {
+                        1 => panel::<S, 1>(simd, Rows(a), b, out),
+                        _ => panel::<S, 2>(simd, Rows(a), b, out),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transforms the products of some rows of tiles to outputs.
+pub(crate) struct Outputs<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// `[place][chunk of columns][tile][row]`.
+    pub(super) products: &'a [f32],
+    /// Tiles that `products` has, and the first of them.
+    pub(super) tiles: Range<usize>,
+    /// Rows of tiles, counted over the batch.
+    pub(super) rows: Range<usize>,
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) relu: bool,
+    /// The output from the first of `rows` on.
+    pub(super) dst: &'a mut [f32],
+}
+
+impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Outputs { tiling, products, tiles, rows, bias, relu, dst } = self.0;
+        let (stride, zero) = (tiling.dst_stride, simd.splat(0.0));
+        let place_len = tiling.chunks() * tiles.len() * tiling.products_row;
+        let origin = tiling.output_of(rows.start, T::OUTPUT).0;
+        for row in rows {
+            let (start, height) = tiling.output_of(row, T::OUTPUT);
+            let dst = &mut dst[start - origin..];
+            for x in 0..tiling.per_row {
+                let tile = row * tiling.per_row + x - tiles.start;
+                let width = T::OUTPUT.min(tiling.ow - x * T::OUTPUT);
+                for c in (0..tiling.columns).step_by(S::LANES) {
+                    let (chunk, column) = (c / tiling.chunk, c % tiling.chunk);
+                    let from = (chunk * tiles.len() + tile) * tiling.products_row + column;
+                    let mut half = [[zero; SIDE]; SIDE];
+                    for j in 0..T::PRODUCTS {
+                        let mut m = [zero; SIDE];
+                        for i in 0..T::PRODUCTS {
+                            let place = i * T::PRODUCTS + j;
+                            m[i] = simd.load(&products[place * place_len + from..]);
+                        }
+                        let column = T::output(simd, m);
+                        for i in 0..T::OUTPUT {
+                            half[i][j] = column[i];
+                        }
+                    }
+                    let bias = match bias {
+                        Some(bias) => load_up_to(simd, bias, c),
+                        None => zero,
+                    };
+                    for i in 0..T::OUTPUT {
+                        if i < height {
+                            let y = T::output(simd, half[i]);
+                            for j in 0..T::OUTPUT {
+                                if j < width {
+                                    let mut y = simd.add(y[j], bias);
+                                    if relu {
+                                        y = simd.max(y, zero);
+                                    }
+                                    let at = (i * tiling.ow + x * T::OUTPUT + j) * stride + c;
+                                    simd.store(y, &mut dst[at..]);
+                                }
+                            }
+                        }
+                    }
+                }
+                let written = tiling.columns.next_multiple_of(S::LANES);
+                if written < stride {
+                    for i in 0..height {
+                        for j in 0..width {
+                            let at = (i * tiling.ow + x * T::OUTPUT + j) * stride;
+                            dst[at + written..at + stride].fill(0.0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! How a pass is cut into tiles, and where factors, weights and products of tiles lie.
+
+use super::super::taps::Pass;
+use crate::gemm::blocking::{KC, cut};
+use crate::gemm::micro::MAX_NR;
+use crate::par::TASK_BUFFER;
+use std::ops::Range;
+
+/// Tiles in a group, which is transformed by one task: a multiple of the 6 and 8 rows of the
+/// micro-kernels.
+pub(super) const MAX_GROUP: usize = 48;
+
+/// Tiles whose factors and products exist at a time where they are not a task's own.
+const MAX_TILES: usize = 192;
+
+/// Columns that a task multiplies where tasks share factors.
+const CHUNK: usize = 128;
+
+/// A task of its own reads all transformed weights, so they should stay in the cache beside it.
+const MAX_OWN_WEIGHTS: usize = 1 << 20;
+
+/// A pass cut into tiles. Everything in it is a function of the pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tiling {
+    pub(super) forward: bool,
+    /// Products on each axis of a tile.
+    products: usize,
+    /// Input channels.
+    pub(super) k: usize,
+    pub(super) ih: usize,
+    pub(super) iw: usize,
+    pub(super) src_stride: usize,
+    /// Rows and columns of zeros before the input.
+    before: usize,
+    /// Output channels.
+    pub(super) columns: usize,
+    oh: usize,
+    pub(super) ow: usize,
+    pub(super) dst_stride: usize,
+    /// Tiles across an output row.
+    pub(super) per_row: usize,
+    /// Rows of tiles of an image.
+    per_image: usize,
+    /// Rows of tiles of the batch.
+    pub(super) rows: usize,
+    /// Channels of a block: a multiple of 16, unless it is the only one.
+    depth: usize,
+    /// Floats between rows of factors: an odd number of cache lines, for the sets of the cache.
+    pub(super) row: usize,
+    /// Tiles of a group of factors.
+    pub(super) group: usize,
+    /// Columns of a chunk of products.
+    pub(super) chunk: usize,
+    /// Floats between rows of products: an odd number of cache lines.
+    pub(super) products_row: usize,
+    /// Rows of tiles that exist at a time; a task's own, or shared by tasks.
+    pub(super) rows_at_a_time: usize,
+    /// Whether each task has factors and products of its own.
+    pub(super) own: bool,
+}
+
+impl Tiling {
+    /// The tiling of a 3x3 pass with stride 1 by tiles of `output` pixels and `products` products on
+    /// each axis. `before`: zeros before the input that tiles cover.
+    pub(super) fn new(pass: &Pass, output: usize, products: usize, before: usize) -> Self {
+        let (src, dst) = (pass.input(), pass.output());
+        let (k, columns) = (src.channels, dst.channels);
+        let (blocks, depth) = if k <= KC { (1, k) } else { cut(k, KC, 16) };
+        let row = [80, 144, 272].into_iter().find(|row| row - 16 >= depth).unwrap_or(272);
+        let (per_row, per_image) = (dst.w.div_ceil(output), dst.h.div_ceil(output));
+        let (rows, places) = (pass.g.n * per_image, products * products);
+        let odd = |len: usize| len.next_multiple_of(32) + 16;
+        // A task of its own has its buffer, and of the batch at most an eighth or eight tiles.
+        let fit = TASK_BUFFER / (places * (blocks * row + odd(columns)));
+        let own = fit >= MAX_GROUP / 2 && places * k * columns <= MAX_OWN_WEIGHTS;
+        let most = if own { fit.min(MAX_GROUP) } else { MAX_TILES };
+        let few = (rows * per_row).div_ceil(8).max(8);
+        let own = own && per_row <= most;
+        let rows_at_a_time = (if own { most.min(few) } else { most } / per_row).clamp(1, rows);
+        let tiles = rows_at_a_time * per_row;
+        let chunk = if own { columns.next_multiple_of(MAX_NR) } else { CHUNK };
+        Self {
+            forward: pass.forward,
+            products,
+            k,
+            ih: src.h,
+            iw: src.w,
+            src_stride: src.stride,
+            before,
+            columns,
+            oh: dst.h,
+            ow: dst.w,
+            dst_stride: dst.stride,
+            per_row,
+            per_image,
+            rows,
+            depth,
+            row,
+            group: if own { tiles } else { tiles.min(MAX_GROUP / 2) },
+            chunk,
+            products_row: odd(chunk.min(columns)),
+            rows_at_a_time,
+            own,
+        }
+    }
+
+    /// Places in a tile: one product a place, input channel and output channel.
+    pub(super) fn places(&self) -> usize {
+        self.products * self.products
+    }
+
+    /// Chunks of columns.
+    pub(super) fn chunks(&self) -> usize {
+        self.columns.div_ceil(self.chunk)
+    }
+
+    /// The blocks of channels, each with the rows before it in a packed panel of weights.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
+        let (k, depth, places) = (self.k, self.depth, self.places());
+        (0..k).step_by(depth).map(move |start| (start..k.min(start + depth), places * start))
+    }
+
+    /// The blocks of channels, each with the floats before it in a group of factors.
+    pub(super) fn blocks_of_factors(&self) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
+        let (block, depth) = (self.places() * self.group * self.row, self.depth);
+        self.blocks().map(move |(channels, _)| (channels.clone(), channels.start / depth * block))
+    }
+
+    /// Floats of the factors of a group.
+    pub(super) fn factors_len(&self) -> usize {
+        self.k.div_ceil(self.depth) * self.places() * self.group * self.row
+    }
+
+    /// Floats of the products of `tiles` tiles.
+    pub(super) fn products_len(&self, tiles: usize) -> usize {
+        self.places() * self.chunks() * tiles * self.products_row
+    }
+
+    /// Floats of the factors of `tiles` tiles.
+    pub(super) fn groups_len(&self, tiles: usize) -> usize {
+        tiles.div_ceil(self.group) * self.factors_len()
+    }
+
+    /// The most tiles that exist at a time.
+    pub(super) fn tiles(&self) -> usize {
+        self.rows_at_a_time * self.per_row
+    }
+
+    /// Where the weights from channel `k` to `column` start.
+    pub(super) fn weights_at(&self, column: usize, k: usize) -> usize {
+        let (oc, ic, inputs) = match self.forward {
+            true => (column, k, self.k),
+            false => (k, column, self.columns),
+        };
+        9 * (oc * inputs + ic)
+    }
+
+    /// The image of a tile and the row and column at which its inputs start.
+    pub(super) fn input_of(&self, tile: usize, output: usize) -> (usize, isize, isize) {
+        let (row, x) = (tile / self.per_row, tile % self.per_row);
+        let (image, y) = (row / self.per_image, row % self.per_image);
+        let at = |i: usize| (i * output) as isize - self.before as isize;
+        (image, at(y), at(x))
+    }
+
+    /// Where the outputs of a row of tiles start, and how many rows of pixels they are.
+    pub(super) fn output_of(&self, row: usize, output: usize) -> (usize, usize) {
+        let (image, y) = (row / self.per_image, row % self.per_image * output);
+        ((image * self.oh + y) * self.ow * self.dst_stride, output.min(self.oh - y))
+    }
+}
