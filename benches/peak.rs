@@ -33,12 +33,15 @@ struct Table {
 }
 
 impl Table {
+    /// The title of a row, if all filters let it through.
+    fn title(&self, cx: &Context, row: [&str; 3]) -> Option<String> {
+        let title = format!("{:<8} {:<17} {:<16} {:<22}", cx.isa().name, row[0], row[1], row[2]);
+        self.filters.iter().all(|filter| title.contains(filter)).then_some(title)
+    }
+
     /// Measures `work`, of `flops` operations, against the peak, and prints a row.
     fn row(&self, cx: &Context, row: [&str; 3], flops: f64, mut work: impl FnMut()) {
-        let title = format!("{:<8} {:<17} {:<16} {:<22}", cx.isa().name, row[0], row[1], row[2]);
-        if !self.filters.iter().all(|filter| title.contains(filter)) {
-            return;
-        }
+        let Some(title) = self.title(cx, row) else { return };
         work();
         let (mut found, mut peaks) = (Vec::new(), Vec::new());
         for _ in 0..self.effort.rounds {
@@ -75,7 +78,8 @@ fn conv_rows(table: &Table, cx: &Context, g: &Conv2dGeometry) {
     let diff_dst = numbers(g.dst_len());
     let mut scratch = AlignedBuffer::default();
     let applies = |by: &&Algorithm| (by.applies)(g) && by.name != "reference";
-    for by in FORWARD.iter().filter(applies) {
+    let wanted = |by: &&Algorithm| table.title(cx, ["forward", &name, by.name]).is_some();
+    for by in FORWARD.iter().filter(applies).filter(wanted) {
         let mut dst = AlignedBuffer::zeros(g.dst_len());
         let (bias, relu) = (&weights[..g.oc], Activation::Relu);
         let conv = PreparedConv2d::new(cx, g, &weights, Some(bias), relu, Some(by));

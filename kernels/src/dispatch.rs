@@ -14,6 +14,8 @@ pub struct Isa {
     pub name: &'static str,
     /// Floats in a vector.
     pub lanes: usize,
+    /// Rows of a tile of the matrix product.
+    pub(crate) rows: usize,
     detect: fn() -> bool,
     pub(crate) add: add::Table,
     pub(crate) batch_norm: batch_norm::Table,
@@ -33,6 +35,7 @@ impl Isa {
         Self {
             name: S::NAME,
             lanes: S::LANES,
+            rows: S::MR,
             detect: || S::detect().is_some(),
             add: add::Table::of::<S>(),
             batch_norm: batch_norm::Table::of::<S>(),

@@ -207,3 +207,27 @@ impl fmt::Debug for Threads {
         f.debug_struct("Threads").field("count", &self.count).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_those_that_were_asked_for() {
+        for threads in [1, 2, 3] {
+            let threads = Threads::new(threads);
+            for pieces in 0..8usize {
+                let start = |i: usize| i * (i + 1) / 2;
+                let mut dst = vec![usize::MAX; start(pieces) + 3];
+                threads.for_each_piece(&mut dst, pieces, start, |i, piece| {
+                    let rest = if i + 1 == pieces { 3 } else { 0 };
+                    assert_eq!(piece.len(), i + 1 + rest);
+                    piece.fill(i);
+                });
+                for i in 0..pieces {
+                    assert!(dst[start(i)..start(i + 1)].iter().all(|&x| x == i));
+                }
+            }
+        }
+    }
+}

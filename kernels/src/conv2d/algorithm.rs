@@ -1,7 +1,8 @@
 //! A row of the lists of algorithms.
 
+use super::cost::Cost;
 use super::{Activation, Conv2dGeometry};
-use crate::{AlignedBuffer, Context};
+use crate::{AlignedBuffer, Context, Isa};
 use std::fmt;
 
 /// What a pass reads and writes.
@@ -25,6 +26,8 @@ pub struct Algorithm {
     pub name: &'static str,
     /// Whether it computes this geometry.
     pub applies: fn(&Conv2dGeometry) -> bool,
+    /// What it is expected to take, where it applies.
+    pub cost: fn(&Isa, &Conv2dGeometry) -> Cost,
     /// Floats that `pack` writes.
     pub packed_len: fn(&Context, &Conv2dGeometry) -> usize,
     /// Rearranges weights (`[OC, IC / groups, KH, KW]`) for `run`; independent of the batch. Not

@@ -7,6 +7,7 @@
 mod kernels;
 
 use super::algorithm::{Algorithm, Operands, no_scratch, nothing_packed};
+use super::cost::Cost;
 use super::{Activation, Conv2dGeometry};
 use crate::Context;
 use crate::dispatch::enter;
@@ -40,6 +41,7 @@ impl Table {
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "depthwise",
     applies: |g| g.groups > 1,
+    cost: |_, _| Cost::ONLY,
     packed_len,
     pack: |cx, g, weights, packed| pack(cx, g, weights, packed, |tap| tap),
     scratch_len: no_scratch,

@@ -3,6 +3,7 @@
 //! Rows of `columns` are output pixels, its columns (tap, channel) pairs, so copies are contiguous.
 
 use super::algorithm::{Algorithm, Operands, nothing_packed, weights_as_they_are};
+use super::cost::Cost;
 use super::{Activation, Conv2dGeometry};
 use crate::Context;
 use crate::gemm::{Gemm, gemm, gemm_matrixmultiply};
@@ -14,6 +15,7 @@ const ROWS: usize = 1024;
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "im2col",
     applies: |g| g.groups == 1,
+    cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: pack_forward,
     scratch_len: |g| group(g).0 * k(g),

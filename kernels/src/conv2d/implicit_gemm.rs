@@ -7,6 +7,7 @@
 
 use super::Activation;
 use super::algorithm::{Algorithm, Operands};
+use super::cost;
 use super::taps::{Block, Pass};
 use crate::Context;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
@@ -18,6 +19,7 @@ use std::ops::Range;
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "implicit_gemm",
     applies: |g| g.groups == 1,
+    cost: |isa, g| cost::implicit_gemm(isa, &Pass::forward(g)),
     packed_len: |cx, g| packed_len(cx, &Pass::forward(g)),
     pack: |cx, g, weights, packed| pack(cx, &Pass::forward(g), weights, packed),
     scratch_len: |g| Cuts::of(&Pass::forward(g)).scratch_len(),
@@ -25,6 +27,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
 };
 
 pub(crate) const BACKWARD_DATA: Algorithm = Algorithm {
+    cost: |isa, g| cost::implicit_gemm(isa, &Pass::backward(g)),
     packed_len: |cx, g| packed_len(cx, &Pass::backward(g)),
     pack: |cx, g, weights, packed| pack(cx, &Pass::backward(g), weights, packed),
     scratch_len: |g| Cuts::of(&Pass::backward(g)).scratch_len(),

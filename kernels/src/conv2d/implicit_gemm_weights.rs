@@ -3,6 +3,7 @@
 //! connects.
 
 use super::algorithm::{Algorithm, Operands, nothing_packed};
+use super::cost::Cost;
 use super::implicit_gemm::{self, TASK_MACS, TASKS};
 use super::{Conv2dGeometry, taps::Pass};
 use crate::Context;
@@ -14,6 +15,7 @@ use std::array::from_fn;
 use std::ops::Range;
 
 pub(crate) const BACKWARD_WEIGHTS: Algorithm = Algorithm {
+    cost: |_, _| Cost::ONLY,
     packed_len: nothing_packed,
     scratch_len: |g| Cuts::of(g).tasks() * Cuts::of(g).part(),
     run,

@@ -1,9 +1,11 @@
 //! Two-dimensional convolution: `[N, IC, IH, IW] * [OC, IC / groups, KH, KW] -> [N, OC, OH, OW]`.
 //!
-//! Each pass has an ordered list of algorithms. The first that applies is the one that runs, a pure
-//! function of the geometry; `reference` is last and always applies.
+//! Each pass has an ordered list of algorithms. Of those that apply the one with the lowest estimated
+//! [`Cost`] runs, the first of several: a pure function of the geometry and the instruction set.
+//! `reference` is last and always applies.
 
 mod algorithm;
+mod cost;
 pub(crate) mod depthwise;
 mod geometry;
 pub(crate) mod im2col;
@@ -15,12 +17,13 @@ mod taps;
 pub(crate) mod winograd;
 
 pub use algorithm::{Algorithm, Operands};
+pub use cost::Cost;
 pub use geometry::Conv2dGeometry;
 pub use prepared::PreparedConv2d;
 
 use crate::dispatch::enter;
 use crate::simd::Simd;
-use crate::{AlignedBuffer, Context, reduce};
+use crate::{AlignedBuffer, Context, Isa, reduce};
 
 /// What follows a convolution in the same pass over its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +82,7 @@ pub fn forward(
     dst: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    forward_with(first(FORWARD, g), cx, g, src, weights, bias, activation, dst, scratch);
+    forward_with(cheapest(FORWARD, cx, g), cx, g, src, weights, bias, activation, dst, scratch);
 }
 
 /// [`forward`] by the algorithm given, which must apply to `g`.
@@ -116,7 +119,7 @@ pub fn backward_data(
     diff_src: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    backward_data_with(first(BACKWARD_DATA, g), cx, g, diff_dst, weights, diff_src, scratch);
+    backward_data_with(cheapest(BACKWARD_DATA, cx, g), cx, g, diff_dst, weights, diff_src, scratch);
 }
 
 /// [`backward_data`] by the algorithm given, which must apply to `g`.
@@ -153,7 +156,7 @@ pub fn backward_weights(
     diff_weights: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    let algorithm = first(BACKWARD_WEIGHTS, g);
+    let algorithm = cheapest(BACKWARD_WEIGHTS, cx, g);
     backward_weights_with(algorithm, cx, g, src, diff_dst, diff_weights, scratch);
 }
 
@@ -211,8 +214,22 @@ impl Table {
     }
 }
 
-fn first(list: &'static [Algorithm], g: &Conv2dGeometry) -> &'static Algorithm {
-    list.iter().find(|algorithm| (algorithm.applies)(g)).expect("the reference always applies")
+/// The algorithm of `list` that is expected to take the least time, packing included.
+fn cheapest(list: &'static [Algorithm], cx: &Context, g: &Conv2dGeometry) -> &'static Algorithm {
+    choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
+}
+
+/// The algorithm of `list` that applies to `g` with the lowest `price` of its cost; of several, the
+/// first.
+fn choose(
+    list: &'static [Algorithm],
+    isa: &Isa,
+    g: &Conv2dGeometry,
+    price: impl Fn(Cost) -> f64,
+) -> &'static Algorithm {
+    let applicable = list.iter().filter(|algorithm| (algorithm.applies)(g));
+    let price = |algorithm: &Algorithm| price((algorithm.cost)(isa, g));
+    applicable.min_by(|a, b| price(a).total_cmp(&price(b))).expect("the reference always applies")
 }
 
 fn check_lengths(g: &Conv2dGeometry, src: &[f32], weights: &[f32], dst: &[f32]) {

@@ -1,6 +1,6 @@
 //! A convolution whose weights stay.
 
-use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, first};
+use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, choose};
 use crate::{AlignedBuffer, Context};
 
 /// A forward convolution with its weights packed once.
@@ -29,7 +29,7 @@ impl PreparedConv2d {
         algorithm: Option<&'static Algorithm>,
     ) -> Self {
         g.check();
-        let algorithm = algorithm.unwrap_or_else(|| first(FORWARD, g));
+        let algorithm = algorithm.unwrap_or_else(|| choose(FORWARD, cx.isa(), g, |cost| cost.run));
         assert!((algorithm.applies)(g), "{} does not compute {g:?}", algorithm.name);
         let mut packed = AlignedBuffer::zeros((algorithm.packed_len)(cx, g));
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
@@ -41,6 +41,12 @@ impl PreparedConv2d {
     #[must_use]
     pub fn algorithm_name(&self) -> &'static str {
         self.algorithm.name
+    }
+
+    /// Floats of the packed weights.
+    #[must_use]
+    pub fn packed_len(&self) -> usize {
+        self.packed.len()
     }
 
     /// The geometry it was made for.

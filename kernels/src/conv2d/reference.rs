@@ -1,12 +1,14 @@
 //! The definition, in `f64`: what every other algorithm is tested against.
 
 use super::algorithm::{copy, no_scratch, nothing_packed, weights_as_they_are};
+use super::cost::Cost;
 use super::{Activation, Algorithm, Conv2dGeometry, Operands};
 use crate::Context;
 
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "reference",
     applies: |_| true,
+    cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: copy,
     scratch_len: no_scratch,

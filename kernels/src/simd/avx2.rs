@@ -1,7 +1,7 @@
 //! AVX2 with FMA: eight floats.
 #![expect(unsafe_code, reason = "std::arch intrinsics and unaligned loads and stores")]
 
-use super::{Simd, SimdOp};
+use super::{Simd, SimdOp, last_start};
 use std::arch::x86_64::*;
 
 /// The token of AVX2 with FMA. A value exists only after [`Simd::detect`] found both, which is what
@@ -73,6 +73,41 @@ impl Simd for Avx2 {
         // SAFETY: masked-off lanes are not written, the others lie in `dst` (`mask` panics beyond
         // eight); the token proves AVX.
         unsafe { _mm256_maskstore_ps(dst.as_mut_ptr(), mask, v) }
+    }
+
+    #[inline(always)]
+    fn load_strided<const N: usize>(
+        self,
+        src: &[f32],
+        stride: usize,
+        count: usize,
+    ) -> [Self::F32; N] {
+        let mut vectors = [self.splat(0.0); N];
+        if last_start(src.len(), Self::LANES, stride, count, N).is_some() {
+            for (i, vector) in vectors[..count].iter_mut().enumerate() {
+                // SAFETY: `i * stride` is at most the last start, after which `src` has eight
+                // readable floats; the token proves AVX.
+                *vector = unsafe { _mm256_loadu_ps(src.as_ptr().add(i * stride)) };
+            }
+        }
+        vectors
+    }
+
+    #[inline(always)]
+    fn store_strided<const N: usize>(
+        self,
+        vectors: [Self::F32; N],
+        dst: &mut [f32],
+        stride: usize,
+        count: usize,
+    ) {
+        if last_start(dst.len(), Self::LANES, stride, count, N).is_some() {
+            for (i, vector) in vectors[..count].iter().enumerate() {
+                // SAFETY: `i * stride` is at most the last start, after which `dst` has eight
+                // writable floats; the token proves AVX.
+                unsafe { _mm256_storeu_ps(dst.as_mut_ptr().add(i * stride), *vector) }
+            }
+        }
     }
 
     #[inline(always)]

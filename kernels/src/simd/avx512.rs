@@ -1,7 +1,7 @@
 //! AVX-512F: sixteen floats.
 #![expect(unsafe_code, reason = "std::arch intrinsics and unaligned loads and stores")]
 
-use super::{Simd, SimdOp};
+use super::{Simd, SimdOp, last_start};
 use std::arch::x86_64::*;
 
 /// The token of AVX-512F. A value exists only after [`Simd::detect`] found it, which is what makes
@@ -70,6 +70,41 @@ impl Simd for Avx512 {
         // SAFETY: masked-off lanes are not written, the others lie in `dst` (`mask` panics beyond
         // sixteen); the token proves AVX-512F.
         unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), mask, v) }
+    }
+
+    #[inline(always)]
+    fn load_strided<const N: usize>(
+        self,
+        src: &[f32],
+        stride: usize,
+        count: usize,
+    ) -> [Self::F32; N] {
+        let mut vectors = [self.splat(0.0); N];
+        if last_start(src.len(), Self::LANES, stride, count, N).is_some() {
+            for (i, vector) in vectors[..count].iter_mut().enumerate() {
+                // SAFETY: `i * stride` is at most the last start, after which `src` has sixteen
+                // readable floats; the token proves AVX-512F.
+                *vector = unsafe { _mm512_loadu_ps(src.as_ptr().add(i * stride)) };
+            }
+        }
+        vectors
+    }
+
+    #[inline(always)]
+    fn store_strided<const N: usize>(
+        self,
+        vectors: [Self::F32; N],
+        dst: &mut [f32],
+        stride: usize,
+        count: usize,
+    ) {
+        if last_start(dst.len(), Self::LANES, stride, count, N).is_some() {
+            for (i, vector) in vectors[..count].iter().enumerate() {
+                // SAFETY: `i * stride` is at most the last start, after which `dst` has sixteen
+                // writable floats; the token proves AVX-512F.
+                unsafe { _mm512_storeu_ps(dst.as_mut_ptr().add(i * stride), *vector) }
+            }
+        }
     }
 
     #[inline(always)]

@@ -42,6 +42,35 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn store(self, v: Self::F32, dst: &mut [f32]);
     /// Writes the first `dst.len()` lanes (at most `LANES`).
     fn store_partial(self, v: Self::F32, dst: &mut [f32]);
+    /// `count` vectors of `src`, the next `stride` floats after the last; the rest of the array is
+    /// zeros. Panics if one does not lie in `src`, or if there are more than `N`.
+    #[inline(always)]
+    fn load_strided<const N: usize>(
+        self,
+        src: &[f32],
+        stride: usize,
+        count: usize,
+    ) -> [Self::F32; N] {
+        let mut vectors = [self.splat(0.0); N];
+        for (i, vector) in vectors[..count].iter_mut().enumerate() {
+            *vector = self.load(&src[i * stride..]);
+        }
+        vectors
+    }
+    /// Writes the first `count` of `vectors`, the next `stride` floats after the last. Panics if one
+    /// does not lie in `dst`.
+    #[inline(always)]
+    fn store_strided<const N: usize>(
+        self,
+        vectors: [Self::F32; N],
+        dst: &mut [f32],
+        stride: usize,
+        count: usize,
+    ) {
+        for (i, vector) in vectors[..count].iter().enumerate() {
+            self.store(*vector, &mut dst[i * stride..]);
+        }
+    }
     /// `a * b + c`, fused where the instruction set has it.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `a + b`.
@@ -75,4 +104,72 @@ pub trait SimdOp {
 pub(crate) fn load_up_to<S: Simd>(simd: S, src: &[f32], start: usize) -> S::F32 {
     let rest = &src[start.min(src.len())..];
     if rest.len() >= S::LANES { simd.load(rest) } else { simd.load_partial(rest) }
+}
+
+/// Where the last of `count` vectors of `lanes` floats, at distance `stride`, starts; it is checked that
+/// all lie in `len` floats, and that there are at most `most`.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for unchecked loads"))]
+fn last_start(len: usize, lanes: usize, stride: usize, count: usize, most: usize) -> Option<usize> {
+    assert!(count <= most, "{count} vectors, more than {most}");
+    let last = count.checked_sub(1)?.checked_mul(stride).expect("a distance within memory");
+    assert!(len >= lanes && last <= len - lanes, "{count} vectors {stride} apart, in {len} floats");
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+
+    /// Moves three vectors from every seventeenth float to every nineteenth.
+    struct Move<'a> {
+        src: &'a [f32],
+        dst: &'a mut [f32],
+    }
+
+    impl SimdOp for Move<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn eval<S: Simd>(self, simd: S) {
+            let vectors: [S::F32; 4] = simd.load_strided(self.src, 17, 3);
+            simd.store_strided(vectors, self.dst, 19, 4);
+        }
+    }
+
+    fn check<S: Simd>() {
+        let Some(simd) = S::detect() else { return };
+        let src: Vec<f32> = (1..100).map(|i| i as f32).collect();
+        let (reads, writes) = (2 * 17 + S::LANES, 3 * 19 + S::LANES);
+        let mut dst = vec![-1.0; writes];
+        simd.vectorize(Move { src: &src[..reads], dst: &mut dst });
+        for (i, &x) in dst.iter().enumerate() {
+            let (vector, lane) = (i / 19, i % 19);
+            let expected = match (vector, lane < S::LANES) {
+                (_, false) => -1.0,
+                (3, true) => 0.0,
+                (vector, true) => src[vector * 17 + lane],
+            };
+            assert_eq!(x, expected, "{} at {i}", S::NAME);
+        }
+        for (reads, writes) in [(reads - 1, writes), (reads, writes - 1)] {
+            let mut dst = vec![0.0; writes];
+            let src = &src[..reads];
+            let run = || simd.vectorize(Move { src, dst: &mut dst });
+            catch_unwind(std::panic::AssertUnwindSafe(run)).expect_err("beyond the end");
+        }
+    }
+
+    #[test]
+    fn strided_vectors_are_moved_and_checked() {
+        #[cfg(target_arch = "x86_64")]
+        check::<avx512::Avx512>();
+        #[cfg(target_arch = "x86_64")]
+        check::<avx2::Avx2>();
+        #[cfg(target_arch = "aarch64")]
+        check::<neon::Neon>();
+        check::<portable::Portable<4>>();
+        check::<portable::Portable<16>>();
+    }
 }

@@ -7,7 +7,7 @@ use super::output;
 use super::progress::Progress;
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use pleach_prune::latency::{self, Config, Measurement, Work};
+use pleach_prune::latency::{self, Config, LayerRow, Measurement, Work};
 use pleach_prune::net::{Net, Resolve};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -27,6 +27,9 @@ pub(super) struct Args {
     /// Time whole training steps instead of inference
     #[arg(long)]
     train: bool,
+    /// Show where the time goes, layer by layer
+    #[arg(long, conflicts_with = "train")]
+    per_layer: bool,
     /// Seconds of measurement for each batch size and number of threads
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -39,6 +42,8 @@ struct Document {
     schema: &'static str,
     #[serde(flatten)]
     measurement: Measurement,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<LayerRow>>,
 }
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -77,10 +82,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     interrupt::listen()?;
     let mut progress = Progress::new(common.style());
     let measurement = measure(&nets, &config, &mut progress);
+    let layers = args.per_layer.then(|| {
+        let layers = latency::measure_layers(&nets, &config, &mut watch(&mut progress));
+        progress.finish();
+        layers
+    });
     if common.json {
-        output::json(&Document { schema: "pleach.bench/1", measurement })?;
+        output::json(&Document { schema: "pleach.bench/1", measurement, layers })?;
     } else {
-        output::print(&text(&measurement))?;
+        let layers = layers.as_deref().map(layers_text).unwrap_or_default();
+        output::print(&(text(&measurement) + &layers))?;
     }
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
 }
@@ -91,7 +102,14 @@ pub(super) fn measure(
     config: &Config,
     progress: &mut Progress,
 ) -> Measurement {
-    let measurement = latency::measure(nets, config, &mut |title, done, rounds| {
+    let measurement = latency::measure(nets, config, &mut watch(progress));
+    progress.finish();
+    measurement
+}
+
+/// Shows how far a measurement is, and ends it when an interruption comes.
+fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFlow<()> {
+    |title, done, rounds| {
         if interrupt::is_requested() {
             return ControlFlow::Break(());
         }
@@ -100,9 +118,46 @@ pub(super) fn measure(
         }
         progress.set(done as u64, String::new);
         ControlFlow::Continue(())
+    }
+}
+
+/// A table for each network, batch size and number of threads.
+fn layers_text(layers: &[LayerRow]) -> String {
+    let same =
+        |a: &LayerRow, b: &LayerRow| (&a.net, a.batch, a.threads) == (&b.net, b.batch, b.threads);
+    let tables = layers.chunk_by(same).map(|layers| {
+        let rows = layers.iter().map(|row| {
+            let of_convolution = |text: String| if row.macs > 0 { text } else { String::new() };
+            vec![
+                row.layer.clone(),
+                row.kernel.clone(),
+                of_convolution(format!("{:.1}", row.macs as f64 / 1e6)),
+                of_convolution(format!("{:.1}", 100.0 * row.macs_share)),
+                format!("{:.1}", 100.0 * row.time_share),
+                format!("{:.3}", row.ms_p50),
+                of_convolution(format!("{:.0}", row.effective_gflops)),
+                of_convolution(format!("{:.0}", 100.0 * row.peak_share)),
+                format!("{:.1}", row.gb_per_s),
+                row.speedup.map(|speedup| format!("{speedup:.2}x")).unwrap_or_default(),
+            ]
+        });
+        let header = [
+            "layer",
+            "kernel",
+            "M MACs",
+            "% of MACs",
+            "% of time",
+            "ms",
+            "GFLOP/s",
+            "% of peak",
+            "GB/s",
+            "speed-up",
+        ];
+        let LayerRow { net, batch, threads, .. } = &layers[0];
+        let table = output::table(&header, rows.collect());
+        format!("\n{net}, batch {batch}, threads {threads}:\n{table}")
     });
-    progress.finish();
-    measurement
+    tables.collect()
 }
 
 /// The rows, and under them the ratios.

@@ -13,6 +13,7 @@ mod tiling;
 pub(super) mod transform;
 
 use super::algorithm::{Algorithm, Operands};
+use super::cost::{self, Stages};
 use super::taps::Pass;
 use super::{Activation, Conv2dGeometry};
 use crate::Context;
@@ -37,6 +38,12 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
             let dense3x3 = g.kh == 3 && g.kw == 3 && g.stride == 1 && g.groups == 1;
             dense3x3 && g.padding <= 2 && T::applies(g)
         },
+        cost: |isa, g| {
+            let tiling = T::tiling(&pass::<FORWARD>(g));
+            let tiles = tiling.rows * tiling.per_row;
+            let (places, channels) = (tiling.places(), (tiling.k, tiling.columns));
+            cost::filtering(isa, (tiles, places), channels, &T::STAGES)
+        },
         packed_len: |cx, g| {
             let tiling = T::tiling(&pass::<FORWARD>(g));
             tiling.columns.next_multiple_of(cx.isa().lanes) * tiling.k * tiling.places()
@@ -57,6 +64,8 @@ fn pass<const FORWARD: bool>(g: &Conv2dGeometry) -> Pass {
 
 /// A transform and the geometries that it is for.
 trait Kind: Transform {
+    const STAGES: Stages;
+
     fn applies(g: &Conv2dGeometry) -> bool;
     fn kernels(table: &Table) -> &Kernels;
 
@@ -68,6 +77,8 @@ trait Kind: Transform {
 }
 
 impl Kind for F43 {
+    const STAGES: Stages = Stages { factors: 350.0, outputs: 250.0, weights: 300.0 };
+
     fn applies(_: &Conv2dGeometry) -> bool {
         true
     }
@@ -78,6 +89,8 @@ impl Kind for F43 {
 }
 
 impl Kind for F23 {
+    const STAGES: Stages = Stages { factors: 120.0, outputs: 80.0, weights: 200.0 };
+
     fn applies(_: &Conv2dGeometry) -> bool {
         true
     }
@@ -88,6 +101,8 @@ impl Kind for F23 {
 }
 
 impl Kind for Toeplitz {
+    const STAGES: Stages = Stages { factors: 60.0, outputs: 60.0, weights: 150.0 };
+
     fn applies(g: &Conv2dGeometry) -> bool {
         (g.ih, g.iw, g.padding) == (2, 2, 1)
     }
@@ -134,7 +149,8 @@ fn scratch_len(tiling: &Tiling) -> usize {
     if tiling.own {
         return 0;
     }
-    tiling.groups_len(tiling.tiles()) + tiling.products_len(tiling.tiles())
+    let products = tiling.chunks() * tiling.places() * tiling.products_place(tiling.tiles());
+    tiling.groups_len(tiling.tiles()) + products
 }
 
 fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: &mut [f32]) {
@@ -151,33 +167,31 @@ fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: 
         |rows: &std::ops::Range<usize>| rows.start * tiling.per_row..rows.end * tiling.per_row;
     if tiling.own {
         let pieces = tiling.rows.div_ceil(step);
-        cx.threads().for_each_piece(
+        let task = |i: usize, dst: &mut [f32], buffer: &mut [f32]| {
+            let rows = i * step..tiling.rows.min((i + 1) * step);
+            let tiles = tiles_of(&rows);
+            let (factors, products) = buffer.split_at_mut(tiling.groups_len(tiles.len()));
+            factors_of(Factors { tiling, src, tiles: tiles.clone(), factors });
+            let len = tiling.products_place(tiles.len());
+            let (factors, products) = (&*factors, &mut products[..tiling.places() * len]);
+            for column in (0..tiling.columns).step_by(tiling.chunk) {
+                let columns = column..tiling.columns.min(column + tiling.chunk);
+                for (place, products) in products.chunks_mut(len).enumerate() {
+                    let (tiles, columns) = (tiles.len(), columns.clone());
+                    let op = Multiply { tiling, factors, tiles, packed, place, columns, products };
+                    (table.multiply)(op);
+                }
+                let (rows, tiles, products) = (rows.clone(), tiles.clone(), &*products);
+                let dst = &mut *dst;
+                outputs_of(Outputs { tiling, products, tiles, columns, rows, bias, relu, dst });
+            }
+        };
+        let threads = cx.threads();
+        threads.for_each_piece(
             dst,
             pieces,
             |i| start(i * step),
-            |i, dst| {
-                let rows = i * step..tiling.rows.min((i + 1) * step);
-                let tiles = tiles_of(&rows);
-                cx.threads().with_buffer(|buffer| {
-                    let (factors, products) = buffer.split_at_mut(tiling.groups_len(tiles.len()));
-                    factors_of(Factors { tiling, src, tiles: tiles.clone(), factors });
-                    let products = &mut products[..tiling.products_len(tiles.len())];
-                    let (factors, len) = (&*factors, products.len() / tiling.places());
-                    for (place, products) in products.chunks_mut(len).enumerate() {
-                        let (tiles, columns) = (tiles.len(), 0..tiling.columns);
-                        (table.multiply)(Multiply {
-                            tiling,
-                            factors,
-                            tiles,
-                            packed,
-                            place,
-                            columns,
-                            products,
-                        });
-                    }
-                    outputs_of(Outputs { tiling, products, tiles, rows, bias, relu, dst });
-                });
-            },
+            |i, dst| threads.with_buffer(|buffer| task(i, dst, buffer)),
         );
         return;
     }
@@ -191,10 +205,10 @@ fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: 
             let tiles = first..tiles.end.min(first + tiling.group);
             factors_of(Factors { tiling, src, tiles, factors });
         });
-        let products = &mut products[..tiling.products_len(tiles.len())];
-        let (factors, len) = (&*factors, tiles.len() * tiling.products_row);
+        let (factors, len) = (&*factors, tiling.products_place(tiles.len()));
+        let products = &mut products[..tiling.chunks() * tiling.places() * len];
         cx.threads().for_each_chunk(products, len, |i, products| {
-            let (place, column) = (i / tiling.chunks(), i % tiling.chunks() * tiling.chunk);
+            let (place, column) = (i % tiling.places(), i / tiling.places() * tiling.chunk);
             let columns = column..tiling.columns.min(column + tiling.chunk);
             let tiles = tiles.len();
             (table.multiply)(Multiply { tiling, factors, tiles, packed, place, columns, products });
@@ -211,8 +225,8 @@ fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: 
             |i, dst| {
                 let first = rows.start + i * together;
                 let rows = first..rows.end.min(first + together);
-                let tiles = tiles.clone();
-                outputs_of(Outputs { tiling, products, tiles, rows, bias, relu, dst });
+                let (tiles, columns) = (tiles.clone(), 0..tiling.columns);
+                outputs_of(Outputs { tiling, products, tiles, columns, rows, bias, relu, dst });
             },
         );
     }

@@ -8,6 +8,7 @@
 
 use super::tiling::Tiling;
 use super::transform::{SIDE, Transform};
+use crate::CHANNEL_ALIGN as LINE;
 use crate::dispatch::enter;
 use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::simd::{Simd, SimdOp, load_up_to};
@@ -107,71 +108,92 @@ pub(crate) struct Factors<'a> {
     pub(super) src: &'a [f32],
     /// Counted over the batch.
     pub(super) tiles: Range<usize>,
-    /// `[block][place][tile][row of `Tiling::row` floats]`, room for `Tiling::group` tiles.
+    /// `[block][place][tile][row]`, with `Tiling::row` floats a row and `Tiling::place` a place.
     pub(super) factors: &'a mut [f32],
 }
+
+/// Tiles side by side that are transformed together: half-way, a cache line of channels of them takes
+/// 13 KiB of the first-level cache.
+const STRIP: usize = 8;
+
+/// Columns of inputs that a strip covers.
+const STRIP_COLUMNS: usize = 4 * STRIP + 2;
 
 impl<T: Transform> SimdOp for By<Factors<'_>, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
+        const { assert!((STRIP - 1) * T::OUTPUT + T::INPUT <= STRIP_COLUMNS) };
         let Factors { tiling, src, tiles, factors } = self.0;
-        let first = tiles.start;
-        for tile in tiles {
+        let mut half = [0.0; SIDE * STRIP_COLUMNS * LINE];
+        let mut tile = tiles.start;
+        while tile < tiles.end {
             let (image, y, x) = tiling.input_of(tile, T::OUTPUT);
-            // The inputs that exist, of those the tile covers.
-            let inside = |start: isize, size: usize| {
-                let first = usize::try_from(-start).unwrap_or(0).min(T::INPUT);
-                let end = (size as isize - start).clamp(0, T::INPUT as isize) as usize;
-                first..end.max(first)
-            };
-            let (rows, columns) = (inside(y, tiling.ih), inside(x, tiling.iw));
-            let whole = rows.len() == T::INPUT && columns.len() == T::INPUT;
-            let start = |row: usize, column: usize| {
+            let count = STRIP.min(tiling.per_row - tile % tiling.per_row).min(tiles.end - tile);
+            let width = (count - 1) * T::OUTPUT + T::INPUT;
+            let (rows, columns) = (inside(y, T::INPUT, tiling.ih), inside(x, width, tiling.iw));
+            let pixel = |row: usize, column: usize| {
                 let (y, x) = (y + row as isize, x + column as isize);
                 ((image * tiling.ih + y as usize) * tiling.iw + x as usize) * tiling.src_stride
             };
             for (channels, block) in tiling.blocks_of_factors() {
-                let out = &mut factors[block + (tile - first) * tiling.row..];
-                for c in (0..channels.len()).step_by(S::LANES) {
-                    let channel = channels.start + c;
-                    let zero = simd.splat(0.0);
-                    let mut patch = [[zero; SIDE]; SIDE];
-                    if whole {
-                        for i in 0..T::INPUT {
-                            let row = &src[start(i, 0) + channel..];
-                            for j in 0..T::INPUT {
-                                patch[j][i] = simd.load(&row[j * tiling.src_stride..]);
-                            }
-                        }
-                    } else {
-                        for i in 0..T::INPUT {
-                            for j in 0..T::INPUT {
-                                if rows.contains(&i) && columns.contains(&j) {
-                                    patch[j][i] = simd.load(&src[start(i, j) + channel..]);
-                                }
-                            }
+                let out = &mut factors[block + (tile - tiles.start) * tiling.row..];
+                for line in (0..channels.len()).step_by(LINE) {
+                    let lanes = LINE.min(channels.len() - line);
+                    // Columns of all tiles, [product][column][channel], those that tiles share once.
+                    for column in 0..width {
+                        let half = &mut half[column * LINE..];
+                        for c in (0..lanes).step_by(S::LANES) {
+                            let channel = channels.start + line + c;
+                            let inputs = if !columns.contains(&column) || rows.is_empty() {
+                                [simd.splat(0.0); SIDE]
+                            } else if rows.len() == T::INPUT {
+                                let (src, down) = (&src[pixel(0, column) + channel..], tiling.iw);
+                                simd.load_strided(src, down * tiling.src_stride, T::INPUT)
+                            } else {
+                                side(
+                                    #[inline(always)]
+                                    |i| match rows.contains(&i) {
+                                        true => simd.load(&src[pixel(i, column) + channel..]),
+                                        false => simd.splat(0.0),
+                                    },
+                                )
+                            };
+                            let (column, distance) = (T::input(simd, inputs), STRIP_COLUMNS * LINE);
+                            simd.store_strided(column, &mut half[c..], distance, T::PRODUCTS);
                         }
                     }
-                    let mut half = [[zero; SIDE]; SIDE];
-                    for j in 0..T::INPUT {
-                        let column = T::input(simd, patch[j]);
+                    for t in 0..count {
+                        let out = &mut out[t * tiling.row + line..];
                         for i in 0..T::PRODUCTS {
-                            half[i][j] = column[i];
-                        }
-                    }
-                    for i in 0..T::PRODUCTS {
-                        let row = T::input(simd, half[i]);
-                        for j in 0..T::PRODUCTS {
-                            let place = i * T::PRODUCTS + j;
-                            simd.store(row[j], &mut out[place * tiling.group * tiling.row + c..]);
+                            for c in (0..lanes).step_by(S::LANES) {
+                                let start = (i * STRIP_COLUMNS + t * T::OUTPUT) * LINE + c;
+                                let inputs = simd.load_strided(&half[start..], LINE, T::INPUT);
+                                let row = T::input(simd, inputs);
+                                let out = &mut out[i * T::PRODUCTS * tiling.place + c..];
+                                simd.store_strided(row, out, tiling.place, T::PRODUCTS);
+                            }
                         }
                     }
                 }
             }
+            tile += count;
         }
     }
+}
+
+/// Which of `len` coordinates from `start` on lie in `0..size`.
+fn inside(start: isize, len: usize, size: usize) -> Range<usize> {
+    let first = usize::try_from(-start).unwrap_or(0).min(len);
+    let end = (size as isize - start).clamp(0, len as isize) as usize;
+    first..end.max(first)
+}
+
+/// `f` of each index: written out, so that nothing of the array need exist before.
+#[inline(always)]
+fn side<V>(f: impl Fn(usize) -> V) -> [V; SIDE] {
+    [f(0), f(1), f(2), f(3), f(4), f(5)]
 }
 
 /// Multiplies the factors of one place by its weights.
@@ -218,7 +240,7 @@ impl Multiply<'_> {
                 let groups = factors.chunks(tiling.factors_len());
                 for (factors, first) in groups.zip((0..tiles).step_by(tiling.group)) {
                     let count = tiling.group.min(tiles - first);
-                    let a = &factors[in_factors + place * tiling.group * ROW..];
+                    let a = &factors[in_factors + place * tiling.place..];
                     let a = &a.as_chunks::<ROW>().0[..count];
                     let out = Output {
                         c: &mut products[first * ldc..],
@@ -241,10 +263,12 @@ impl Multiply<'_> {
 /// Transforms the products of some rows of tiles to outputs.
 pub(crate) struct Outputs<'a> {
     pub(super) tiling: &'a Tiling,
-    /// `[place][chunk of columns][tile][row]`.
+    /// `[chunk of columns][place][tile][row]`.
     pub(super) products: &'a [f32],
-    /// Tiles that `products` has, and the first of them.
+    /// Tiles that `products` has.
     pub(super) tiles: Range<usize>,
+    /// Output channels that `products` has, starting at a chunk.
+    pub(super) columns: Range<usize>,
     /// Rows of tiles, counted over the batch.
     pub(super) rows: Range<usize>,
     pub(super) bias: Option<&'a [f32]>,
@@ -258,9 +282,9 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Outputs { tiling, products, tiles, rows, bias, relu, dst } = self.0;
+        let Outputs { tiling, products, tiles, columns, rows, bias, relu, dst } = self.0;
         let (stride, zero) = (tiling.dst_stride, simd.splat(0.0));
-        let place_len = tiling.chunks() * tiles.len() * tiling.products_row;
+        let place_len = tiling.products_place(tiles.len());
         let origin = tiling.output_of(rows.start, T::OUTPUT).0;
         for row in rows {
             let (start, height) = tiling.output_of(row, T::OUTPUT);
@@ -268,46 +292,58 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
             for x in 0..tiling.per_row {
                 let tile = row * tiling.per_row + x - tiles.start;
                 let width = T::OUTPUT.min(tiling.ow - x * T::OUTPUT);
-                for c in (0..tiling.columns).step_by(S::LANES) {
-                    let (chunk, column) = (c / tiling.chunk, c % tiling.chunk);
-                    let from = (chunk * tiles.len() + tile) * tiling.products_row + column;
-                    let mut half = [[zero; SIDE]; SIDE];
-                    for j in 0..T::PRODUCTS {
-                        let mut m = [zero; SIDE];
-                        for i in 0..T::PRODUCTS {
-                            let place = i * T::PRODUCTS + j;
-                            m[i] = simd.load(&products[place * place_len + from..]);
-                        }
-                        let column = T::output(simd, m);
-                        for i in 0..T::OUTPUT {
-                            half[i][j] = column[i];
-                        }
-                    }
+                let first = x * T::OUTPUT * stride;
+                for c in columns.clone().step_by(S::LANES) {
+                    let (chunk, column) =
+                        ((c - columns.start) / tiling.chunk, (c - columns.start) % tiling.chunk);
+                    let from =
+                        chunk * tiling.places() * place_len + tile * tiling.products_row + column;
+                    let products = &products[from..];
+                    let half = side(
+                        #[inline(always)]
+                        |j| match j < T::PRODUCTS {
+                            true => {
+                                let (column, down) = (j * place_len, T::PRODUCTS * place_len);
+                                let column = &products[column..];
+                                T::output(simd, simd.load_strided(column, down, T::PRODUCTS))
+                            }
+                            false => [zero; SIDE],
+                        },
+                    );
                     let bias = match bias {
                         Some(bias) => load_up_to(simd, bias, c),
                         None => zero,
                     };
+                    let low = if relu { zero } else { simd.splat(f32::NEG_INFINITY) };
                     for i in 0..T::OUTPUT {
                         if i < height {
-                            let y = T::output(simd, half[i]);
-                            for j in 0..T::OUTPUT {
-                                if j < width {
-                                    let mut y = simd.add(y[j], bias);
-                                    if relu {
-                                        y = simd.max(y, zero);
+                            let row = side(
+                                #[inline(always)]
+                                |j| half[j][i],
+                            );
+                            let y = T::output(simd, row);
+                            let y = side(
+                                #[inline(always)]
+                                |j| simd.max(low, simd.add(y[j], bias)),
+                            );
+                            let dst = &mut dst[i * tiling.ow * stride + first + c..];
+                            if width == T::OUTPUT {
+                                simd.store_strided(y, dst, stride, T::OUTPUT);
+                            } else {
+                                for j in 0..T::OUTPUT {
+                                    if j < width {
+                                        simd.store(y[j], &mut dst[j * stride..]);
                                     }
-                                    let at = (i * tiling.ow + x * T::OUTPUT + j) * stride + c;
-                                    simd.store(y, &mut dst[at..]);
                                 }
                             }
                         }
                     }
                 }
                 let written = tiling.columns.next_multiple_of(S::LANES);
-                if written < stride {
+                if columns.end == tiling.columns && written < stride {
                     for i in 0..height {
                         for j in 0..width {
-                            let at = (i * tiling.ow + x * T::OUTPUT + j) * stride;
+                            let at = (i * tiling.ow + j) * stride + first;
                             dst[at + written..at + stride].fill(0.0);
                         }
                     }

@@ -8,13 +8,17 @@ use std::ops::Range;
 
 /// Tiles in a group, which is transformed by one task: a multiple of the 6 and 8 rows of the
 /// micro-kernels.
-pub(super) const MAX_GROUP: usize = 48;
+pub(super) const MAX_GROUP: usize = 24;
 
 /// Tiles whose factors and products exist at a time where they are not a task's own.
 const MAX_TILES: usize = 192;
 
 /// Columns that a task multiplies where tasks share factors.
 const CHUNK: usize = 128;
+
+/// Columns that a task multiplies at a time where it has factors of its own: their products then stay in
+/// the second-level cache, beside the factors.
+const OWN_CHUNK: usize = 32;
 
 /// A task of its own reads all transformed weights, so they should stay in the cache beside it.
 const MAX_OWN_WEIGHTS: usize = 1 << 20;
@@ -49,6 +53,8 @@ pub(crate) struct Tiling {
     pub(super) row: usize,
     /// Tiles of a group of factors.
     pub(super) group: usize,
+    /// Floats between the places of a group of factors: an odd number of cache lines.
+    pub(super) place: usize,
     /// Columns of a chunk of products.
     pub(super) chunk: usize,
     /// Floats between rows of products: an odd number of cache lines.
@@ -69,16 +75,18 @@ impl Tiling {
         let row = [80, 144, 272].into_iter().find(|row| row - 16 >= depth).unwrap_or(272);
         let (per_row, per_image) = (dst.w.div_ceil(output), dst.h.div_ceil(output));
         let (rows, places) = (pass.g.n * per_image, products * products);
-        let odd = |len: usize| len.next_multiple_of(32) + 16;
         // A task of its own has its buffer, and of the batch at most an eighth or eight tiles.
-        let fit = TASK_BUFFER / (places * (blocks * row + odd(columns)));
-        let own = fit >= MAX_GROUP / 2 && places * k * columns <= MAX_OWN_WEIGHTS;
+        let chunk = CHUNK.min(columns.next_multiple_of(MAX_NR));
+        let margin = 32 * places * (blocks + 1);
+        let fit = (TASK_BUFFER - margin) / (places * (blocks * row + odd_lines(chunk)));
+        let own = fit >= MAX_GROUP && places * k * columns <= MAX_OWN_WEIGHTS;
         let most = if own { fit.min(MAX_GROUP) } else { MAX_TILES };
         let few = (rows * per_row).div_ceil(8).max(8);
         let own = own && per_row <= most;
         let rows_at_a_time = (if own { most.min(few) } else { most } / per_row).clamp(1, rows);
         let tiles = rows_at_a_time * per_row;
-        let chunk = if own { columns.next_multiple_of(MAX_NR) } else { CHUNK };
+        let group = if own { tiles } else { tiles.min(MAX_GROUP) };
+        let chunk = if own { chunk.min(OWN_CHUNK) } else { chunk };
         Self {
             forward: pass.forward,
             products,
@@ -96,9 +104,10 @@ impl Tiling {
             rows,
             depth,
             row,
-            group: if own { tiles } else { tiles.min(MAX_GROUP / 2) },
+            group,
+            place: odd_lines(group * row),
             chunk,
-            products_row: odd(chunk.min(columns)),
+            products_row: odd_lines(chunk.min(columns)),
             rows_at_a_time,
             own,
         }
@@ -122,18 +131,18 @@ impl Tiling {
 
     /// The blocks of channels, each with the floats before it in a group of factors.
     pub(super) fn blocks_of_factors(&self) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
-        let (block, depth) = (self.places() * self.group * self.row, self.depth);
+        let (block, depth) = (self.places() * self.place, self.depth);
         self.blocks().map(move |(channels, _)| (channels.clone(), channels.start / depth * block))
     }
 
     /// Floats of the factors of a group.
     pub(super) fn factors_len(&self) -> usize {
-        self.k.div_ceil(self.depth) * self.places() * self.group * self.row
+        self.k.div_ceil(self.depth) * self.places() * self.place
     }
 
-    /// Floats of the products of `tiles` tiles.
-    pub(super) fn products_len(&self, tiles: usize) -> usize {
-        self.places() * self.chunks() * tiles * self.products_row
+    /// Floats between the places of a chunk of products of `tiles` tiles: an odd number of cache lines.
+    pub(super) fn products_place(&self, tiles: usize) -> usize {
+        odd_lines(tiles * self.products_row)
     }
 
     /// Floats of the factors of `tiles` tiles.
@@ -168,4 +177,11 @@ impl Tiling {
         let (image, y) = (row / self.per_image, row % self.per_image * output);
         ((image * self.oh + y) * self.ow * self.dst_stride, output.min(self.oh - y))
     }
+}
+
+/// At least `len` floats that are an odd number of cache lines: rows at this distance spread over the
+/// sets of the cache.
+fn odd_lines(len: usize) -> usize {
+    let lines = len.div_ceil(16);
+    16 * (lines + (lines + 1) % 2)
 }

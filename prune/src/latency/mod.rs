@@ -6,6 +6,11 @@
 //! alike, and no network profits from the one before it. A ratio is that of medians; its interval is
 //! a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
 
+mod layers;
+mod statistics;
+
+pub use layers::{LayerRow, measure_layers};
+
 use pleach_core::infer::Plan;
 use pleach_core::layers::StepKey;
 use pleach_core::loss::cross_entropy;
@@ -13,11 +18,9 @@ use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_core::{Mode, Network, Optimizer, Tape, Tensor};
 use pleach_kernels::{Context, Isa};
 use serde::{Deserialize, Serialize};
+use statistics::{quantile, ratio_of_medians};
 use std::ops::ControlFlow;
 use std::time::Instant;
-
-/// Resamples of a bootstrap: the 2.5 % quantile is then the 25th smallest of them.
-const RESAMPLES: usize = 1000;
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,30 @@ impl Config {
             seed: 42,
         }
     }
+
+    /// The rounds that [`Config::seconds`] are enough for, after one of warming up.
+    fn rounds_of(&self, mut round: impl FnMut()) -> usize {
+        // The first round touches the memory; the second says how long a round is.
+        round();
+        let started = Instant::now();
+        round();
+        let seconds = started.elapsed().as_secs_f64().max(1e-9);
+        let [least, most] = self.rounds;
+        ((self.seconds / seconds) as usize).clamp(least, most.max(least))
+    }
+}
+
+/// What a configuration is called while it is measured.
+fn title(batch: usize, threads: usize) -> String {
+    format!("batch {batch}, {threads} thread{}", if threads == 1 { "" } else { "s" })
+}
+
+/// The images that are timed.
+fn images(network: &Network, batch: usize, seed: u64) -> Tensor {
+    let shape = network.graph().input_shape();
+    let mut rng = Rng::new(seed, Purpose::Measurement, batch as u64, 0);
+    let values: Vec<f32> = (0..batch * shape.len()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_nchw(batch, shape, &values)
 }
 
 /// One network's speed.
@@ -135,8 +162,7 @@ pub fn measure(
     for &threads in &config.threads {
         let cx = Context::new(config.isa, threads);
         for &batch in &config.batches {
-            let title =
-                format!("batch {batch}, {threads} thread{}", if threads == 1 { "" } else { "s" });
+            let title = title(batch, threads);
             let mut runs: Vec<Run> =
                 nets.iter().map(|(_, network)| Run::new(&cx, network, batch, config)).collect();
             let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
@@ -181,13 +207,7 @@ fn time(
     rng: &mut Rng,
     notify: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Option<Vec<Vec<f64>>> {
-    // The first run of each touches its memory; the second says how long a round is.
-    runs.iter_mut().for_each(|run| run.once(cx));
-    let started = Instant::now();
-    runs.iter_mut().for_each(|run| run.once(cx));
-    let round = started.elapsed().as_secs_f64().max(1e-9);
-    let [least, most] = config.rounds;
-    let count = ((config.seconds / round) as usize).clamp(least, most.max(least));
+    let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx)));
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut rounds = Vec::with_capacity(count);
     for done in 0..count {
@@ -219,10 +239,7 @@ enum Job {
 
 impl Run {
     fn new(cx: &Context, network: &Network, batch: usize, config: &Config) -> Self {
-        let shape = network.graph().input_shape();
-        let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, 0);
-        let values: Vec<f32> = (0..batch * shape.len()).map(|_| rng.normal() as f32).collect();
-        let input = Tensor::from_nchw(batch, shape, &values);
+        let input = images(network, batch, config.seed);
         let job = match config.work {
             Work::Infer => Job::Infer(Box::new(Plan::new(cx, network, batch))),
             Work::Train => {
@@ -230,7 +247,7 @@ impl Run {
                 Job::Train {
                     network: Box::new(network.clone()),
                     tape: Box::new(Tape::new()),
-                    labels: (0..batch).map(|_| rng.below(logits.channels) as u32).collect(),
+                    labels: (0..batch).map(|i| (i % logits.channels) as u32).collect(),
                     diff: Tensor::zeros(batch, logits),
                     step: 0,
                 }
@@ -256,66 +273,5 @@ impl Run {
                 *step += 1;
             }
         }
-    }
-}
-
-/// The ratio of the medians of the first and second times of `pairs`, and the ends of its 95 %
-/// interval.
-fn ratio_of_medians(pairs: &[[f64; 2]], rng: &mut Rng) -> [f64; 3] {
-    let mut columns = [Vec::new(), Vec::new()];
-    let mut ratio = |draw: &mut dyn FnMut(usize) -> [f64; 2]| {
-        columns.iter_mut().for_each(Vec::clear);
-        for i in 0..pairs.len() {
-            let pair = draw(i);
-            columns[0].push(pair[0]);
-            columns[1].push(pair[1]);
-        }
-        let [base, net] = columns.each_mut().map(|times| {
-            times.sort_unstable_by(f64::total_cmp);
-            quantile(times, 0.5)
-        });
-        base / net
-    };
-    let found = ratio(&mut |i| pairs[i]);
-    let mut resamples: Vec<f64> =
-        (0..RESAMPLES).map(|_| ratio(&mut |_| pairs[rng.below(pairs.len())])).collect();
-    resamples.sort_unstable_by(f64::total_cmp);
-    [found, quantile(&resamples, 0.025), quantile(&resamples, 0.975)]
-}
-
-/// The quantile of ascending values, linear between neighbours.
-fn quantile(ascending: &[f64], at: f64) -> f64 {
-    let position = at * (ascending.len() - 1) as f64;
-    let (below, part) = (position.floor() as usize, position.fract());
-    let above = (below + 1).min(ascending.len() - 1);
-    ascending[below] + part * (ascending[above] - ascending[below])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_lie_between_their_neighbours() {
-        let values = [1.0, 2.0, 4.0];
-        assert_eq!(quantile(&values, 0.0), 1.0);
-        assert_eq!(quantile(&values, 0.5), 2.0);
-        assert_eq!(quantile(&values, 0.75), 3.0);
-        assert_eq!(quantile(&values, 1.0), 4.0);
-    }
-
-    #[test]
-    fn the_interval_of_a_ratio_holds_it_and_is_narrow_where_times_are_steady() {
-        let mut rng = Rng::new(1, Purpose::Test, 0, 0);
-        let mut pairs = |noise: f64| -> Vec<[f64; 2]> {
-            (0..101).map(|_| [4.0 + noise * rng.uniform(), 2.0 + noise * rng.uniform()]).collect()
-        };
-        let (steady, noisy) = (pairs(0.01), pairs(1.0));
-        let mut rng = Rng::new(2, Purpose::Test, 0, 0);
-        let [a, low_a, high_a] = ratio_of_medians(&steady, &mut rng);
-        let [b, low_b, high_b] = ratio_of_medians(&noisy, &mut rng);
-        assert!((a - 2.0).abs() < 0.01 && low_a <= a && a <= high_a, "{low_a} {a} {high_a}");
-        assert!(low_b <= b && b <= high_b, "{low_b} {b} {high_b}");
-        assert!(high_a - low_a < 0.01 && high_b - low_b > 0.02);
     }
 }

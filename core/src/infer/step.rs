@@ -1,0 +1,181 @@
+//! A step of a plan: a kernel, ready to run, and where it reads and writes.
+
+use super::simplify::Op;
+use crate::layers::{join, spread};
+use crate::tensor::Shape;
+use pleach_kernels::conv2d::{Activation, Algorithm, PreparedConv2d};
+use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
+use pleach_kernels::{Context, add, channel_stride, relu};
+use std::ops::Range;
+
+/// A step of a [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedStep<'a> {
+    /// The layer it began as.
+    pub name: &'a str,
+    /// What computes it: for convolutions, linear layers included, the algorithm.
+    pub kernel: &'static str,
+    /// Multiply-adds of convolutions and linear layers, per image.
+    pub macs: u64,
+    /// Bytes of weights as `kernel` reads them, for a batch of any size.
+    pub weight_bytes: usize,
+    /// Bytes of inputs and outputs, per image.
+    pub map_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) name: String,
+    pub(super) kernel: Kernel,
+    pub(super) inputs: Vec<Place>,
+    pub(super) dst: Place,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kernel {
+    Conv(PreparedConv2d),
+    Add { relu: bool },
+    Relu,
+    MaxPool(Pool2dGeometry),
+    AvgPool(Pool2dGeometry),
+    GlobalAvgPool,
+    Concat,
+    Flatten,
+}
+
+/// Where a value lies, and its shape per image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Its start in the arena; `None`: it is the image.
+    pub(super) start: Option<usize>,
+    /// Whether it is there for all images of the batch, or only for the part being run.
+    pub(super) whole: bool,
+    pub(super) shape: Shape,
+}
+
+impl Place {
+    /// The part of the arena that the images `part` of the batch take.
+    pub(super) fn arena(self, part: &Range<usize>) -> Option<Range<usize>> {
+        let floats = self.floats(part);
+        self.start.map(|start| start + floats.start..start + floats.end)
+    }
+
+    /// The floats, from the start of the value, that the images `part` of the batch take.
+    fn floats(self, part: &Range<usize>) -> Range<usize> {
+        let first = if self.whole { part.start } else { 0 };
+        let len = self.shape.padded_len();
+        first * len..(first + part.len()) * len
+    }
+}
+
+impl Kernel {
+    pub(super) fn new(
+        cx: &Context,
+        op: &Op,
+        batch: usize,
+        wanted: Option<&'static Algorithm>,
+    ) -> Self {
+        match op {
+            Op::Conv { geometry, weights, bias, relu } => {
+                let geometry = geometry.with_batch(batch);
+                let activation = if *relu { Activation::Relu } else { Activation::None };
+                let algorithm = wanted.filter(|algorithm| (algorithm.applies)(&geometry));
+                let bias = bias.as_deref();
+                Self::Conv(PreparedConv2d::new(cx, &geometry, weights, bias, activation, algorithm))
+            }
+            Op::Add { relu } => Self::Add { relu: *relu },
+            Op::Relu => Self::Relu,
+            Op::MaxPool(geometry) => Self::MaxPool(*geometry),
+            Op::AvgPool(geometry) => Self::AvgPool(*geometry),
+            Op::GlobalAvgPool => Self::GlobalAvgPool,
+            Op::Concat => Self::Concat,
+            Op::Flatten => Self::Flatten,
+        }
+    }
+
+    /// Floats of scratch for any number of images up to `batch`.
+    pub(super) fn scratch_len(&self, batch: usize) -> usize {
+        match self {
+            Self::Conv(conv) => (1..=batch).map(|n| conv.scratch_len(n)).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+}
+
+impl Step {
+    pub(super) fn planned(&self) -> PlannedStep<'_> {
+        let (kernel, macs, weights) = match &self.kernel {
+            Kernel::Conv(conv) => {
+                (conv.algorithm_name(), conv.geometry().with_batch(1).macs(), conv.packed_len())
+            }
+            Kernel::Add { .. } => ("add", 0, 0),
+            Kernel::Relu => ("relu", 0, 0),
+            Kernel::MaxPool(_) => ("max_pool", 0, 0),
+            Kernel::AvgPool(_) => ("avg_pool", 0, 0),
+            Kernel::GlobalAvgPool => ("global_avg_pool", 0, 0),
+            Kernel::Concat => ("concat", 0, 0),
+            Kernel::Flatten => ("flatten", 0, 0),
+        };
+        let maps = self.inputs.iter().chain([&self.dst]).map(|place| place.shape.padded_len());
+        PlannedStep {
+            name: &self.name,
+            kernel,
+            macs,
+            weight_bytes: weights * size_of::<f32>(),
+            map_bytes: maps.sum::<usize>() * size_of::<f32>(),
+        }
+    }
+
+    /// Runs the images `part` of the batch.
+    pub(super) fn run(
+        &self,
+        cx: &Context,
+        part: Range<usize>,
+        image: &[f32],
+        arena: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let n = part.len();
+        let range = self.dst.arena(&part).expect("no step writes to the image");
+        let (before, rest) = arena.split_at_mut(range.start);
+        let (dst, after) = rest.split_at_mut(range.len());
+        // An input lives while the step runs, so it lies on one side of the output.
+        let src = |place: Place| match place.arena(&part) {
+            None => &image[place.floats(&part)],
+            Some(src) if src.end <= range.start => &before[src],
+            Some(src) => &after[src.start - range.end..src.end - range.end],
+        };
+        let first = self.inputs[0];
+        match &self.kernel {
+            Kernel::Conv(conv) => conv.forward(cx, n, src(first), dst, scratch),
+            Kernel::Add { relu: false } => add::forward(cx, src(first), src(self.inputs[1]), dst),
+            Kernel::Add { relu: true } => {
+                add::forward_relu(cx, src(first), src(self.inputs[1]), dst);
+            }
+            Kernel::Relu => relu::forward(cx, src(first), dst),
+            Kernel::MaxPool(g) => max::forward(cx, &batched(g, n), src(first), dst, None),
+            Kernel::AvgPool(g) => avg::forward(cx, &batched(g, n), src(first), dst),
+            Kernel::GlobalAvgPool => {
+                let Shape { channels, .. } = first.shape;
+                global_avg::forward(cx, n, first.shape.area(), channels, src(first), dst);
+            }
+            Kernel::Concat => {
+                let inputs = self.inputs.iter().map(|&place| (src(place), place.shape.channels));
+                join(cx, self.dst.shape.channels, inputs, dst);
+            }
+            Kernel::Flatten => spread(cx, first.shape, src(first), dst),
+        }
+        debug_assert!(pads_are_zero(dst, self.dst.shape), "pad lanes after {}", self.name);
+    }
+}
+
+fn batched(g: &Pool2dGeometry, n: usize) -> Pool2dGeometry {
+    Pool2dGeometry { n, ..*g }
+}
+
+/// Whether pad lanes are zero, or NaN where values have overflown (an infinity times a weight of 0).
+fn pads_are_zero(values: &[f32], shape: Shape) -> bool {
+    let pixels = values.chunks_exact(channel_stride(shape.channels));
+    let mut pads = pixels.flat_map(|pixel| &pixel[shape.channels..]);
+    pads.all(|&pad| pad == 0.0 || pad.is_nan())
+}

@@ -1,0 +1,137 @@
+//! What a pass is expected to take: how one of several algorithms is chosen.
+//!
+//! Times are in cycles of one core that starts two fused multiply-adds of vectors a cycle. They are
+//! functions of the geometry and the instruction set, so that the choice, and with it every bit of the
+//! result, depends on nothing else. The constants were fitted to `cargo bench --bench peak` on an AMD
+//! Zen 3 core.
+
+use super::taps::Pass;
+use crate::Isa;
+use crate::gemm::micro::PANEL_VECTORS;
+
+/// An estimate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Cycles of the pass with packed weights.
+    pub run: f64,
+    /// Cycles of packing the weights.
+    pub pack: f64,
+}
+
+impl Cost {
+    /// For algorithms that are there to be compared with: more than any other.
+    pub(super) const BASELINE: Self = Self { run: f64::INFINITY, pack: 0.0 };
+    /// For the only algorithm, baselines apart, of what it applies to.
+    pub(super) const ONLY: Self = Self { run: 0.0, pack: 0.0 };
+}
+
+/// Cycles between the start of a multiply-add and that of one which needs its result.
+const LATENCY: f64 = 4.0;
+
+/// The part of the bound that the micro-kernel reaches.
+const EFFICIENCY: f64 = 0.92;
+
+/// Bytes a cycle that come from memory.
+const MEMORY: f64 = 6.0;
+
+/// Bytes of weights that are still in the cache when a network's next image comes.
+const CACHED: f64 = (1 << 20) as f64;
+
+/// Cycles to pack a vector of weights as they are.
+const PACK: f64 = 8.0;
+
+/// Cycles to gather a vector of inputs for a tap.
+const GATHER: f64 = 3.0;
+
+/// Cycles of a product of `rows` rows by `k` terms by `columns` columns.
+fn product(isa: &Isa, rows: usize, k: usize, columns: usize) -> f64 {
+    let (lanes, tiles) = (isa.lanes, rows.div_ceil(isa.rows));
+    let vectors = columns.div_ceil(lanes);
+    let (panels, single) = (vectors / PANEL_VECTORS, vectors % PANEL_VECTORS);
+    let height = rows as f64 / tiles as f64;
+    // A tile of a panel starts `height` multiply-adds of two vectors for each term.
+    let term = panels as f64 * height.max(LATENCY) + single as f64 * (0.5 * height).max(LATENCY);
+    tiles as f64 * term * k as f64 / EFFICIENCY
+}
+
+/// The longer of computing for `cycles` and fetching `floats` weights.
+fn with_weights(cycles: f64, floats: usize) -> f64 {
+    cycles.max(((4 * floats) as f64 - CACHED) / MEMORY)
+}
+
+/// Implicit GEMM.
+pub(super) fn implicit_gemm(isa: &Isa, pass: &Pass) -> Cost {
+    let (lanes, output) = (isa.lanes, pass.output());
+    let gathered =
+        |rows: usize, channels: usize| rows as f64 * channels.div_ceil(lanes) as f64 * GATHER;
+    let cycles = pass.blocks().map(|block| {
+        let reached = |tap: usize| {
+            let (ky, kx) = pass.tap(tap);
+            pass.g.n * pass.reach_y(ky).count * pass.reach_x(kx).count
+        };
+        let rows = if block.taps == 1 { reached(block.first_tap) } else { pass.pixels() };
+        product(isa, rows.max(1), block.len(), output.channels)
+            + gathered(rows, block.channels.len()) * block.taps as f64
+    });
+    let weights = pass.k() * output.channels.next_multiple_of(lanes);
+    Cost { run: with_weights(cycles.sum(), weights), pack: (weights / lanes) as f64 * PACK }
+}
+
+/// What the stages of a minimal filtering algorithm cost, in cycles a tile and vector of channels.
+pub(super) struct Stages {
+    /// From inputs to factors.
+    pub(super) factors: f64,
+    /// From products to outputs.
+    pub(super) outputs: f64,
+    /// From weights to packed weights.
+    pub(super) weights: f64,
+}
+
+/// Minimal filtering: `places` products for each of `tiles` tiles.
+pub(super) fn filtering(
+    isa: &Isa,
+    (tiles, places): (usize, usize),
+    (k, columns): (usize, usize),
+    stages: &Stages,
+) -> Cost {
+    let vectors = |channels: usize| channels.div_ceil(isa.lanes) as f64;
+    let weights = places * k * columns.next_multiple_of(isa.lanes);
+    let products = places as f64 * product(isa, tiles, k, columns);
+    let transforms = stages.factors * vectors(k) + stages.outputs * vectors(columns);
+    Cost {
+        run: with_weights(products, weights) + tiles as f64 * transforms,
+        pack: k as f64 * vectors(columns) * stages.weights,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Conv2dGeometry, FORWARD, choose};
+    use crate::Isa;
+
+    fn chosen([n, ic, oc, size, k, stride]: [usize; 6]) -> &'static str {
+        let (ih, iw, kh, kw, padding) = (size, size, k, k, k / 2);
+        let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups: 1 };
+        let isa = Isa::available().find(|isa| isa.lanes >= 8);
+        isa.map_or("", |isa| choose(FORWARD, isa, &g, |cost| cost.run).name)
+    }
+
+    #[test]
+    fn each_kind_of_layer_gets_the_algorithm_made_for_it() {
+        for (shape, expected) in [
+            ([1, 64, 64, 32, 3, 1], "winograd_4x4"),
+            ([128, 64, 64, 32, 3, 1], "winograd_4x4"),
+            ([128, 512, 512, 4, 3, 1], "winograd_4x4"),
+            ([128, 73, 101, 8, 3, 1], "winograd_4x4"),
+            ([1, 256, 256, 8, 3, 1], "winograd_2x2"),
+            ([1, 512, 512, 4, 3, 1], "implicit_gemm"),
+            ([128, 512, 512, 2, 3, 1], "toeplitz_2x2"),
+            ([128, 3, 64, 32, 3, 1], "implicit_gemm"),
+            ([128, 64, 128, 32, 3, 2], "implicit_gemm"),
+            ([128, 64, 128, 32, 1, 1], "implicit_gemm"),
+        ] {
+            let found = chosen(shape);
+            assert!(found.is_empty() || found == expected, "{shape:?}: {found}");
+        }
+    }
+}
