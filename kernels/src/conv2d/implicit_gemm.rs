@@ -208,6 +208,10 @@ impl SimdOp for Gather<'_> {
         let (k, channels) = (pass.k(), pass.output().channels);
         let full = PANEL_VECTORS * S::LANES;
         let blocks = pass.blocks().count();
+        let weights = |column: usize, block: &Block| {
+            let nr = panel_vectors(S::LANES, channels - column) * S::LANES;
+            &packed[k * column + block.k0 * nr..][..block.len() * nr]
+        };
         let mut relu_pending = relu;
         for (i, block) in pass.blocks().enumerate() {
             let count = gather(simd, pass, &block, src, &pixels, a, &mut rows);
@@ -228,7 +232,12 @@ impl SimdOp for Gather<'_> {
             for column in columns.clone().step_by(full) {
                 let vectors = panel_vectors(S::LANES, channels - column);
                 let nr = vectors * S::LANES;
-                let b = &packed[k * column + block.k0 * nr..][..block.len() * nr];
+                let b = weights(column, &block);
+                let next = match (column + full < columns.end, pass.blocks().nth(i + 1)) {
+                    (true, _) => weights(column + full, &block),
+                    (false, Some(block)) => weights(columns.start, &block),
+                    (false, None) => &[],
+                };
                 let mut start = [0.0; MAX_NR];
                 if let Some(bias) = bias {
                     let exist = nr.min(channels - column);
@@ -244,8 +253,8 @@ impl SimdOp for Gather<'_> {
                     relu,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Rows(a), b, out),
-                    _ => panel::<S, 2>(simd, Rows(a), b, out),
+                    1 => panel::<S, 1>(simd, Rows(a), b, next, out),
+                    _ => panel::<S, 2>(simd, Rows(a), b, next, out),
                 }
             }
         }

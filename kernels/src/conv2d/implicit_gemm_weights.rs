@@ -170,8 +170,8 @@ impl SimdOp for Correlate<'_> {
                     relu: false,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Tiles(a), b, out),
-                    _ => panel::<S, 2>(simd, Tiles(a), b, out),
+                    1 => panel::<S, 1>(simd, Tiles(a), b, &[], out),
+                    _ => panel::<S, 2>(simd, Tiles(a), b, &[], out),
                 }
             }
             first = false;

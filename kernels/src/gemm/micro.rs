@@ -8,6 +8,7 @@
 )]
 
 use super::blocking::{Column, TILE_STRIDE};
+use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::{Simd, SimdOp};
 
 /// Vectors across a full panel.
@@ -40,13 +41,14 @@ pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
 /// The left matrix, packed one way or the other.
 pub(crate) trait Left: Copy {
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
-    /// `b` to `sums`.
+    /// `b` to `sums`; `next` may be fetched meanwhile.
     fn multiply<S: Simd, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         row: usize,
         b: &[f32],
+        next: &[f32],
         sums: &mut [[S::F32; NV]; MR],
     );
 }
@@ -63,10 +65,18 @@ impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
         _: usize,
         row: usize,
         b: &[f32],
+        next: &[f32],
         sums: &mut [[S::F32; NV]; MR],
     ) {
         let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
+        let mut next = next.chunks(LINE);
         for (k, b) in (0..STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
+            // As many lines as a row of the panel has.
+            for _ in 0..(NV * S::LANES).div_ceil(LINE) {
+                if let Some(line) = next.next() {
+                    simd.prefetch(line);
+                }
+            }
             let b = load_panel::<S, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i][k]);
@@ -90,6 +100,7 @@ impl Left for Tiles<'_> {
         tile: usize,
         _: usize,
         b: &[f32],
+        _: &[f32],
         sums: &mut [[S::F32; NV]; MR],
     ) {
         const { assert!(MR <= 8) };
@@ -128,29 +139,34 @@ pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usiz
     )
 }
 
-/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`.
+/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`. What will be
+/// multiplied by after that is `next`, which is fetched meanwhile.
 #[inline(always)]
 pub(crate) fn panel<S: Simd, const NV: usize>(
     simd: S,
     a: impl Left,
     b: &[f32],
+    next: &[f32],
     mut out: Output<'_>,
 ) {
     const { assert!(S::MR <= 8) };
     let rows = out.rows;
+    // Each tile fetches its part.
+    let part = next.len().div_ceil(rows.len().div_ceil(S::MR).max(1)).next_multiple_of(LINE);
+    let mut parts = next.chunks(part.max(1));
     for (tile, (row, height)) in tiles(rows.len(), S::MR).enumerate() {
-        let at = (tile, row);
+        let (at, next) = ((tile, row), parts.next().unwrap_or_default());
         out.rows = &rows[row..];
         let out = &mut out;
         match height {
-            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, out }),
-            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, out }),
-            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, out }),
-            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, out }),
-            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, out }),
-            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, out }),
-            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, out }),
-            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, out }),
+            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, next, out }),
+            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, next, out }),
+            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, next, out }),
+            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, next, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, next, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, next, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, next, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, next, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
@@ -163,6 +179,7 @@ struct Tile<'a, 'c, L, const MR: usize, const NV: usize> {
     /// Its number and its first row.
     at: (usize, usize),
     b: &'a [f32],
+    next: &'a [f32],
     out: &'a mut Output<'c>,
 }
 
@@ -172,7 +189,7 @@ impl<L: Left, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, MR, N
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let mut sums = load::<S, MR, NV>(simd, self.out);
-        self.a.multiply(simd, self.at.0, self.at.1, self.b, &mut sums);
+        self.a.multiply(simd, self.at.0, self.at.1, self.b, self.next, &mut sums);
         store(simd, sums, self.out);
     }
 }

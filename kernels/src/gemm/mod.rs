@@ -118,8 +118,8 @@ impl SimdOp for Product<'_> {
                     let rows = &rows[..m];
                     let out = Output { c, ldc, rows, column, start, relu: false };
                     match vectors {
-                        1 => panel::<S, 1>(simd, Rows(packed), b, out),
-                        _ => panel::<S, 2>(simd, Rows(packed), b, out),
+                        1 => panel::<S, 1>(simd, Rows(packed), b, &[], out),
+                        _ => panel::<S, 2>(simd, Rows(packed), b, &[], out),
                     }
                 };
                 if width == nr {

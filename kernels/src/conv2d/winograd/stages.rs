@@ -229,17 +229,31 @@ impl Multiply<'_> {
         let Self { tiling, factors, tiles, packed, place, columns, products } = self;
         let rows: [u32; super::tiling::MAX_GROUP] = std::array::from_fn(|i| i as u32);
         let ldc = tiling.products_row;
-        for column in columns.clone().step_by(PANEL_VECTORS * S::LANES) {
-            let vectors = panel_vectors(S::LANES, tiling.columns - column);
-            let nr = vectors * S::LANES;
-            let panel_start = tiling.places() * tiling.k * column;
-            let (blocks, in_factors) = (tiling.blocks(), tiling.blocks_of_factors());
-            for ((channels, block), (_, in_factors)) in blocks.zip(in_factors) {
-                let b = panel_start + (block + place * channels.len()) * nr;
-                let b = &packed[b..][..channels.len() * nr];
+        let full = PANEL_VECTORS * S::LANES;
+        let weights = |column: usize, place: usize, (channels, block): (Range<usize>, usize)| {
+            let nr = panel_vectors(S::LANES, tiling.columns - column) * S::LANES;
+            let start = tiling.places() * tiling.k * column;
+            &packed[start + (block + place * channels.len()) * nr..][..channels.len() * nr]
+        };
+        for column in columns.clone().step_by(full) {
+            let blocks = tiling.blocks().zip(tiling.blocks_of_factors()).enumerate();
+            for (i, (block, (channels, in_factors))) in blocks {
+                let first_block = tiling.blocks().next();
+                let next = match (tiling.blocks().nth(i + 1), first_block) {
+                    (Some(block), _) => weights(column, place, block),
+                    (None, Some(block)) if column + full < columns.end => {
+                        weights(column + full, place, block)
+                    }
+                    (None, Some(block)) if place + 1 < tiling.places() => {
+                        weights(columns.start, place + 1, block)
+                    }
+                    _ => &[],
+                };
+                let b = weights(column, place, block);
                 let groups = factors.chunks(tiling.factors_len());
                 for (factors, first) in groups.zip((0..tiles).step_by(tiling.group)) {
                     let count = tiling.group.min(tiles - first);
+                    let next = if first + count == tiles { next } else { &[] };
                     let a = &factors[in_factors + place * tiling.place..];
                     let a = &a.as_chunks::<ROW>().0[..count];
                     let out = Output {
@@ -250,9 +264,9 @@ impl Multiply<'_> {
                         start: (channels.start == 0).then_some(&[0.0; MAX_NR]),
                         relu: false,
                     };
-                    match vectors {
-                        1 => panel::<S, 1>(simd, Rows(a), b, out),
-                        _ => panel::<S, 2>(simd, Rows(a), b, out),
+                    match panel_vectors(S::LANES, tiling.columns - column) {
+                        1 => panel::<S, 1>(simd, Rows(a), b, next, out),
+                        _ => panel::<S, 2>(simd, Rows(a), b, next, out),
                     }
                 }
             }
