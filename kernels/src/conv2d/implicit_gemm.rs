@@ -312,17 +312,29 @@ fn gather<S: Simd>(
         let a = &mut a[count..][..span.x.len()];
         for (tap, start) in taps().zip((0..).step_by(depth)) {
             let (ky, kx) = pass.tap(tap);
-            let mut next = 0;
-            if let Some(row) = pass.input_row(ky, &span) {
-                let row = &src[row * stride..];
-                for (x, ix) in pass.reach_x(kx).within(span.x.clone()) {
-                    let x = x - span.x.start;
-                    clear(&mut a[next..x], start, depth);
-                    copy_whole(simd, &row[ix * stride..][..whole], &mut a[x][start..][..whole]);
-                    next = x + 1;
+            let (reach, row) = (pass.reach_x(kx), pass.input_row(ky, &span));
+            // Several taps at once are those of a pass that leaves no output out.
+            debug_assert_eq!(reach.output_step, 1);
+            let connected = reach.output..reach.output + reach.count;
+            let first = connected.start.clamp(span.x.start, span.x.end);
+            let end = match row {
+                Some(_) => connected.end.clamp(first, span.x.end),
+                None => first,
+            };
+            let (before, rest) = a.split_at_mut(first - span.x.start);
+            let (reached, after) = rest.split_at_mut(end - first);
+            clear(before, start, depth);
+            clear(after, start, depth);
+            let Some(row) = row.filter(|_| first < end) else { continue };
+            let input = row + reach.input + (first - reach.output) * reach.input_step;
+            let pixels = src[input * stride..].chunks(reach.input_step * stride);
+            for (row, pixel) in reached.iter_mut().zip(pixels) {
+                if whole == S::LANES {
+                    simd.store(simd.load(pixel), &mut row[start..]);
+                } else {
+                    copy_whole(simd, &pixel[..whole], &mut row[start..][..whole]);
                 }
             }
-            clear(&mut a[next..], start, depth);
         }
         for (row, pixel) in rows[count..].iter_mut().zip(listed..).take(span.x.len()) {
             *row = pixel as u32;
