@@ -8,7 +8,7 @@ use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
 use pleach_kernels::{Context, add, channel_stride, relu};
 use std::ops::Range;
 
-/// A step of a [`Plan`].
+/// A step of a [`Plan`](super::Plan).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedStep<'a> {
     /// The layer it began as.

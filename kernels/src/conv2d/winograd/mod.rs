@@ -21,6 +21,8 @@ use crate::dispatch::enter;
 use crate::gemm::micro::PANEL_VECTORS;
 use crate::simd::Simd;
 use stages::{Factors, Kernels, Multiply, Outputs, Weights};
+use std::marker::PhantomData;
+use std::ops::Range;
 use tiling::Tiling;
 use transform::{F23, F43, Toeplitz, Transform};
 
@@ -156,78 +158,129 @@ fn scratch_len(tiling: &Tiling) -> usize {
 fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: &mut [f32]) {
     let Operands { a: src, b: packed, bias, activation, dst } = operands;
     let relu = activation == Activation::Relu;
-    let table = &cx.isa().conv2d.winograd;
-    let Kernels { factors: factors_of, outputs: outputs_of, .. } = *T::kernels(table);
-    let start = |row: usize| match row < tiling.rows {
-        true => tiling.output_of(row, T::OUTPUT).0,
-        false => usize::MAX,
-    };
-    let step = tiling.rows_at_a_time;
-    let tiles_of =
-        |rows: &std::ops::Range<usize>| rows.start * tiling.per_row..rows.end * tiling.per_row;
-    if tiling.own {
-        let pieces = tiling.rows.div_ceil(step);
-        let task = |i: usize, dst: &mut [f32], buffer: &mut [f32]| {
-            let rows = i * step..tiling.rows.min((i + 1) * step);
-            let tiles = tiles_of(&rows);
+    let stages = Run::<T> { cx, tiling, src, packed, bias, relu, transform: PhantomData };
+    match tiling.own {
+        true => stages.apart(dst),
+        false => stages.together(dst, scratch),
+    }
+}
+
+/// A pass being run.
+struct Run<'a, T> {
+    cx: &'a Context,
+    tiling: &'a Tiling,
+    src: &'a [f32],
+    packed: &'a [f32],
+    bias: Option<&'a [f32]>,
+    relu: bool,
+    transform: PhantomData<T>,
+}
+
+impl<T: Kind> Run<'_, T> {
+    /// Each task takes rows of tiles from input to output, in its buffer.
+    fn apart(&self, dst: &mut [f32]) {
+        let (threads, tiling, step) = (self.cx.threads(), self.tiling, self.tiling.rows_at_a_time);
+        let rows = |i: usize| i * step..tiling.rows.min((i + 1) * step);
+        let task = |rows: Range<usize>, dst: &mut [f32], buffer: &mut [f32]| {
+            let tiles = self.tiles(&rows);
             let (factors, products) = buffer.split_at_mut(tiling.groups_len(tiles.len()));
-            factors_of(Factors { tiling, src, tiles: tiles.clone(), factors });
+            self.factors(tiles.clone(), factors);
             let len = tiling.products_place(tiles.len());
-            let (factors, products) = (&*factors, &mut products[..tiling.places() * len]);
+            let products = &mut products[..tiling.places() * len];
             for column in (0..tiling.columns).step_by(tiling.chunk) {
                 let columns = column..tiling.columns.min(column + tiling.chunk);
                 for (place, products) in products.chunks_mut(len).enumerate() {
-                    let (tiles, columns) = (tiles.len(), columns.clone());
-                    let op = Multiply { tiling, factors, tiles, packed, place, columns, products };
-                    (table.multiply)(op);
+                    self.multiply(factors, tiles.len(), place, columns.clone(), products);
                 }
-                let (rows, tiles, products) = (rows.clone(), tiles.clone(), &*products);
-                let dst = &mut *dst;
-                outputs_of(Outputs { tiling, products, tiles, columns, rows, bias, relu, dst });
+                self.outputs(products, &tiles, columns, rows.clone(), dst);
             }
         };
-        let threads = cx.threads();
         threads.for_each_piece(
             dst,
-            pieces,
-            |i| start(i * step),
-            |i, dst| threads.with_buffer(|buffer| task(i, dst, buffer)),
+            tiling.rows.div_ceil(step),
+            |i| self.start(i * step),
+            |i, dst| threads.with_buffer(|buffer| task(rows(i), dst, buffer)),
         );
-        return;
     }
-    let (factors, products) = scratch.split_at_mut(tiling.groups_len(tiling.tiles()));
-    for first in (0..tiling.rows).step_by(step) {
-        let rows = first..tiling.rows.min(first + step);
-        let tiles = tiles_of(&rows);
-        let factors = &mut factors[..tiling.groups_len(tiles.len())];
-        cx.threads().for_each_chunk(factors, tiling.factors_len(), |i, factors| {
-            let first = tiles.start + i * tiling.group;
-            let tiles = first..tiles.end.min(first + tiling.group);
-            factors_of(Factors { tiling, src, tiles, factors });
-        });
-        let (factors, len) = (&*factors, tiling.products_place(tiles.len()));
-        let products = &mut products[..tiling.chunks() * tiling.places() * len];
-        cx.threads().for_each_chunk(products, len, |i, products| {
-            let (place, column) = (i % tiling.places(), i / tiling.places() * tiling.chunk);
-            let columns = column..tiling.columns.min(column + tiling.chunk);
-            let tiles = tiles.len();
-            (table.multiply)(Multiply { tiling, factors, tiles, packed, place, columns, products });
-        });
-        let (products, dst_start) = (&*products, start(rows.start));
-        let dst_end = start(rows.end).min(dst.len());
-        let part = &mut dst[dst_start..dst_end];
-        let together = (tiling.group / tiling.per_row).max(1);
-        let pieces = rows.len().div_ceil(together);
-        cx.threads().for_each_piece(
-            part,
-            pieces,
-            |i| start(rows.start + i * together).saturating_sub(dst_start),
-            |i, dst| {
-                let first = rows.start + i * together;
-                let rows = first..rows.end.min(first + together);
-                let (tiles, columns) = (tiles.clone(), 0..tiling.columns);
-                outputs_of(Outputs { tiling, products, tiles, columns, rows, bias, relu, dst });
-            },
-        );
+
+    /// Each stage is done for many tiles before the next begins, by tasks cut anew.
+    fn together(&self, dst: &mut [f32], scratch: &mut [f32]) {
+        let (threads, tiling) = (self.cx.threads(), self.tiling);
+        let (factors, products) = scratch.split_at_mut(tiling.groups_len(tiling.tiles()));
+        for first in (0..tiling.rows).step_by(tiling.rows_at_a_time) {
+            let rows = first..tiling.rows.min(first + tiling.rows_at_a_time);
+            let tiles = self.tiles(&rows);
+            let factors = &mut factors[..tiling.groups_len(tiles.len())];
+            threads.for_each_chunk(factors, tiling.factors_len(), |i, factors| {
+                let first = tiles.start + i * tiling.group;
+                self.factors(first..tiles.end.min(first + tiling.group), factors);
+            });
+            let (factors, len) = (&*factors, tiling.products_place(tiles.len()));
+            let products = &mut products[..tiling.chunks() * tiling.places() * len];
+            threads.for_each_chunk(products, len, |i, products| {
+                let (place, column) = (i % tiling.places(), i / tiling.places() * tiling.chunk);
+                let columns = column..tiling.columns.min(column + tiling.chunk);
+                self.multiply(factors, tiles.len(), place, columns, products);
+            });
+            let (products, begin) = (&*products, self.start(rows.start));
+            let end = if rows.end < tiling.rows { self.start(rows.end) } else { dst.len() };
+            let step = (tiling.group / tiling.per_row).max(1);
+            threads.for_each_piece(
+                &mut dst[begin..end],
+                rows.len().div_ceil(step),
+                |i| self.start(rows.start + i * step) - begin,
+                |i, dst| {
+                    let first = rows.start + i * step;
+                    let rows = first..rows.end.min(first + step);
+                    self.outputs(products, &tiles, 0..tiling.columns, rows, dst);
+                },
+            );
+        }
+    }
+
+    /// The tiles of some rows of tiles.
+    fn tiles(&self, rows: &Range<usize>) -> Range<usize> {
+        rows.start * self.tiling.per_row..rows.end * self.tiling.per_row
+    }
+
+    /// Where the outputs of a row of tiles start.
+    fn start(&self, row: usize) -> usize {
+        self.tiling.output_of(row, T::OUTPUT).0
+    }
+
+    fn factors(&self, tiles: Range<usize>, factors: &mut [f32]) {
+        let Self { tiling, src, .. } = *self;
+        (self.kernels().factors)(Factors { tiling, src, tiles, factors });
+    }
+
+    fn multiply(
+        &self,
+        factors: &[f32],
+        tiles: usize,
+        place: usize,
+        columns: Range<usize>,
+        products: &mut [f32],
+    ) {
+        let Self { tiling, packed, .. } = *self;
+        let op = Multiply { tiling, factors, tiles, packed, place, columns, products };
+        (self.cx.isa().conv2d.winograd.multiply)(op);
+    }
+
+    fn outputs(
+        &self,
+        products: &[f32],
+        tiles: &Range<usize>,
+        columns: Range<usize>,
+        rows: Range<usize>,
+        dst: &mut [f32],
+    ) {
+        let Self { tiling, bias, relu, .. } = *self;
+        let tiles = tiles.clone();
+        let op = Outputs { tiling, products, tiles, columns, rows, bias, relu, dst };
+        (self.kernels().outputs)(op);
+    }
+
+    fn kernels(&self) -> &Kernels {
+        T::kernels(&self.cx.isa().conv2d.winograd)
     }
 }

@@ -75,15 +75,18 @@ impl Tiling {
         let row = [80, 144, 272].into_iter().find(|row| row - 16 >= depth).unwrap_or(272);
         let (per_row, per_image) = (dst.w.div_ceil(output), dst.h.div_ceil(output));
         let (rows, places) = (pass.g.n * per_image, products * products);
-        // A task of its own has its buffer, and of the batch at most an eighth or eight tiles.
         let chunk = CHUNK.min(columns.next_multiple_of(MAX_NR));
-        let margin = 32 * places * (blocks + 1);
-        let fit = (TASK_BUFFER - margin) / (places * (blocks * row + odd_lines(chunk)));
-        let own = fit >= MAX_GROUP && places * k * columns <= MAX_OWN_WEIGHTS;
-        let most = if own { fit.min(MAX_GROUP) } else { MAX_TILES };
-        let few = (rows * per_row).div_ceil(8).max(8);
-        let own = own && per_row <= most;
-        let rows_at_a_time = (if own { most.min(few) } else { most } / per_row).clamp(1, rows);
+        // What a tile takes of a task's buffer, with the lines that make distances odd.
+        let tile = places * (blocks * (row + 16) + odd_lines(chunk) + 16);
+        let own = tile * MAX_GROUP <= TASK_BUFFER
+            && per_row <= MAX_GROUP
+            && places * k * columns <= MAX_OWN_WEIGHTS;
+        // A task of its own takes at most an eighth of the batch, unless that is less than eight tiles.
+        let most = match own {
+            true => (rows * per_row).div_ceil(8).clamp(8, MAX_GROUP),
+            false => MAX_TILES,
+        };
+        let rows_at_a_time = (most / per_row).clamp(1, rows);
         let tiles = rows_at_a_time * per_row;
         let group = if own { tiles } else { tiles.min(MAX_GROUP) };
         let chunk = if own { chunk.min(OWN_CHUNK) } else { chunk };

@@ -12,7 +12,7 @@ pub(crate) const SIDE: usize = 6;
 
 /// `y = output((WEIGHTS w) * input(x))`, where `*` multiplies element by element. Of arrays longer than
 /// what they hold, the rest is not looked at.
-pub(crate) trait Transform: Copy + 'static {
+pub(crate) trait Transform: Copy + Send + Sync + 'static {
     /// Inputs, at most [`SIDE`].
     const INPUT: usize;
     /// Products, at most [`SIDE`].
