@@ -2,8 +2,8 @@
 //!
 //! Times are in cycles of one core that starts two fused multiply-adds of vectors a cycle. They are
 //! functions of the geometry and the instruction set, so that the choice, and with it every bit of the
-//! result, depends on nothing else. The constants were fitted to `cargo bench --bench peak` on an AMD
-//! Zen 3 core.
+//! result, depends on nothing else. The constants are estimates, checked against
+//! `cargo bench --bench peak` on an AMD Zen 3 core for forward passes.
 
 use super::taps::Pass;
 use crate::Isa;
