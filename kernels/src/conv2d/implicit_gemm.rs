@@ -11,7 +11,7 @@ use super::cost;
 use super::taps::{Block, Pass};
 use crate::Context;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
-use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::micro::{Ahead, MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -238,6 +238,7 @@ impl SimdOp for Gather<'_> {
                     (false, Some(block)) => weights(columns.start, &block),
                     (false, None) => &[],
                 };
+                let ahead = Ahead::new(next, &[]);
                 let mut start = [0.0; MAX_NR];
                 if let Some(bias) = bias {
                     let exist = nr.min(channels - column);
@@ -253,8 +254,8 @@ impl SimdOp for Gather<'_> {
                     relu,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Rows(a), b, next, out),
-                    _ => panel::<S, 2>(simd, Rows(a), b, next, out),
+                    1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
+                    _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
                 }
             }
         }

@@ -8,7 +8,9 @@ use super::implicit_gemm::{self, TASK_MACS, TASKS};
 use super::{Conv2dGeometry, taps::Pass};
 use crate::Context;
 use crate::gemm::blocking::{Column, KC, TILE_STRIDE, cut};
-use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Tiles, panel, panel_vectors, tiles};
+use crate::gemm::micro::{
+    Ahead, MAX_NR, Output, PANEL_VECTORS, Tiles, panel, panel_vectors, tiles,
+};
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
 use std::array::from_fn;
@@ -170,8 +172,8 @@ impl SimdOp for Correlate<'_> {
                     relu: false,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Tiles(a), b, &[], out),
-                    _ => panel::<S, 2>(simd, Tiles(a), b, &[], out),
+                    1 => panel::<S, 1>(simd, Tiles(a), b, Ahead::default(), out),
+                    _ => panel::<S, 2>(simd, Tiles(a), b, Ahead::default(), out),
                 }
             }
             first = false;

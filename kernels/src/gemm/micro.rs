@@ -38,17 +38,44 @@ pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
     columns.div_ceil(lanes).min(PANEL_VECTORS)
 }
 
+/// Runs of floats that are needed next, to be fetched during a product. They are fetched side by side:
+/// memory gives two streams half as much again as one.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Ahead<'a>([&'a [f32]; 3]);
+
+impl<'a> Ahead<'a> {
+    /// The panel and the packed rows that come next, or none.
+    #[inline(always)]
+    pub(crate) fn new(panel: &'a [f32], rows: &'a [f32]) -> Self {
+        let half = (panel.len() / 2).next_multiple_of(LINE).min(panel.len());
+        let (first, second) = panel.split_at(half);
+        Self([first, second, rows])
+    }
+
+    /// The share of one of `parts` tiles.
+    #[inline(always)]
+    fn part(self, i: usize, parts: usize) -> Self {
+        let mut runs = self.0;
+        for run in &mut runs {
+            let len = run.len().div_ceil(parts).next_multiple_of(LINE);
+            let start = run.len().min(i * len);
+            *run = &run[start..run.len().min(start + len)];
+        }
+        Self(runs)
+    }
+}
+
 /// The left matrix, packed one way or the other.
 pub(crate) trait Left: Copy {
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
-    /// `b` to `sums`; `next` may be fetched meanwhile.
+    /// `b` to `sums`; `ahead` may be fetched meanwhile.
     fn multiply<S: Simd, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         row: usize,
         b: &[f32],
-        next: &[f32],
+        ahead: Ahead<'_>,
         sums: &mut [[S::F32; NV]; MR],
     );
 }
@@ -65,16 +92,25 @@ impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
         _: usize,
         row: usize,
         b: &[f32],
-        next: &[f32],
+        ahead: Ahead<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
-        let mut next = next.chunks(LINE);
+        // Every `period` terms a line of each run, so that fetches are spread over the product.
+        let depth = b.len() / (NV * S::LANES);
+        let longest = ahead.0[0].len().max(ahead.0[1].len()).max(ahead.0[2].len()).div_ceil(LINE);
+        let period = match longest {
+            0 => usize::MAX / 2 + 1,
+            lines => 1 << (depth / lines).max(1).ilog2(),
+        };
+        let mut steps = [0; 3];
+        for i in 0..3 {
+            steps[i] = ahead.0[i].len().div_ceil(depth.div_ceil(period).max(1));
+        }
         for (k, b) in (0..STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
-            // As many lines as a row of the panel has.
-            for _ in 0..(NV * S::LANES).div_ceil(LINE) {
-                if let Some(line) = next.next() {
-                    simd.prefetch(line);
+            if k & (period - 1) == 0 {
+                for i in 0..3 {
+                    simd.prefetch(ahead.0[i], k / period * steps[i]);
                 }
             }
             let b = load_panel::<S, NV>(simd, b);
@@ -100,7 +136,7 @@ impl Left for Tiles<'_> {
         tile: usize,
         _: usize,
         b: &[f32],
-        _: &[f32],
+        _: Ahead<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         const { assert!(MR <= 8) };
@@ -139,34 +175,32 @@ pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usiz
     )
 }
 
-/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`. What will be
-/// multiplied by after that is `next`, which is fetched meanwhile.
+/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`. What is
+/// needed after that is `ahead`, which is fetched meanwhile.
 #[inline(always)]
 pub(crate) fn panel<S: Simd, const NV: usize>(
     simd: S,
     a: impl Left,
     b: &[f32],
-    next: &[f32],
+    ahead: Ahead<'_>,
     mut out: Output<'_>,
 ) {
     const { assert!(S::MR <= 8) };
     let rows = out.rows;
-    // Each tile fetches its part.
-    let part = next.len().div_ceil(rows.len().div_ceil(S::MR).max(1)).next_multiple_of(LINE);
-    let mut parts = next.chunks(part.max(1));
+    let count = rows.len().div_ceil(S::MR);
     for (tile, (row, height)) in tiles(rows.len(), S::MR).enumerate() {
-        let (at, next) = ((tile, row), parts.next().unwrap_or_default());
+        let (at, ahead) = ((tile, row), ahead.part(tile, count));
         out.rows = &rows[row..];
         let out = &mut out;
         match height {
-            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, next, out }),
-            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, next, out }),
-            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, next, out }),
-            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, next, out }),
-            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, next, out }),
-            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, next, out }),
-            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, next, out }),
-            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, next, out }),
+            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, ahead, out }),
+            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, ahead, out }),
+            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, ahead, out }),
+            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, ahead, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, ahead, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, ahead, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, ahead, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, ahead, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
@@ -179,7 +213,7 @@ struct Tile<'a, 'c, L, const MR: usize, const NV: usize> {
     /// Its number and its first row.
     at: (usize, usize),
     b: &'a [f32],
-    next: &'a [f32],
+    ahead: Ahead<'a>,
     out: &'a mut Output<'c>,
 }
 
@@ -189,7 +223,7 @@ impl<L: Left, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, MR, N
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let mut sums = load::<S, MR, NV>(simd, self.out);
-        self.a.multiply(simd, self.at.0, self.at.1, self.b, self.next, &mut sums);
+        self.a.multiply(simd, self.at.0, self.at.1, self.b, self.ahead, &mut sums);
         store(simd, sums, self.out);
     }
 }

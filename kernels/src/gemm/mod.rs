@@ -11,7 +11,7 @@ use crate::Context;
 use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
 use blocking::{A_STRIDE, KC, MC, cut};
-use micro::{MAX_NR, Output, Rows, panel, panel_vectors};
+use micro::{Ahead, MAX_NR, Output, Rows, panel, panel_vectors};
 use pack::copy_padded;
 
 /// The signature of [`gemm`].
@@ -118,8 +118,8 @@ impl SimdOp for Product<'_> {
                     let rows = &rows[..m];
                     let out = Output { c, ldc, rows, column, start, relu: false };
                     match vectors {
-                        1 => panel::<S, 1>(simd, Rows(packed), b, &[], out),
-                        _ => panel::<S, 2>(simd, Rows(packed), b, &[], out),
+                        1 => panel::<S, 1>(simd, Rows(packed), b, Ahead::default(), out),
+                        _ => panel::<S, 2>(simd, Rows(packed), b, Ahead::default(), out),
                     }
                 };
                 if width == nr {

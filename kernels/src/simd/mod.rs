@@ -42,11 +42,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn store(self, v: Self::F32, dst: &mut [f32]);
     /// Writes the first `dst.len()` lanes (at most `LANES`).
     fn store_partial(self, v: Self::F32, dst: &mut [f32]);
-    /// Asks for the cache line of the first float of `src`, which may be none, to be brought nearer: a
-    /// hint.
+    /// Asks for the cache line of float `i` of `src`, which need not exist, to be brought nearer: a hint.
     #[inline(always)]
-    fn prefetch(self, src: &[f32]) {
-        let _ = src;
+    fn prefetch(self, src: &[f32], i: usize) {
+        let _ = (src, i);
     }
     /// `count` vectors of `src`, the next `stride` floats after the last; the rest of the array is
     /// zeros. Panics if one does not lie in `src`, or if there are more than `N`.

@@ -10,7 +10,7 @@ use super::tiling::Tiling;
 use super::transform::{SIDE, Transform};
 use crate::CHANNEL_ALIGN as LINE;
 use crate::dispatch::enter;
-use crate::gemm::micro::{MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::micro::{Ahead, MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::simd::{Simd, SimdOp, load_up_to};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -230,6 +230,11 @@ impl Multiply<'_> {
         let rows: [u32; super::tiling::MAX_GROUP] = std::array::from_fn(|i| i as u32);
         let ldc = tiling.products_row;
         let full = PANEL_VECTORS * S::LANES;
+        // The factors of the group that starts with tile `first`, of one place and block.
+        let group_of = |first: usize, place: usize, block: usize| {
+            let start = first / tiling.group * tiling.factors_len() + block + place * tiling.place;
+            &factors[start..].as_chunks::<ROW>().0[..tiling.group.min(tiles - first)]
+        };
         let weights = |column: usize, place: usize, (channels, block): (Range<usize>, usize)| {
             let nr = panel_vectors(S::LANES, tiling.columns - column) * S::LANES;
             let start = tiling.places() * tiling.k * column;
@@ -250,23 +255,31 @@ impl Multiply<'_> {
                     _ => &[],
                 };
                 let b = weights(column, place, block);
-                let groups = factors.chunks(tiling.factors_len());
-                for (factors, first) in groups.zip((0..tiles).step_by(tiling.group)) {
-                    let count = tiling.group.min(tiles - first);
-                    let next = if first + count == tiles { next } else { &[] };
-                    let a = &factors[in_factors + place * tiling.place..];
-                    let a = &a.as_chunks::<ROW>().0[..count];
+                for first in (0..tiles).step_by(tiling.group) {
+                    let a = group_of(first, place, in_factors);
+                    // The last group fetches the next panel. In the first panel, each fetches the rows
+                    // of the next, and the last those of the next place.
+                    let end = first + a.len();
+                    let next = if end == tiles { next } else { &[] };
+                    let next_rows = match (column == columns.start && !tiling.own, end == tiles) {
+                        (true, false) => group_of(end, place, in_factors),
+                        (true, true) if place + 1 < tiling.places() => {
+                            group_of(0, place + 1, in_factors)
+                        }
+                        _ => &[],
+                    };
+                    let ahead = Ahead::new(next, next_rows.as_flattened());
                     let out = Output {
                         c: &mut products[first * ldc..],
                         ldc,
-                        rows: &rows[..count],
+                        rows: &rows[..a.len()],
                         column: column - columns.start,
                         start: (channels.start == 0).then_some(&[0.0; MAX_NR]),
                         relu: false,
                     };
                     match panel_vectors(S::LANES, tiling.columns - column) {
-                        1 => panel::<S, 1>(simd, Rows(a), b, next, out),
-                        _ => panel::<S, 2>(simd, Rows(a), b, next, out),
+                        1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
+                        _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
                     }
                 }
             }

@@ -14,7 +14,7 @@ pub(super) const MAX_GROUP: usize = 24;
 const MAX_TILES: usize = 192;
 
 /// Columns that a task multiplies where tasks share factors.
-const CHUNK: usize = 128;
+const CHUNK: usize = 256;
 
 /// Columns that a task multiplies at a time where it has factors of its own: their products then stay in
 /// the second-level cache, beside the factors.
