@@ -116,6 +116,9 @@ pub(crate) struct Factors<'a> {
 /// 13 KiB of the first-level cache.
 const STRIP: usize = 8;
 
+/// Columns ahead of that being transformed that are fetched.
+const AHEAD: usize = 6;
+
 /// Columns of inputs that a strip covers.
 const STRIP_COLUMNS: usize = 4 * STRIP + 2;
 
@@ -144,6 +147,15 @@ impl<T: Transform> SimdOp for By<Factors<'_>, T> {
                     // Columns of all tiles, [product][column][channel], those that tiles share once.
                     for column in 0..width {
                         let half = &mut half[column * LINE..];
+                        let (ahead, line_ahead) = match column + AHEAD {
+                            ahead if ahead < width => (ahead, line),
+                            ahead => (ahead - width, line + LINE),
+                        };
+                        if columns.contains(&ahead) && line_ahead < channels.len() {
+                            for i in rows.clone() {
+                                simd.prefetch(src, pixel(i, ahead) + channels.start + line_ahead);
+                            }
+                        }
                         for c in (0..lanes).step_by(S::LANES) {
                             let channel = channels.start + line + c;
                             let inputs = if !columns.contains(&column) || rows.is_empty() {
