@@ -10,8 +10,9 @@ use super::algorithm::{Algorithm, Operands};
 use super::cost;
 use super::taps::{Block, Pass};
 use crate::Context;
+use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
-use crate::gemm::micro::{Ahead, MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -247,7 +248,10 @@ impl SimdOp for Gather<'_> {
                 let out = Output {
                     c: &mut *dst,
                     ldc,
-                    rows: &rows[..count],
+                    rows: match complete {
+                        true => OutputRows::First(count),
+                        false => OutputRows::Listed(&rows[..count]),
+                    },
                     // Whole vectors end before the stride does: lanes past the channels are pad.
                     column: column - columns.start,
                     start: (i == 0 && complete).then_some(&start),

@@ -7,13 +7,13 @@ use super::cost::Cost;
 use super::implicit_gemm::{self, TASK_MACS, TASKS};
 use super::{Conv2dGeometry, taps::Pass};
 use crate::Context;
+use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{Column, KC, TILE_STRIDE, cut};
 use crate::gemm::micro::{
-    Ahead, MAX_NR, Output, PANEL_VECTORS, Tiles, panel, panel_vectors, tiles,
+    MAX_NR, Output, OutputRows, PANEL_VECTORS, Tiles, panel, panel_vectors, tiles,
 };
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
-use std::array::from_fn;
 use std::ops::Range;
 
 pub(crate) const BACKWARD_WEIGHTS: Algorithm = Algorithm {
@@ -145,7 +145,6 @@ impl SimdOp for Correlate<'_> {
         let Self { pass, src, diff_dst, tap, mut pixels, rows, columns, dst, ldc, buffer } = self;
         let (b, a) = buffer.split_at_mut(KC * MAX_NR);
         let a = a.as_chunks_mut::<8>().0;
-        let c_rows: [u32; MAX_ROWS] = from_fn(|i| i as u32);
         let mut pairs = [(0, 0); KC];
         let mut first = true;
         loop {
@@ -166,7 +165,7 @@ impl SimdOp for Correlate<'_> {
                 let out = Output {
                     c: &mut *dst,
                     ldc,
-                    rows: &c_rows[..rows.len()],
+                    rows: OutputRows::First(rows.len()),
                     column: column - columns.start,
                     start: first.then_some(&[0.0; MAX_NR]),
                     relu: false,

@@ -7,8 +7,8 @@
     reason = "constant ranges unroll, and keep arrays in registers"
 )]
 
+use super::ahead::{Ahead, Fetches};
 use super::blocking::{Column, TILE_STRIDE};
-use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::{Simd, SimdOp};
 
 /// Vectors across a full panel.
@@ -23,8 +23,8 @@ pub(crate) struct Output<'a> {
     pub(crate) c: &'a mut [f32],
     /// Floats between its rows.
     pub(crate) ldc: usize,
-    /// The row of C of each row of A.
-    pub(crate) rows: &'a [u32],
+    /// The rows of C that the rows of A belong to.
+    pub(crate) rows: OutputRows<'a>,
     /// The first column.
     pub(crate) column: usize,
     /// What the sums start from, a float for each column of the panel; `None`: C itself.
@@ -33,49 +33,41 @@ pub(crate) struct Output<'a> {
     pub(crate) relu: bool,
 }
 
+/// Rows of C, one for each row of A.
+#[derive(Clone, Copy)]
+pub(crate) enum OutputRows<'a> {
+    /// The first so many.
+    First(usize),
+    /// Some.
+    Listed(&'a [u32]),
+}
+
+impl OutputRows<'_> {
+    #[inline(always)]
+    fn len(self) -> usize {
+        match self {
+            Self::First(count) => count,
+            Self::Listed(rows) => rows.len(),
+        }
+    }
+}
+
 /// Vectors in the panel that starts `columns` columns before the end.
 pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
     columns.div_ceil(lanes).min(PANEL_VECTORS)
 }
 
-/// Runs of floats that are needed next, to be fetched during a product. They are fetched side by side:
-/// memory gives two streams half as much again as one.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Ahead<'a>([&'a [f32]; 3]);
-
-impl<'a> Ahead<'a> {
-    /// The panel and the packed rows that come next, or none.
-    #[inline(always)]
-    pub(crate) fn new(panel: &'a [f32], rows: &'a [f32]) -> Self {
-        let half = (panel.len() / 2).next_multiple_of(LINE).min(panel.len());
-        let (first, second) = panel.split_at(half);
-        Self([first, second, rows])
-    }
-
-    /// The share of one of `parts` tiles.
-    #[inline(always)]
-    fn part(self, i: usize, parts: usize) -> Self {
-        let mut runs = self.0;
-        for run in &mut runs {
-            let len = run.len().div_ceil(parts).next_multiple_of(LINE);
-            let start = run.len().min(i * len);
-            *run = &run[start..run.len().min(start + len)];
-        }
-        Self(runs)
-    }
-}
-
 /// The left matrix, packed one way or the other.
 pub(crate) trait Left: Copy {
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
-    /// `b` to `sums`; `ahead` may be fetched meanwhile.
+    /// `b` to `sums`; `fetches` may be made meanwhile.
     fn multiply<S: Simd, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         row: usize,
         b: &[f32],
-        ahead: Ahead<'_>,
+        fetches: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     );
 }
@@ -89,30 +81,15 @@ impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
     fn multiply<S: Simd, const MR: usize, const NV: usize>(
         self,
         simd: S,
-        _: usize,
+        tile: usize,
         row: usize,
         b: &[f32],
-        ahead: Ahead<'_>,
+        fetches: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
-        // Every `period` terms a line of each run, so that fetches are spread over the product.
-        let depth = b.len() / (NV * S::LANES);
-        let longest = ahead.0[0].len().max(ahead.0[1].len()).max(ahead.0[2].len()).div_ceil(LINE);
-        let period = match longest {
-            0 => usize::MAX / 2 + 1,
-            lines => 1 << (depth / lines).max(1).ilog2(),
-        };
-        let mut steps = [0; 3];
-        for i in 0..3 {
-            steps[i] = ahead.0[i].len().div_ceil(depth.div_ceil(period).max(1));
-        }
         for (k, b) in (0..STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
-            if k & (period - 1) == 0 {
-                for i in 0..3 {
-                    simd.prefetch(ahead.0[i], k / period * steps[i]);
-                }
-            }
+            fetches.fetch(simd, tile, k);
             let b = load_panel::<S, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i][k]);
@@ -136,7 +113,7 @@ impl Left for Tiles<'_> {
         tile: usize,
         _: usize,
         b: &[f32],
-        _: Ahead<'_>,
+        _: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         const { assert!(MR <= 8) };
@@ -168,14 +145,17 @@ fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
 #[inline(always)]
 pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(mr);
-    let (height, higher) = (rows / count.max(1), rows % count.max(1));
+    let (height, higher) = match rows.is_multiple_of(mr) {
+        true => (mr, 0),
+        false => (rows / count, rows % count),
+    };
     (0..count).map(
         #[inline(always)]
         move |tile| (tile * height + tile.min(higher), height + usize::from(tile < higher)),
     )
 }
 
-/// Multiplies the `out.rows.len()` rows of `a` by the panel `b`, `[k][NV * LANES]`. What is
+/// Multiplies as many rows of `a` as `out` has by the panel `b`, `[k][NV * LANES]`. What is
 /// needed after that is `ahead`, which is fetched meanwhile.
 #[inline(always)]
 pub(crate) fn panel<S: Simd, const NV: usize>(
@@ -186,21 +166,20 @@ pub(crate) fn panel<S: Simd, const NV: usize>(
     mut out: Output<'_>,
 ) {
     const { assert!(S::MR <= 8) };
-    let rows = out.rows;
-    let count = rows.len().div_ceil(S::MR);
-    for (tile, (row, height)) in tiles(rows.len(), S::MR).enumerate() {
-        let (at, ahead) = ((tile, row), ahead.part(tile, count));
-        out.rows = &rows[row..];
-        let out = &mut out;
+    let rows = out.rows.len();
+    let count = rows.div_ceil(S::MR);
+    let fetches = Fetches::plan(ahead, b, b.len() / (NV * S::LANES), count);
+    for (tile, (row, height)) in tiles(rows, S::MR).enumerate() {
+        let (at, fetches, out) = ((tile, row), &fetches, &mut out);
         match height {
-            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, ahead, out }),
-            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, ahead, out }),
-            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, ahead, out }),
-            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, ahead, out }),
-            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, ahead, out }),
-            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, ahead, out }),
-            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, ahead, out }),
-            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, ahead, out }),
+            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, fetches, out }),
+            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, fetches, out }),
+            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, fetches, out }),
+            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, fetches, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, fetches, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, fetches, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, fetches, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, fetches, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
@@ -213,7 +192,7 @@ struct Tile<'a, 'c, L, const MR: usize, const NV: usize> {
     /// Its number and its first row.
     at: (usize, usize),
     b: &'a [f32],
-    ahead: Ahead<'a>,
+    fetches: &'a Fetches<'a>,
     out: &'a mut Output<'c>,
 }
 
@@ -222,26 +201,28 @@ impl<L: Left, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, MR, N
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let mut sums = load::<S, MR, NV>(simd, self.out);
-        self.a.multiply(simd, self.at.0, self.at.1, self.b, self.ahead, &mut sums);
-        store(simd, sums, self.out);
+        let (tile, row) = self.at;
+        let mut sums = load::<S, MR, NV>(simd, self.out, row);
+        self.a.multiply(simd, tile, row, self.b, self.fetches, &mut sums);
+        store(simd, sums, self.out, row);
     }
 }
 
-/// The sums so far. Arrays of vectors are indexed by constants only, or they would live in memory.
+/// The sums so far of the tile that starts with row `row`. Arrays of vectors are indexed by constants
+/// only, or they would live in memory.
 #[inline(always)]
 fn load<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     out: &Output<'_>,
+    row: usize,
 ) -> [[S::F32; NV]; MR] {
     if let Some(start) = out.start {
         return [load_panel::<S, NV>(simd, start); MR];
     }
     let mut sums = [[simd.splat(0.0); NV]; MR];
-    let rows = out.rows.first_chunk::<MR>().expect("a row of C for every row of the tile");
+    let starts = starts::<MR>(out, row);
     for i in 0..MR {
-        let row = &out.c[rows[i] as usize * out.ldc + out.column..][..NV * S::LANES];
-        sums[i] = load_panel::<S, NV>(simd, row);
+        sums[i] = load_panel::<S, NV>(simd, &out.c[starts[i]..][..NV * S::LANES]);
     }
     sums
 }
@@ -251,6 +232,7 @@ fn store<S: Simd, const MR: usize, const NV: usize>(
     simd: S,
     mut sums: [[S::F32; NV]; MR],
     out: &mut Output<'_>,
+    row: usize,
 ) {
     if out.relu {
         let zero = simd.splat(0.0);
@@ -260,13 +242,44 @@ fn store<S: Simd, const MR: usize, const NV: usize>(
             }
         }
     }
-    let rows = out.rows.first_chunk::<MR>().expect("a row of C for every row of the tile");
-    for i in 0..MR {
-        let row = &mut out.c[rows[i] as usize * out.ldc + out.column..][..NV * S::LANES];
+    if let OutputRows::First(_) = out.rows {
+        let c = &mut out.c[row * out.ldc + out.column..];
         for v in 0..NV {
-            simd.store(sums[i][v], &mut row[v * S::LANES..]);
+            let mut column = [simd.splat(0.0); MR];
+            for i in 0..MR {
+                column[i] = sums[i][v];
+            }
+            simd.store_strided(column, &mut c[v * S::LANES..], out.ldc, MR);
+        }
+        return;
+    }
+    let starts = starts::<MR>(out, row);
+    for i in 0..MR {
+        let c = &mut out.c[starts[i]..][..NV * S::LANES];
+        for v in 0..NV {
+            simd.store(sums[i][v], &mut c[v * S::LANES..]);
         }
     }
+}
+
+/// Where the rows of C of a tile start.
+#[inline(always)]
+fn starts<const MR: usize>(out: &Output<'_>, row: usize) -> [usize; MR] {
+    let mut starts = [0; MR];
+    match out.rows {
+        OutputRows::First(_) => {
+            for i in 0..MR {
+                starts[i] = (row + i) * out.ldc + out.column;
+            }
+        }
+        OutputRows::Listed(rows) => {
+            let rows = rows[row..].first_chunk::<MR>().expect("a row of C for each of the tile");
+            for i in 0..MR {
+                starts[i] = rows[i] as usize * out.ldc + out.column;
+            }
+        }
+    }
+    starts
 }
 
 #[cfg(test)]

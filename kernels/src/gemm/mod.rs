@@ -1,5 +1,6 @@
 //! Matrix products of row-major `f32` matrices.
 
+pub(crate) mod ahead;
 pub(crate) mod blocking;
 mod matrixmultiply;
 pub(crate) mod micro;
@@ -10,8 +11,9 @@ pub use matrixmultiply::gemm_matrixmultiply;
 use crate::Context;
 use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
+use ahead::Ahead;
 use blocking::{A_STRIDE, KC, MC, cut};
-use micro::{Ahead, MAX_NR, Output, Rows, panel, panel_vectors};
+use micro::{MAX_NR, Output, OutputRows, Rows, panel, panel_vectors};
 use pack::copy_padded;
 
 /// The signature of [`gemm`].
@@ -94,7 +96,6 @@ impl SimdOp for Product<'_> {
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let Self { m, n, k, a, lda, b, ldb, c, ldc, beta_zero, buffer } = self;
-        let rows: [u32; MC] = std::array::from_fn(|i| i as u32);
         let (packed, buffer) = buffer.split_at_mut(MC * A_STRIDE);
         let (packed_b, edge) = buffer.split_at_mut(KC * MAX_NR);
         let packed = packed.as_chunks_mut::<A_STRIDE>().0;
@@ -115,7 +116,7 @@ impl SimdOp for Product<'_> {
                 }
                 let start = (beta_zero && k0 == 0).then_some(&[0.0; MAX_NR]);
                 let multiply = |c: &mut [f32], ldc, column| {
-                    let rows = &rows[..m];
+                    let rows = OutputRows::First(m);
                     let out = Output { c, ldc, rows, column, start, relu: false };
                     match vectors {
                         1 => panel::<S, 1>(simd, Rows(packed), b, Ahead::default(), out),

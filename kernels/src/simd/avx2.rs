@@ -82,6 +82,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch_write(self, dst: &[f32], i: usize) {
+        // SAFETY: a prefetch writes nothing, wherever it points, and CPUs that do not know this one
+        // ignore it.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(dst.as_ptr().wrapping_add(i).cast()) }
+    }
+
+    #[inline(always)]
     fn load_strided<const N: usize>(
         self,
         src: &[f32],

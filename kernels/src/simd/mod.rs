@@ -47,6 +47,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn prefetch(self, src: &[f32], i: usize) {
         let _ = (src, i);
     }
+    /// Asks for the cache line of float `i` of `dst`, which need not exist, to be made ready for writing: a
+    /// hint.
+    #[inline(always)]
+    fn prefetch_write(self, dst: &[f32], i: usize) {
+        let _ = (dst, i);
+    }
     /// `count` vectors of `src`, the next `stride` floats after the last; the rest of the array is
     /// zeros. Panics if one does not lie in `src`, or if there are more than `N`.
     #[inline(always)]

@@ -189,9 +189,8 @@ impl<T: Kind> Run<'_, T> {
             let products = &mut products[..tiling.places() * len];
             for column in (0..tiling.columns).step_by(tiling.chunk) {
                 let columns = column..tiling.columns.min(column + tiling.chunk);
-                for (place, products) in products.chunks_mut(len).enumerate() {
-                    self.multiply(factors, tiles.len(), place, columns.clone(), products);
-                }
+                let places = 0..tiling.places();
+                self.multiply(factors, tiles.len(), places, columns.clone(), products);
                 self.outputs(products, &tiles, columns, rows.clone(), dst);
             }
         };
@@ -220,7 +219,7 @@ impl<T: Kind> Run<'_, T> {
             threads.for_each_chunk(products, len, |i, products| {
                 let (place, column) = (i % tiling.places(), i / tiling.places() * tiling.chunk);
                 let columns = column..tiling.columns.min(column + tiling.chunk);
-                self.multiply(factors, tiles.len(), place, columns, products);
+                self.multiply(factors, tiles.len(), place..place + 1, columns, products);
             });
             let (products, begin) = (&*products, self.start(rows.start));
             let end = if rows.end < tiling.rows { self.start(rows.end) } else { dst.len() };
@@ -257,12 +256,12 @@ impl<T: Kind> Run<'_, T> {
         &self,
         factors: &[f32],
         tiles: usize,
-        place: usize,
+        places: Range<usize>,
         columns: Range<usize>,
         products: &mut [f32],
     ) {
         let Self { tiling, packed, .. } = *self;
-        let op = Multiply { tiling, factors, tiles, packed, place, columns, products };
+        let op = Multiply { tiling, factors, tiles, packed, places, columns, products };
         (self.cx.isa().conv2d.winograd.multiply)(op);
     }
 

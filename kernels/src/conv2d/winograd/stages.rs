@@ -10,7 +10,8 @@ use super::tiling::Tiling;
 use super::transform::{SIDE, Transform};
 use crate::CHANNEL_ALIGN as LINE;
 use crate::dispatch::enter;
-use crate::gemm::micro::{Ahead, MAX_NR, Output, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::ahead::Ahead;
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::simd::{Simd, SimdOp, load_up_to};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -56,8 +57,8 @@ impl<T: Transform> SimdOp for By<Weights<'_>, T> {
         /// Columns transformed together: two vectors of four doubles.
         const TOGETHER: usize = 8;
         let nr = packed.len() / (tiling.places() * tiling.k);
-        for (channels, block) in tiling.blocks() {
-            let depth = channels.len();
+        for block in 0..tiling.blocks() {
+            let channels = tiling.block(block);
             for channel in channels.clone() {
                 for first in (0..nr).step_by(TOGETHER) {
                     let width = TOGETHER.min(nr - first);
@@ -84,7 +85,7 @@ impl<T: Transform> SimdOp for By<Weights<'_>, T> {
                     for i in 0..T::PRODUCTS {
                         for j in 0..T::PRODUCTS {
                             let place = i * T::PRODUCTS + j;
-                            let row = place * depth + channel - channels.start;
+                            let row = tiling.weights_rows(block, place) + channel - channels.start;
                             let mut out = [0.0; TOGETHER];
                             for lane in 0..TOGETHER {
                                 let sum = T::WEIGHTS[j][0] * half[i][0][lane]
@@ -92,8 +93,7 @@ impl<T: Transform> SimdOp for By<Weights<'_>, T> {
                                     + T::WEIGHTS[j][2] * half[i][2][lane];
                                 out[lane] = sum as f32;
                             }
-                            packed[(block + row) * nr + first..][..width]
-                                .copy_from_slice(&out[..width]);
+                            packed[row * nr + first..][..width].copy_from_slice(&out[..width]);
                         }
                     }
                 }
@@ -140,8 +140,10 @@ impl<T: Transform> SimdOp for By<Factors<'_>, T> {
                 let (y, x) = (y + row as isize, x + column as isize);
                 ((image * tiling.ih + y as usize) * tiling.iw + x as usize) * tiling.src_stride
             };
-            for (channels, block) in tiling.blocks_of_factors() {
-                let out = &mut factors[block + (tile - tiles.start) * tiling.row..];
+            for block in 0..tiling.blocks() {
+                let channels = tiling.block(block);
+                let start = tiling.factors_start(block, 0);
+                let out = &mut factors[start + (tile - tiles.start) * tiling.row..];
                 for line in (0..channels.len()).step_by(LINE) {
                     let lanes = LINE.min(channels.len() - line);
                     // Columns of all tiles, [product][column][channel], those that tiles share once.
@@ -208,17 +210,17 @@ fn side<V>(f: impl Fn(usize) -> V) -> [V; SIDE] {
     [f(0), f(1), f(2), f(3), f(4), f(5)]
 }
 
-/// Multiplies the factors of one place by its weights.
+/// Multiplies the factors of some places by their weights.
 pub(crate) struct Multiply<'a> {
     pub(super) tiling: &'a Tiling,
     /// Of all groups, the last of which may have fewer tiles.
     pub(super) factors: &'a [f32],
     pub(super) tiles: usize,
     pub(super) packed: &'a [f32],
-    pub(super) place: usize,
+    pub(super) places: Range<usize>,
     /// Output channels, starting at a panel.
     pub(super) columns: Range<usize>,
-    /// `[tile][row of `Tiling::products_row` floats]`.
+    /// `[place][tile][row]`, with `Tiling::products_row` floats a row, `Tiling::products_place` a place.
     pub(super) products: &'a mut [f32],
 }
 
@@ -238,60 +240,59 @@ impl SimdOp for Multiply<'_> {
 impl Multiply<'_> {
     #[inline(always)]
     fn rows_of<S: Simd, const ROW: usize>(self, simd: S) {
-        let Self { tiling, factors, tiles, packed, place, columns, products } = self;
-        let rows: [u32; super::tiling::MAX_GROUP] = std::array::from_fn(|i| i as u32);
-        let ldc = tiling.products_row;
-        let full = PANEL_VECTORS * S::LANES;
-        // The factors of the group that starts with tile `first`, of one place and block.
-        let group_of = |first: usize, place: usize, block: usize| {
-            let start = first / tiling.group * tiling.factors_len() + block + place * tiling.place;
-            &factors[start..].as_chunks::<ROW>().0[..tiling.group.min(tiles - first)]
-        };
-        let weights = |column: usize, place: usize, (channels, block): (Range<usize>, usize)| {
+        let Self { tiling, factors, tiles, packed, places, columns, products } = self;
+        let (ldc, place_len) = (tiling.products_row, tiling.products_place(tiles));
+        let (blocks, full) = (tiling.blocks(), PANEL_VECTORS * S::LANES);
+        let panel_of = |column: usize, place: usize, block: usize| {
             let nr = panel_vectors(S::LANES, tiling.columns - column) * S::LANES;
             let start = tiling.places() * tiling.k * column;
-            &packed[start + (block + place * channels.len()) * nr..][..channels.len() * nr]
+            let rows = tiling.weights_rows(block, place);
+            &packed[start + rows * nr..][..tiling.block(block).len() * nr]
         };
-        for column in columns.clone().step_by(full) {
-            let blocks = tiling.blocks().zip(tiling.blocks_of_factors()).enumerate();
-            for (i, (block, (channels, in_factors))) in blocks {
-                let first_block = tiling.blocks().next();
-                let next = match (tiling.blocks().nth(i + 1), first_block) {
-                    (Some(block), _) => weights(column, place, block),
-                    (None, Some(block)) if column + full < columns.end => {
-                        weights(column + full, place, block)
-                    }
-                    (None, Some(block)) if place + 1 < tiling.places() => {
-                        weights(columns.start, place + 1, block)
-                    }
-                    _ => &[],
-                };
-                let b = weights(column, place, block);
-                for first in (0..tiles).step_by(tiling.group) {
-                    let a = group_of(first, place, in_factors);
-                    // The last group fetches the next panel. In the first panel, each fetches the rows
-                    // of the next, and the last those of the next place.
-                    let end = first + a.len();
-                    let next = if end == tiles { next } else { &[] };
-                    let next_rows = match (column == columns.start && !tiling.own, end == tiles) {
-                        (true, false) => group_of(end, place, in_factors),
-                        (true, true) if place + 1 < tiling.places() => {
-                            group_of(0, place + 1, in_factors)
-                        }
+        let group_of = |group: usize, place: usize, block: usize| {
+            let start = group * tiling.factors_len() + tiling.factors_start(block, place);
+            let count = tiling.group.min(tiles - group * tiling.group);
+            &factors[start..].as_chunks::<ROW>().0[..count]
+        };
+        let groups = tiles.div_ceil(tiling.group);
+        for place in places.clone() {
+            let products = &mut products[(place - places.start) * place_len..];
+            let last_place = place + 1 == tiling.places();
+            for column in columns.clone().step_by(full) {
+                let last_column = column + full >= columns.end;
+                for block in 0..blocks {
+                    let b = panel_of(column, place, block);
+                    let next = match (block + 1 < blocks, last_column, last_place) {
+                        _ if tiling.cached => &[],
+                        (true, _, _) => panel_of(column, place, block + 1),
+                        (_, false, _) => panel_of(column + full, place, 0),
+                        (_, _, false) => panel_of(columns.start, place + 1, 0),
                         _ => &[],
                     };
-                    let ahead = Ahead::new(next, next_rows.as_flattened());
-                    let out = Output {
-                        c: &mut products[first * ldc..],
-                        ldc,
-                        rows: &rows[..a.len()],
-                        column: column - columns.start,
-                        start: (channels.start == 0).then_some(&[0.0; MAX_NR]),
-                        relu: false,
-                    };
-                    match panel_vectors(S::LANES, tiling.columns - column) {
-                        1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
-                        _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
+                    for group in 0..groups {
+                        let a = group_of(group, place, block);
+                        // The last group fetches the next panel. In the first panel, each fetches the
+                        // rows of the next, and the last those of the next place.
+                        let last = group + 1 == groups;
+                        let rows = match (last, last_place) {
+                            _ if tiling.own || column > columns.start => &[],
+                            (false, _) => group_of(group + 1, place, block),
+                            (true, false) => group_of(0, place + 1, block),
+                            (true, true) => &[],
+                        };
+                        let ahead = Ahead::new(if last { next } else { &[] }, rows.as_flattened());
+                        let out = Output {
+                            c: &mut products[group * tiling.group * ldc..],
+                            ldc,
+                            rows: OutputRows::First(a.len()),
+                            column: column - columns.start,
+                            start: (block == 0).then_some(&[0.0; MAX_NR]),
+                            relu: false,
+                        };
+                        match panel_vectors(S::LANES, tiling.columns - column) {
+                            1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
+                            _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
+                        }
                     }
                 }
             }
@@ -323,66 +324,81 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
     fn eval<S: Simd>(self, simd: S) {
         let Outputs { tiling, products, tiles, columns, rows, bias, relu, dst } = self.0;
         let (stride, zero) = (tiling.dst_stride, simd.splat(0.0));
+        let low = if relu { zero } else { simd.splat(f32::NEG_INFINITY) };
         let place_len = tiling.products_place(tiles.len());
         let origin = tiling.output_of(rows.start, T::OUTPUT).0;
+        let written = tiling.columns.next_multiple_of(S::LANES);
+        // Half-way: `[output row][product column][channel]`.
+        let mut half = [0.0; SIDE * SIDE * LINE];
         for row in rows {
             let (start, height) = tiling.output_of(row, T::OUTPUT);
+            let next_row = tiling.output_of(row + 1, T::OUTPUT).0;
             let dst = &mut dst[start - origin..];
             for x in 0..tiling.per_row {
                 let tile = row * tiling.per_row + x - tiles.start;
                 let width = T::OUTPUT.min(tiling.ow - x * T::OUTPUT);
-                let first = x * T::OUTPUT * stride;
-                for c in columns.clone().step_by(S::LANES) {
-                    let (chunk, column) =
-                        ((c - columns.start) / tiling.chunk, (c - columns.start) % tiling.chunk);
-                    let from =
-                        chunk * tiling.places() * place_len + tile * tiling.products_row + column;
-                    let products = &products[from..];
-                    let half = side(
-                        #[inline(always)]
-                        |j| match j < T::PRODUCTS {
-                            true => {
-                                let (column, down) = (j * place_len, T::PRODUCTS * place_len);
-                                let column = &products[column..];
-                                T::output(simd, simd.load_strided(column, down, T::PRODUCTS))
+                // The next tile's outputs, which are made ready for writing meanwhile.
+                let to_next = match x + 1 < tiling.per_row {
+                    true => T::OUTPUT * stride,
+                    false => next_row - start - x * T::OUTPUT * stride,
+                };
+                let dst = &mut dst[x * T::OUTPUT * stride..];
+                let chunks =
+                    products[tile * tiling.products_row..].chunks(tiling.places() * place_len);
+                for (products, first) in chunks.zip(columns.clone().step_by(tiling.chunk)) {
+                    let end = columns.end.min(first + tiling.chunk);
+                    for line in (first..end).step_by(LINE) {
+                        let lanes = (end - line).min(LINE);
+                        // Where all columns of a tile are written in one go, the CPU sees it coming.
+                        if tiling.own {
+                            for i in 0..height {
+                                for j in 0..width {
+                                    let pixel = (i * tiling.ow + j) * stride;
+                                    simd.prefetch_write(dst, to_next + pixel + line);
+                                }
                             }
-                            false => [zero; SIDE],
-                        },
-                    );
-                    let bias = match bias {
-                        Some(bias) => load_up_to(simd, bias, c),
-                        None => zero,
-                    };
-                    let low = if relu { zero } else { simd.splat(f32::NEG_INFINITY) };
-                    for i in 0..T::OUTPUT {
-                        if i < height {
-                            let row = side(
-                                #[inline(always)]
-                                |j| half[j][i],
-                            );
-                            let y = T::output(simd, row);
-                            let y = side(
-                                #[inline(always)]
-                                |j| simd.max(low, simd.add(y[j], bias)),
-                            );
-                            let dst = &mut dst[i * tiling.ow * stride + first + c..];
-                            if width == T::OUTPUT {
-                                simd.store_strided(y, dst, stride, T::OUTPUT);
-                            } else {
-                                for j in 0..T::OUTPUT {
-                                    if j < width {
-                                        simd.store(y[j], &mut dst[j * stride..]);
+                        }
+                        for j in 0..T::PRODUCTS {
+                            for c in (0..lanes).step_by(S::LANES) {
+                                let column = &products[j * place_len + line - first + c..];
+                                let down = T::PRODUCTS * place_len;
+                                let column = simd.load_strided(column, down, T::PRODUCTS);
+                                let column = T::output(simd, column);
+                                let half = &mut half[j * LINE + c..];
+                                simd.store_strided(column, half, SIDE * LINE, T::OUTPUT);
+                            }
+                        }
+                        for c in (0..lanes).step_by(S::LANES) {
+                            let bias = match bias {
+                                Some(bias) => load_up_to(simd, bias, line + c),
+                                None => zero,
+                            };
+                            for i in 0..height {
+                                let row = &half[i * SIDE * LINE + c..];
+                                let row = simd.load_strided(row, LINE, T::PRODUCTS);
+                                let y = T::output(simd, row);
+                                let y = side(
+                                    #[inline(always)]
+                                    |j| simd.max(low, simd.add(y[j], bias)),
+                                );
+                                let dst = &mut dst[i * tiling.ow * stride + line + c..];
+                                if width == T::OUTPUT {
+                                    simd.store_strided(y, dst, stride, T::OUTPUT);
+                                } else {
+                                    for j in 0..T::OUTPUT {
+                                        if j < width {
+                                            simd.store(y[j], &mut dst[j * stride..]);
+                                        }
                                     }
                                 }
                             }
                         }
                     }
                 }
-                let written = tiling.columns.next_multiple_of(S::LANES);
                 if columns.end == tiling.columns && written < stride {
                     for i in 0..height {
                         for j in 0..width {
-                            let at = (i * tiling.ow + j) * stride + first;
+                            let at = (i * tiling.ow + j) * stride;
                             dst[at + written..at + stride].fill(0.0);
                         }
                     }

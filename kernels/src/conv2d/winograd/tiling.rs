@@ -23,6 +23,9 @@ const OWN_CHUNK: usize = 32;
 /// A task of its own reads all transformed weights, so they should stay in the cache beside it.
 const MAX_OWN_WEIGHTS: usize = 1 << 20;
 
+/// Transformed weights that stay in the second-level cache beside a task's buffer: 128 KiB.
+const CACHED_WEIGHTS: usize = 32 << 10;
+
 /// A pass cut into tiles. Everything in it is a function of the pass.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tiling {
@@ -63,6 +66,8 @@ pub(crate) struct Tiling {
     pub(super) rows_at_a_time: usize,
     /// Whether each task has factors and products of its own.
     pub(super) own: bool,
+    /// Whether the transformed weights stay in the second-level cache.
+    pub(super) cached: bool,
 }
 
 impl Tiling {
@@ -113,6 +118,7 @@ impl Tiling {
             products_row: odd_lines(chunk.min(columns)),
             rows_at_a_time,
             own,
+            cached: own && places * k * columns <= CACHED_WEIGHTS,
         }
     }
 
@@ -126,21 +132,30 @@ impl Tiling {
         self.columns.div_ceil(self.chunk)
     }
 
-    /// The blocks of channels, each with the rows before it in a packed panel of weights.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
-        let (k, depth, places) = (self.k, self.depth, self.places());
-        (0..k).step_by(depth).map(move |start| (start..k.min(start + depth), places * start))
+    /// Blocks of channels.
+    pub(super) fn blocks(&self) -> usize {
+        self.k.div_ceil(self.depth)
     }
 
-    /// The blocks of channels, each with the floats before it in a group of factors.
-    pub(super) fn blocks_of_factors(&self) -> impl Iterator<Item = (Range<usize>, usize)> + use<> {
-        let (block, depth) = (self.places() * self.place, self.depth);
-        self.blocks().map(move |(channels, _)| (channels.clone(), channels.start / depth * block))
+    /// The channels of a block.
+    pub(super) fn block(&self, block: usize) -> Range<usize> {
+        block * self.depth..self.k.min((block + 1) * self.depth)
+    }
+
+    /// Rows of a packed panel of weights before a place of a block.
+    pub(super) fn weights_rows(&self, block: usize, place: usize) -> usize {
+        let channels = self.block(block);
+        self.places() * channels.start + place * channels.len()
+    }
+
+    /// Floats of a group of factors before a place of a block.
+    pub(super) fn factors_start(&self, block: usize, place: usize) -> usize {
+        (block * self.places() + place) * self.place
     }
 
     /// Floats of the factors of a group.
     pub(super) fn factors_len(&self) -> usize {
-        self.k.div_ceil(self.depth) * self.places() * self.place
+        self.factors_start(self.blocks(), 0)
     }
 
     /// Floats between the places of a chunk of products of `tiles` tiles: an odd number of cache lines.
