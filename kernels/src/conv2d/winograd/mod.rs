@@ -179,7 +179,8 @@ struct Run<'a, T> {
 impl<T: Kind> Run<'_, T> {
     /// Each task takes rows of tiles from input to output, in its buffer.
     fn apart(&self, dst: &mut [f32]) {
-        let (threads, tiling, step) = (self.cx.threads(), self.tiling, self.tiling.rows_at_a_time);
+        let (threads, tiling) = (self.cx.threads(), self.tiling);
+        let step = tiling.rows_of_task(threads.count());
         let rows = |i: usize| i * step..tiling.rows.min((i + 1) * step);
         let task = |rows: Range<usize>, dst: &mut [f32], buffer: &mut [f32]| {
             let tiles = self.tiles(&rows);

@@ -62,7 +62,7 @@ pub(crate) struct Tiling {
     pub(super) chunk: usize,
     /// Floats between rows of products: an odd number of cache lines.
     pub(super) products_row: usize,
-    /// Rows of tiles that exist at a time; a task's own, or shared by tasks.
+    /// The most rows of tiles that exist at a time; a task's own, or shared by tasks.
     pub(super) rows_at_a_time: usize,
     /// Whether each task has factors and products of its own.
     pub(super) own: bool,
@@ -86,11 +86,7 @@ impl Tiling {
         let own = tile * MAX_GROUP <= TASK_BUFFER
             && per_row <= MAX_GROUP
             && places * k * columns <= MAX_OWN_WEIGHTS;
-        // A task of its own takes at most an eighth of the batch, unless that is less than eight tiles.
-        let most = match own {
-            true => (rows * per_row).div_ceil(8).clamp(8, MAX_GROUP),
-            false => MAX_TILES,
-        };
+        let most = if own { MAX_GROUP } else { MAX_TILES };
         let rows_at_a_time = (most / per_row).clamp(1, rows);
         let tiles = rows_at_a_time * per_row;
         let group = if own { tiles } else { tiles.min(MAX_GROUP) };
@@ -166,6 +162,13 @@ impl Tiling {
     /// Floats of the factors of `tiles` tiles.
     pub(super) fn groups_len(&self, tiles: usize) -> usize {
         tiles.div_ceil(self.group) * self.factors_len()
+    }
+
+    /// Rows of tiles of a task of its own, so that `threads` threads have as much to do; each tile's sums are
+    /// the same in any.
+    pub(super) fn rows_of_task(&self, threads: usize) -> usize {
+        let tasks = self.rows.div_ceil(self.rows_at_a_time).next_multiple_of(threads);
+        self.rows.div_ceil(tasks)
     }
 
     /// The most tiles that exist at a time.
