@@ -59,6 +59,15 @@ impl Threads {
         self.count
     }
 
+    /// Runs `work` on a thread of the pool. All that it shares out in turn then begins and ends among threads
+    /// that are awake: from outside, each of many small operations would wake two and go to sleep.
+    pub fn region<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
     /// Lends a task the [`TASK_BUFFER`] floats of its thread; their contents are unspecified. A task
     /// borrows once, around its work, and starts no tasks meanwhile.
     pub(crate) fn with_buffer<T>(&self, work: impl FnOnce(&mut [f32]) -> T) -> T {

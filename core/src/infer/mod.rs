@@ -155,22 +155,24 @@ impl Plan {
         &mut self,
         cx: &Context,
         input: &Tensor,
-        mut after: impl FnMut(usize),
+        mut after: impl FnMut(usize) + Send,
     ) -> &Tensor {
         let n = input.n();
         assert_eq!(input.shape(), self.image, "the shape of the images");
         assert!(n <= self.batch, "{n} images, planned for {}", self.batch);
         assert_eq!(cx.isa().name, self.isa.name, "the instruction set planned for");
-        for Segment { steps, images } in &self.segments {
-            for first in (0..n).step_by(*images) {
-                let part = first..n.min(first + images);
-                for i in steps.clone() {
-                    let (arena, scratch) = (&mut self.arena, &mut self.scratch);
-                    self.steps[i].run(cx, part.clone(), input.data(), arena, scratch);
-                    after(i);
+        let Self { segments, steps, arena, scratch, .. } = self;
+        cx.threads().region(|| {
+            for segment in &*segments {
+                for first in (0..n).step_by(segment.images) {
+                    let part = first..n.min(first + segment.images);
+                    for i in segment.steps.clone() {
+                        steps[i].run(cx, part.clone(), input.data(), arena, scratch);
+                        after(i);
+                    }
                 }
             }
-        }
+        });
         self.output.reshape(n, self.output.shape());
         let logits = match self.logits.arena(&(0..n)) {
             Some(range) => &self.arena[range],
