@@ -1,8 +1,8 @@
 //! The only threads of the project.
 //!
-//! Work is cut by the caller into tasks that do not depend on the number of threads, each task
-//! writes its own part of the output, and nothing is reduced across tasks except in task order:
-//! that is why results are the same bits for every number of threads.
+//! Work is cut by the caller into tasks that do not depend on the number of threads (or whose outputs do
+//! not depend on the cut), each task writes its own part of the output, and nothing is reduced across
+//! tasks except in task order: that is why results are the same bits for every number of threads.
 
 use crate::AlignedBuffer;
 use rayon::prelude::*;
