@@ -8,9 +8,13 @@
 //!
 //! The gradient of the input is the same sum with the maps exchanged and the kernels turned around.
 
+mod factors;
+mod multiply;
+mod outputs;
 mod stages;
 mod tiling;
 pub(super) mod transform;
+mod weights;
 
 use super::algorithm::{Algorithm, Operands};
 use super::cost::{self, Stages};
@@ -20,11 +24,15 @@ use crate::Context;
 use crate::dispatch::enter;
 use crate::gemm::micro::PANEL_VECTORS;
 use crate::simd::Simd;
-use stages::{Factors, Kernels, Multiply, Outputs, Weights};
+use factors::Factors;
+use multiply::Multiply;
+use outputs::Outputs;
+use stages::Kernels;
 use std::marker::PhantomData;
 use std::ops::Range;
 use tiling::Tiling;
 use transform::{F23, F43, Toeplitz, Transform};
+use weights::Weights;
 
 pub(crate) const FORWARD_F43: Algorithm = algorithm::<F43, true>("winograd_4x4");
 pub(crate) const FORWARD_F23: Algorithm = algorithm::<F23, true>("winograd_2x2");

@@ -1,0 +1,97 @@
+//! The stage from factors to products: a matrix product for each place in a tile.
+
+use super::tiling::Tiling;
+use crate::gemm::ahead::Ahead;
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::simd::{Simd, SimdOp};
+use std::ops::Range;
+
+/// Multiplies the factors of some places by their weights.
+pub(crate) struct Multiply<'a> {
+    pub(super) tiling: &'a Tiling,
+    /// Of all groups, the last of which may have fewer tiles.
+    pub(super) factors: &'a [f32],
+    pub(super) tiles: usize,
+    pub(super) packed: &'a [f32],
+    pub(super) places: Range<usize>,
+    /// Output channels, starting at a panel.
+    pub(super) columns: Range<usize>,
+    /// `[place][tile][row]`, with `Tiling::products_row` floats a row, `Tiling::products_place` a place.
+    pub(super) products: &'a mut [f32],
+}
+
+impl SimdOp for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        match self.tiling.row {
+            80 => self.rows_of::<S, 80>(simd),
+            144 => self.rows_of::<S, 144>(simd),
+            _ => self.rows_of::<S, 272>(simd),
+        }
+    }
+}
+
+impl Multiply<'_> {
+    #[inline(always)]
+    fn rows_of<S: Simd, const ROW: usize>(self, simd: S) {
+        let Self { tiling, factors, tiles, packed, places, columns, products } = self;
+        let (ldc, place_len) = (tiling.products_row, tiling.products_place(tiles));
+        let (blocks, full) = (tiling.blocks(), PANEL_VECTORS * S::LANES);
+        let panel_of = |column: usize, place: usize, block: usize| {
+            let nr = panel_vectors(S::LANES, tiling.columns - column) * S::LANES;
+            let start = tiling.places() * tiling.k * column;
+            let rows = tiling.weights_rows(block, place);
+            &packed[start + rows * nr..][..tiling.block(block).len() * nr]
+        };
+        let group_of = |group: usize, place: usize, block: usize| {
+            let start = group * tiling.factors_len() + tiling.factors_start(block, place);
+            let count = tiling.group.min(tiles - group * tiling.group);
+            &factors[start..].as_chunks::<ROW>().0[..count]
+        };
+        let groups = tiles.div_ceil(tiling.group);
+        for place in places.clone() {
+            let products = &mut products[(place - places.start) * place_len..];
+            let last_place = place + 1 == tiling.places();
+            for column in columns.clone().step_by(full) {
+                let last_column = column + full >= columns.end;
+                for block in 0..blocks {
+                    let b = panel_of(column, place, block);
+                    let next = match (block + 1 < blocks, last_column, last_place) {
+                        _ if tiling.cached => &[],
+                        (true, _, _) => panel_of(column, place, block + 1),
+                        (_, false, _) => panel_of(column + full, place, 0),
+                        (_, _, false) => panel_of(columns.start, place + 1, 0),
+                        _ => &[],
+                    };
+                    for group in 0..groups {
+                        let a = group_of(group, place, block);
+                        // The last group fetches the next panel. In the first panel, each fetches the
+                        // rows of the next, and the last those of the next place.
+                        let last = group + 1 == groups;
+                        let rows = match (last, last_place) {
+                            _ if tiling.own || column > columns.start => &[],
+                            (false, _) => group_of(group + 1, place, block),
+                            (true, false) => group_of(0, place + 1, block),
+                            (true, true) => &[],
+                        };
+                        let ahead = Ahead::new(if last { next } else { &[] }, rows.as_flattened());
+                        let out = Output {
+                            c: &mut products[group * tiling.group * ldc..],
+                            ldc,
+                            rows: OutputRows::First(a.len()),
+                            column: column - columns.start,
+                            start: (block == 0).then_some(&[0.0; MAX_NR]),
+                            relu: false,
+                        };
+                        match panel_vectors(S::LANES, tiling.columns - column) {
+                            1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
+                            _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
