@@ -6,9 +6,10 @@
 
 use crate::AlignedBuffer;
 use rayon::prelude::*;
-use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fmt, hint};
 
 /// Floats in the buffer of a task: 2 MiB. Tasks that work on one block of it at a time keep to about half
 /// of the second-level cache of the smallest machine this is meant for, 256 KiB.
@@ -17,6 +18,9 @@ pub(crate) const TASK_BUFFER: usize = 512 << 10;
 /// Floats in a task of an element-wise kernel: 256 KiB a stream, some 50 us of memory traffic, which
 /// is long enough to hide the hand-over to a thread.
 pub(crate) const ELEMENTWISE_CHUNK: usize = 64 * 1024;
+
+/// Pauses of a thread between two looks for a task.
+const PAUSES: usize = 16;
 
 /// A pool of threads. Cheap to clone.
 #[derive(Clone)]
@@ -63,7 +67,7 @@ impl Threads {
     /// that are awake: from outside, each of many small operations would wake two and go to sleep.
     pub fn region<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         match &self.pool {
-            Some(pool) => pool.install(work),
+            Some(pool) => pool.install(|| awake(work)),
             None => work(),
         }
     }
@@ -191,6 +195,32 @@ impl Threads {
                 .for_each(|(i, ((a, b), c))| task(i, [a, b, c])),
         }
     }
+}
+
+/// Runs `work` on this thread of a pool, while its other threads look for tasks without going to sleep.
+fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    /// Ends the others' search, also when `work` panics.
+    struct End<'a>(&'a AtomicBool);
+
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    let (this, end) = (rayon::current_thread_index(), AtomicBool::new(false));
+    rayon::scope(|scope| {
+        scope.spawn_broadcast(|_, cx| {
+            let other = this != Some(cx.index());
+            while other && !end.load(Ordering::Acquire) {
+                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                    (0..PAUSES).for_each(|_| hint::spin_loop());
+                }
+            }
+        });
+        let _end = End(&end);
+        work()
+    })
 }
 
 /// Runs the tasks `pieces`, whose pieces are `dst`, each half on its own.
