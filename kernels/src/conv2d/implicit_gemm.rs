@@ -208,13 +208,16 @@ impl SimdOp for Gather<'_> {
         let mut rows = [0; MC];
         let (k, channels) = (pass.k(), pass.output().channels);
         let full = PANEL_VECTORS * S::LANES;
-        let blocks = pass.blocks().count();
         let weights = |column: usize, block: &Block| {
             let nr = panel_vectors(S::LANES, channels - column) * S::LANES;
             &packed[k * column + block.k0 * nr..][..block.len() * nr]
         };
         let mut relu_pending = relu;
-        for (i, block) in pass.blocks().enumerate() {
+        let mut blocks = pass.blocks().enumerate();
+        let mut following = blocks.next();
+        while let Some((i, block)) = following.take() {
+            following = blocks.next();
+            let after = following.as_ref().map_or(&[][..], |(_, next)| weights(columns.start, next));
             let count = gather(simd, pass, &block, src, &pixels, a, &mut rows);
             let complete = count == pixels.len();
             if i == 0 && !complete {
@@ -227,17 +230,15 @@ impl SimdOp for Gather<'_> {
                     }
                 }
             }
-            let last = i + 1 == blocks;
-            let relu = relu && last && complete;
+            let relu = relu && following.is_none() && complete;
             relu_pending &= !relu;
             for column in columns.clone().step_by(full) {
                 let vectors = panel_vectors(S::LANES, channels - column);
                 let nr = vectors * S::LANES;
                 let b = weights(column, &block);
-                let next = match (column + full < columns.end, pass.blocks().nth(i + 1)) {
-                    (true, _) => weights(column + full, &block),
-                    (false, Some(block)) => weights(columns.start, &block),
-                    (false, None) => &[],
+                let next = match column + full < columns.end {
+                    true => weights(column + full, &block),
+                    false => after,
                 };
                 let ahead = Ahead::new(next, &[]);
                 let mut start = [0.0; MAX_NR];

@@ -75,7 +75,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, src: &[f32], i: usize) {
         // SAFETY: a prefetch reads nothing, wherever it points; every x86-64 CPU has it.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(src.as_ptr().wrapping_add(i).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(src.as_ptr().wrapping_add(i).cast()) }
     }
 
     #[inline(always)]
