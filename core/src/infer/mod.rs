@@ -12,7 +12,7 @@ use crate::tensor::{Shape, Tensor};
 use memory::Lifetime;
 use pleach_kernels::conv2d::Algorithm;
 use pleach_kernels::{AlignedBuffer, Context, Isa};
-use segments::{Segment, segments};
+use segments::{Segment, Traffic, segments};
 use simplify::{Value, simplify};
 use step::{Kernel, Place, Step};
 
@@ -67,22 +67,26 @@ impl Plan {
             Value::Step(step) => steps[step].shape,
         };
         let end = steps.len();
-        let map_bytes = steps.iter().map(|step| {
-            let inputs: usize = step.inputs.iter().map(|&input| shape(input).padded_len()).sum();
-            (inputs + step.shape.padded_len()) * size_of::<f32>()
+        // The last step that reads a value; `end`: the outside world does.
+        let last_of = |step: usize| {
+            let this = Value::Step(step);
+            let read = steps.iter().rposition(|reader| reader.inputs.contains(&this));
+            if output == this { end } else { read.unwrap_or(step) }
+        };
+        let bytes = |value: Value| shape(value).padded_len() * size_of::<f32>();
+        let traffic = steps.iter().enumerate().map(|(i, step)| Traffic {
+            maps: step.inputs.iter().map(|&input| bytes(input)).sum::<usize>()
+                + bytes(Value::Step(i)),
+            weights: step.op.weight_bytes(),
+            kept: (0..=i).filter(|&j| last_of(j) > i).map(|j| bytes(Value::Step(j))).sum(),
         });
-        let segments = segments(&map_bytes.collect::<Vec<_>>(), batch);
+        let segments = segments(&traffic.collect::<Vec<_>>(), batch);
         let segment_of = |step: usize| {
             let of = segments.iter().find(|segment| segment.steps.contains(&step));
             of.expect("every step is in a segment")
         };
         // Values that leave their segment exist for the whole batch, from the first part of the segment
         // that writes them to the last part of one that reads them.
-        let last_of = |step: usize| {
-            let this = Value::Step(step);
-            let read = steps.iter().rposition(|reader| reader.inputs.contains(&this));
-            if output == this { end } else { read.unwrap_or(step) }
-        };
         let leaves = |step: usize| !segment_of(step).steps.contains(&last_of(step));
         let lifetimes: Vec<Lifetime> = (0..end)
             .map(|step| {

@@ -50,6 +50,20 @@ pub(super) enum Op {
     Flatten,
 }
 
+impl Op {
+    /// Bytes of the weights that a run reads: four times as many as there are where F(4, 3) transforms
+    /// them.
+    pub(super) fn weight_bytes(&self) -> usize {
+        match self {
+            Self::Conv { geometry: g, weights, .. } => {
+                let transformed = (g.kh, g.kw, g.stride, g.groups) == (3, 3, 1, 1);
+                size_of_val(&weights[..]) * if transformed { 4 } else { 1 }
+            }
+            _ => 0,
+        }
+    }
+}
+
 /// The steps, in order, and which value the logits are.
 pub(super) fn simplify(net: &Network) -> (Vec<Step>, Value) {
     let mut simplifier = Simplifier { net, steps: Vec::new(), values: Vec::new() };

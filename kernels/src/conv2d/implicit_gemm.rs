@@ -217,7 +217,8 @@ impl SimdOp for Gather<'_> {
         let mut following = blocks.next();
         while let Some((i, block)) = following.take() {
             following = blocks.next();
-            let after = following.as_ref().map_or(&[][..], |(_, next)| weights(columns.start, next));
+            let after =
+                following.as_ref().map_or(&[][..], |(_, next)| weights(columns.start, next));
             let count = gather(simd, pass, &block, src, &pixels, a, &mut rows);
             let complete = count == pixels.len();
             if i == 0 && !complete {

@@ -188,8 +188,8 @@ impl<T: Kind> Run<'_, T> {
     /// Each task takes rows of tiles from input to output, in its buffer.
     fn apart(&self, dst: &mut [f32]) {
         let (threads, tiling) = (self.cx.threads(), self.tiling);
-        let step = tiling.rows_of_task(threads.count());
-        let rows = |i: usize| i * step..tiling.rows.min((i + 1) * step);
+        let tasks = tiling.tasks(threads.count());
+        let first = |i: usize| i * tiling.rows / tasks;
         let task = |rows: Range<usize>, dst: &mut [f32], buffer: &mut [f32]| {
             let tiles = self.tiles(&rows);
             let (factors, products) = buffer.split_at_mut(tiling.groups_len(tiles.len()));
@@ -205,9 +205,9 @@ impl<T: Kind> Run<'_, T> {
         };
         threads.for_each_piece(
             dst,
-            tiling.rows.div_ceil(step),
-            |i| self.start(i * step),
-            |i, dst| threads.with_buffer(|buffer| task(rows(i), dst, buffer)),
+            tasks,
+            |i| self.start(first(i)),
+            |i, dst| threads.with_buffer(|buffer| task(first(i)..first(i + 1), dst, buffer)),
         );
     }
 

@@ -164,11 +164,11 @@ impl Tiling {
         tiles.div_ceil(self.group) * self.factors_len()
     }
 
-    /// Rows of tiles of a task of its own, so that `threads` threads have as much to do; each tile's sums are
-    /// the same in any.
-    pub(super) fn rows_of_task(&self, threads: usize) -> usize {
-        let tasks = self.rows.div_ceil(self.rows_at_a_time).next_multiple_of(threads);
-        self.rows.div_ceil(tasks)
+    /// Tasks of their own that the rows of tiles are shared out to, about as many to each, so that `threads`
+    /// threads have as much to do; each tile's sums are the same in any.
+    pub(super) fn tasks(&self, threads: usize) -> usize {
+        let tasks = self.rows.div_ceil(self.rows_at_a_time);
+        tasks.next_multiple_of(threads).min(self.rows)
     }
 
     /// The most tiles that exist at a time.
