@@ -7,9 +7,11 @@
 use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::Simd;
 
-/// Floats in a row that the CPU's own fetching keeps up with, once it has seen where they lead: 8 KiB. A
-/// single tile reads its panel that way, and fetches of its own would be in the way.
+/// Floats in a row that the CPU's own fetching keeps up with, once it has seen where they lead: 8 KiB.
 const LONG: usize = 2048;
+
+/// Rows of a panel that has so little to compute that fetches of its own would be in the way.
+const FEW_ROWS: usize = 2;
 
 /// Runs of floats that are needed next, to be fetched during a product. They are fetched side by side:
 /// memory gives two streams half as much again as one.
@@ -39,12 +41,18 @@ pub(crate) struct Fetches<'a> {
 }
 
 impl<'a> Fetches<'a> {
-    /// Spreads `ahead` over `tiles` tiles that multiply by the panel `b` of `depth` terms.
+    /// Spreads `ahead` over `tiles` tiles, `rows` rows in all, that multiply by the panel `b` of `depth`
+    /// terms.
     #[inline(always)]
-    pub(super) fn plan(ahead: Ahead<'a>, b: &'a [f32], depth: usize, tiles: usize) -> Self {
+    pub(super) fn plan(
+        ahead: Ahead<'a>,
+        b: &'a [f32],
+        depth: usize,
+        (rows, tiles): (usize, usize),
+    ) -> Self {
         let runs = ahead.0;
         let lines = runs[0].len().max(runs[1].len()).max(runs[2].len()).div_ceil(LINE);
-        if lines == 0 || tiles == 1 && runs[0].len() > LONG {
+        if lines == 0 || rows <= FEW_ROWS && runs[0].len() > LONG {
             // Something that is in the cache, once a tile.
             return Self { runs: [b; 3], shift: usize::BITS - 1, rounds: 0, steps: [0; 3] };
         }

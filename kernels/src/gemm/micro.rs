@@ -168,7 +168,7 @@ pub(crate) fn panel<S: Simd, const NV: usize>(
     const { assert!(S::MR <= 8) };
     let rows = out.rows.len();
     let count = rows.div_ceil(S::MR);
-    let fetches = Fetches::plan(ahead, b, b.len() / (NV * S::LANES), count);
+    let fetches = Fetches::plan(ahead, b, b.len() / (NV * S::LANES), (rows, count));
     for (tile, (row, height)) in tiles(rows, S::MR).enumerate() {
         let (at, fetches, out) = ((tile, row), &fetches, &mut out);
         match height {

@@ -89,7 +89,8 @@ impl Tiling {
         let most = if own { MAX_GROUP } else { MAX_TILES };
         let rows_at_a_time = (most / per_row).clamp(1, rows);
         let tiles = rows_at_a_time * per_row;
-        let group = if own { tiles } else { tiles.min(MAX_GROUP) };
+        // Even groups, of whole tiles of eight rows.
+        let group = if own { tiles } else { cut(tiles, MAX_GROUP, 8).1.min(tiles) };
         let chunk = if own { chunk.min(OWN_CHUNK) } else { chunk };
         Self {
             forward: pass.forward,
