@@ -29,7 +29,7 @@ fn conv(group: &mut Group<'_>, cx: &Context, g: &Conv2dGeometry) {
         let conv = PreparedConv2d::new(cx, g, &weights, bias, relu, Some(by));
         let scratch = scratch.take(conv.scratch_len(g.n));
         group.bench_function(format!("forward-{}-{isa}", by.name), |bencher| {
-            bencher.iter(|| conv.forward(cx, g.n, &src, &mut dst, scratch));
+            bencher.iter(|| conv.forward(cx, g.n, &src, None, &mut dst, scratch));
         });
     }
     let mut diff_src = AlignedBuffer::zeros(g.src_len());

@@ -84,7 +84,7 @@ fn conv_rows(table: &Table, cx: &Context, g: &Conv2dGeometry) {
         let (bias, relu) = (&weights[..g.oc], Activation::Relu);
         let conv = PreparedConv2d::new(cx, g, &weights, Some(bias), relu, Some(by));
         let scratch = scratch.take(conv.scratch_len(g.n));
-        let work = || conv.forward(cx, g.n, &src, &mut dst, scratch);
+        let work = || conv.forward(cx, g.n, &src, None, &mut dst, scratch);
         table.row(cx, ["forward", &name, by.name], flops, work);
     }
     let mut diff_src = AlignedBuffer::zeros(g.src_len());

@@ -49,10 +49,22 @@ fn add_above(cx: &Context, floor: f32, a: &[f32], b: &[f32], dst: &mut [f32]) {
 /// # Panics
 /// If the lengths differ.
 pub fn accumulate(cx: &Context, src: &[f32], dst: &mut [f32]) {
+    accumulate_above(cx, f32::NEG_INFINITY, src, dst);
+}
+
+/// `dst = max(dst + src, 0)`; NaN stays NaN.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn accumulate_relu(cx: &Context, src: &[f32], dst: &mut [f32]) {
+    accumulate_above(cx, 0.0, src, dst);
+}
+
+fn accumulate_above(cx: &Context, floor: f32, src: &[f32], dst: &mut [f32]) {
     assert_eq!(src.len(), dst.len(), "src and dst have one length");
     cx.threads().for_each_chunk(dst, ELEMENTWISE_CHUNK, |i, dst| {
         let src = &src[i * ELEMENTWISE_CHUNK..][..dst.len()];
-        (cx.isa().add.accumulate)(Accumulate { src, dst });
+        (cx.isa().add.accumulate)(Accumulate { floor, src, dst });
     });
 }
 
@@ -81,6 +93,7 @@ impl SimdOp for Forward<'_> {
 }
 
 struct Accumulate<'a> {
+    floor: f32,
     src: &'a [f32],
     dst: &'a mut [f32],
 }
@@ -92,11 +105,12 @@ impl SimdOp for Accumulate<'_> {
     fn eval<S: Simd>(self, simd: S) {
         let mut src = self.src.chunks_exact(S::LANES);
         let mut dst = self.dst.chunks_exact_mut(S::LANES);
+        let floor = simd.splat(self.floor);
         for (dst, src) in dst.by_ref().zip(src.by_ref()) {
-            simd.store(simd.add(simd.load(dst), simd.load(src)), dst);
+            simd.store(simd.max(floor, simd.add(simd.load(dst), simd.load(src))), dst);
         }
         let dst = dst.into_remainder();
         let tail = simd.add(simd.load_partial(dst), simd.load_partial(src.remainder()));
-        simd.store_partial(tail, dst);
+        simd.store_partial(simd.max(floor, tail), dst);
     }
 }

@@ -1,5 +1,6 @@
 //! Networks in use: simplified, planned and packed once, then run without allocation.
 
+mod fuse;
 mod memory;
 mod segments;
 mod simplify;
@@ -18,8 +19,8 @@ use step::{Kernel, Place, Step};
 
 /// A network prepared for batches of up to a given number of images.
 ///
-/// Batch norms are folded into the convolutions before them, in `f64`; ReLUs are part of the step
-/// before them; weights are packed for the instruction set; activations share one arena, large batches
+/// Batch norms are folded into the convolutions before them, in `f64`; residual sums, ReLUs and 2x2 max
+/// pooling are part of the step before them; weights are packed for the instruction set; activations share one arena, large batches
 /// go through the early layers in parts that stay in the cache, and
 /// [`Plan::run`] allocates nothing on one thread (on several, the thread pool may, for its queues).
 /// The algorithm of each convolution is chosen for the largest batch; each image's logits are the same

@@ -1,11 +1,12 @@
-//! A network as the fewest steps: batch norms folded into convolutions, ReLUs into what they follow,
-//! layers that do nothing in use removed.
+//! A network as the fewest steps: batch norms folded into convolutions, residual sums, ReLUs and 2x2 max
+//! pooling into what they follow, layers that do nothing in use removed.
 
+use super::fuse;
 use crate::graph::{Graph, Node, NodeId};
 use crate::layers::{BatchNorm2d, Conv2d, Groups, Layer};
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
-use pleach_kernels::conv2d::Conv2dGeometry;
+use pleach_kernels::conv2d::{Activation, Conv2dGeometry, Pooling};
 use pleach_kernels::pool::Pool2dGeometry;
 
 /// Something a step reads: the image, or the output of an earlier step.
@@ -13,6 +14,17 @@ use pleach_kernels::pool::Pool2dGeometry;
 pub(super) enum Value {
     Image,
     Step(usize),
+}
+
+impl Value {
+    /// Whether it exists before `other`.
+    pub(super) fn is_before(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Step(this), Self::Step(other)) => this < other,
+            (Self::Image, Self::Step(_)) => true,
+            (_, Self::Image) => false,
+        }
+    }
 }
 
 /// One step of an inference.
@@ -25,23 +37,23 @@ pub(super) struct Step {
     /// Shape of the output, per image.
     pub(super) shape: Shape,
     /// How many layers read the output, the outside world included.
-    uses: usize,
+    pub(super) uses: usize,
 }
 
 /// What a step does. Geometries are those of one image.
 #[derive(Debug)]
 pub(super) enum Op {
     /// Also linear layers, as convolutions of the whole map, and batch norms that follow no
-    /// convolution, as depthwise 1x1 convolutions.
+    /// convolution, as depthwise 1x1 convolutions. A second input is added to its outputs, before the
+    /// activation and the pooling.
     Conv {
         geometry: Conv2dGeometry,
         weights: Vec<f32>,
         bias: Option<Vec<f32>>,
-        relu: bool,
+        activation: Activation,
+        pooling: Pooling,
     },
-    Add {
-        relu: bool,
-    },
+    Add(Activation),
     Relu,
     MaxPool(Pool2dGeometry),
     AvgPool(Pool2dGeometry),
@@ -100,12 +112,12 @@ impl Simplifier<'_> {
             }
             Layer::BatchNorm2d(layer) => {
                 let (scale, shift) = affine(layer, params);
-                if self.fold(input, &scale, &shift) {
+                if fuse::affine(&mut self.steps, input, &scale, &shift) {
                     return self.same(id, input);
                 }
                 pointwise(shape, &scale, &shift)
             }
-            Layer::Relu(_) => match self.fuse_relu(input) {
+            Layer::Relu(_) => match fuse::relu(&mut self.steps, input) {
                 true => return self.same(id, input),
                 false => Op::Relu,
             },
@@ -125,10 +137,20 @@ impl Simplifier<'_> {
                 },
                 params,
             ),
-            Layer::MaxPool2d(layer) => Op::MaxPool(layer.geometry(1, shape)),
+            Layer::MaxPool2d(layer) => {
+                let geometry = layer.geometry(1, shape);
+                match fuse::max_pool(&mut self.steps, input, &geometry, node.shape) {
+                    true => return self.same(id, input),
+                    false => Op::MaxPool(geometry),
+                }
+            }
             Layer::AvgPool2d(layer) => Op::AvgPool(layer.geometry(1, shape)),
             Layer::GlobalAvgPool(_) => Op::GlobalAvgPool,
-            Layer::Add(_) => Op::Add { relu: false },
+            Layer::Add(_) => match fuse::add(&mut self.steps, self.values[node.inputs[1].0], input)
+            {
+                Some(sum) => return self.same(id, sum),
+                None => Op::Add(Activation::None),
+            },
             Layer::Concat(_) => Op::Concat,
             Layer::Flatten(_) => Op::Flatten,
         };
@@ -159,37 +181,6 @@ impl Simplifier<'_> {
         match value {
             Value::Image => self.net.graph().input_shape(),
             Value::Step(step) => self.steps[step].shape,
-        }
-    }
-
-    /// Makes the convolution that computes `value` multiply its channels by `scale` and add `shift`, if
-    /// there is one and nothing else reads its output.
-    fn fold(&mut self, value: Value, scale: &[f64], shift: &[f64]) -> bool {
-        let Value::Step(step) = value else { return false };
-        let Step { op, uses: 1, .. } = &mut self.steps[step] else { return false };
-        let Op::Conv { geometry, weights, bias, relu: false } = op else { return false };
-        let row = weights.len() / geometry.oc;
-        for (weights, &scale) in weights.chunks_exact_mut(row).zip(scale) {
-            weights.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
-        }
-        let bias = bias.get_or_insert_with(|| vec![0.0; scale.len()]);
-        for (bias, (&scale, &shift)) in bias.iter_mut().zip(scale.iter().zip(shift)) {
-            *bias = (f64::from(*bias) * scale + shift) as f32;
-        }
-        true
-    }
-
-    /// Whether `value` is, or can be made, the output of a ReLU.
-    fn fuse_relu(&mut self, value: Value) -> bool {
-        let Value::Step(step) = value else { return false };
-        let step = &mut self.steps[step];
-        match &mut step.op {
-            Op::Relu => true,
-            Op::Conv { relu, .. } | Op::Add { relu } => {
-                *relu |= step.uses == 1;
-                *relu
-            }
-            _ => false,
         }
     }
 }
@@ -240,12 +231,17 @@ fn pointwise(shape: Shape, scale: &[f64], shift: &[f64]) -> Op {
         groups: shape.channels,
     };
     let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
-    Op::Conv { geometry, weights: narrow(scale), bias: Some(narrow(shift)), relu: false }
+    unfused(geometry, narrow(scale), Some(narrow(shift)))
 }
 
 fn conv(geometry: Conv2dGeometry, params: &[Param]) -> Op {
     let bias = params.get(1).map(|bias| bias.value.clone());
-    Op::Conv { geometry, weights: params[0].value.clone(), bias, relu: false }
+    unfused(geometry, params[0].value.clone(), bias)
+}
+
+fn unfused(geometry: Conv2dGeometry, weights: Vec<f32>, bias: Option<Vec<f32>>) -> Op {
+    let (activation, pooling) = (Activation::None, Pooling::None);
+    Op::Conv { geometry, weights, bias, activation, pooling }
 }
 
 fn geometry(layer: &Conv2d, input: Shape, output: Shape) -> Conv2dGeometry {

@@ -34,7 +34,7 @@ pub(super) struct Step {
 #[derive(Clone, Debug)]
 pub(super) enum Kernel {
     Conv(PreparedConv2d),
-    Add { relu: bool },
+    Add(Activation),
     Relu,
     MaxPool(Pool2dGeometry),
     AvgPool(Pool2dGeometry),
@@ -76,14 +76,14 @@ impl Kernel {
         wanted: Option<&'static Algorithm>,
     ) -> Self {
         match op {
-            Op::Conv { geometry, weights, bias, relu } => {
-                let geometry = geometry.with_batch(batch);
-                let activation = if *relu { Activation::Relu } else { Activation::None };
-                let algorithm = wanted.filter(|algorithm| (algorithm.applies)(&geometry));
+            Op::Conv { geometry, weights, bias, activation, pooling } => {
+                let g = geometry.with_batch(batch);
+                let algorithm = wanted.filter(|algorithm| (algorithm.applies)(&g));
                 let bias = bias.as_deref();
-                Self::Conv(PreparedConv2d::new(cx, &geometry, weights, bias, activation, algorithm))
+                let conv = PreparedConv2d::new(cx, &g, weights, bias, *activation, algorithm);
+                Self::Conv(conv.pooled(*pooling))
             }
-            Op::Add { relu } => Self::Add { relu: *relu },
+            Op::Add(activation) => Self::Add(*activation),
             Op::Relu => Self::Relu,
             Op::MaxPool(geometry) => Self::MaxPool(*geometry),
             Op::AvgPool(geometry) => Self::AvgPool(*geometry),
@@ -108,7 +108,7 @@ impl Step {
             Kernel::Conv(conv) => {
                 (conv.algorithm_name(), conv.geometry().with_batch(1).macs(), conv.packed_len())
             }
-            Kernel::Add { .. } => ("add", 0, 0),
+            Kernel::Add(_) => ("add", 0, 0),
             Kernel::Relu => ("relu", 0, 0),
             Kernel::MaxPool(_) => ("max_pool", 0, 0),
             Kernel::AvgPool(_) => ("avg_pool", 0, 0),
@@ -147,9 +147,14 @@ impl Step {
         };
         let first = self.inputs[0];
         match &self.kernel {
-            Kernel::Conv(conv) => conv.forward(cx, n, src(first), dst, scratch),
-            Kernel::Add { relu: false } => add::forward(cx, src(first), src(self.inputs[1]), dst),
-            Kernel::Add { relu: true } => {
+            Kernel::Conv(conv) => {
+                let residual = self.inputs.get(1).map(|&place| src(place));
+                conv.forward(cx, n, src(first), residual, dst, scratch);
+            }
+            Kernel::Add(Activation::None) => {
+                add::forward(cx, src(first), src(self.inputs[1]), dst);
+            }
+            Kernel::Add(Activation::Relu) => {
                 add::forward_relu(cx, src(first), src(self.inputs[1]), dst);
             }
             Kernel::Relu => relu::forward(cx, src(first), dst),

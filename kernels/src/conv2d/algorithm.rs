@@ -1,7 +1,7 @@
 //! A row of the lists of algorithms.
 
 use super::cost::Cost;
-use super::{Activation, Conv2dGeometry};
+use super::{Activation, Conv2dGeometry, Pooling};
 use crate::{AlignedBuffer, Context, Isa};
 use std::fmt;
 
@@ -13,10 +13,22 @@ pub struct Operands<'a> {
     pub b: &'a [f32],
     /// Added to the output; `None` in the backward passes.
     pub bias: Option<&'a [f32]>,
+    /// Added to the output too, of its length; only for algorithms that [fuse](Algorithm::fuses).
+    pub residual: Option<&'a [f32]>,
     /// Applied to the output; `None` in the backward passes.
     pub activation: Activation,
+    /// What is written of the output; only for algorithms that [fuse](Algorithm::fuses).
+    pub pooling: Pooling,
     /// `dst`, `diff_src` or `diff_weights`: overwritten.
     pub dst: &'a mut [f32],
+}
+
+impl<'a> Operands<'a> {
+    /// With nothing that follows.
+    pub(super) fn new(a: &'a [f32], b: &'a [f32], dst: &'a mut [f32]) -> Self {
+        let (activation, pooling) = (Activation::None, Pooling::None);
+        Self { a, b, bias: None, residual: None, activation, pooling, dst }
+    }
 }
 
 /// One way to compute one pass. Every slice a function gets has exactly the length it asked for, or
@@ -26,6 +38,8 @@ pub struct Algorithm {
     pub name: &'static str,
     /// Whether it computes this geometry.
     pub applies: fn(&Conv2dGeometry) -> bool,
+    /// Whether it adds a residual and pools in the pass over its output.
+    pub fuses: bool,
     /// What it is expected to take, where it applies.
     pub cost: fn(&Isa, &Conv2dGeometry) -> Cost,
     /// Floats that `pack` writes.

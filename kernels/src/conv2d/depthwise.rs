@@ -41,6 +41,7 @@ impl Table {
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "depthwise",
     applies: |g| g.groups > 1,
+    fuses: false,
     cost: |_, _| Cost::ONLY,
     packed_len,
     pack: |cx, g, weights, packed| pack(cx, g, weights, packed, |tap| tap),
@@ -85,7 +86,7 @@ fn pack(
 }
 
 fn forward(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, _: &mut [f32]) {
-    let Operands { a: src, b: packed, bias, activation, dst } = operands;
+    let Operands { a: src, b: packed, bias, activation, dst, .. } = operands;
     let row = g.ow() * g.dst_stride();
     let rows = CHUNK.div_ceil(row);
     cx.threads().for_each_chunk(dst, rows * row, |i, dst| {

@@ -15,6 +15,7 @@ const ROWS: usize = 1024;
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "im2col",
     applies: |g| g.groups == 1,
+    fuses: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: pack_forward,
@@ -119,7 +120,7 @@ fn forward(
     operands: Operands<'_>,
     columns: &mut [f32],
 ) {
-    let Operands { a: src, b: weights, bias, activation, dst } = operands;
+    let Operands { a: src, b: weights, bias, activation, dst, .. } = operands;
     let (pixels, images) = group(g);
     let (k, ds) = (k(g), g.dst_stride());
     let src = src.chunks(images * g.ih * g.iw * g.src_stride());

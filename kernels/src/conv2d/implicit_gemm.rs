@@ -20,6 +20,7 @@ use std::ops::Range;
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "implicit_gemm",
     applies: |g| g.groups == 1,
+    fuses: false,
     cost: |isa, g| cost::implicit_gemm(isa, &Pass::forward(g)),
     packed_len: |cx, g| packed_len(cx, &Pass::forward(g)),
     pack: |cx, g, weights, packed| pack(cx, &Pass::forward(g), weights, packed),
@@ -141,7 +142,7 @@ impl Cuts {
 }
 
 fn run(cx: &Context, pass: &Pass, operands: Operands<'_>, scratch: &mut [f32]) {
-    let Operands { a: src, b: packed, bias, activation, dst } = operands;
+    let Operands { a: src, b: packed, bias, activation, dst, .. } = operands;
     let relu = activation == Activation::Relu;
     let (cuts, stride, channels) = (Cuts::of(pass), pass.output().stride, pass.output().channels);
     let task = |first: usize, columns: Range<usize>, dst: &mut [f32], ldc: usize| {

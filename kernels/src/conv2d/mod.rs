@@ -34,6 +34,15 @@ pub enum Activation {
     Relu,
 }
 
+/// What is written of the output of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pooling {
+    /// All of it.
+    None,
+    /// The largest of each 2x2 pixels, after the activation. Its height and width are even.
+    Max2x2,
+}
+
 /// Algorithms of the forward pass, in order of priority.
 pub const FORWARD: &[Algorithm] = &[
     depthwise::FORWARD,
@@ -103,7 +112,8 @@ pub fn forward_with(
     check_lengths(g, src, weights, dst);
     let (src, dst) = (&src[..g.src_len()], &mut dst[..g.dst_len()]);
     algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |packed, scratch| {
-        (algorithm.run)(cx, g, Operands { a: src, b: packed, bias, activation, dst }, scratch);
+        let operands = Operands { bias, activation, ..Operands::new(src, packed, dst) };
+        (algorithm.run)(cx, g, operands, scratch);
     });
 }
 
@@ -137,9 +147,8 @@ pub fn backward_data_with(
 ) {
     check_lengths(g, diff_src, weights, diff_dst);
     let (a, dst) = (&diff_dst[..g.dst_len()], &mut diff_src[..g.src_len()]);
-    let activation = Activation::None;
     algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |b, scratch| {
-        (algorithm.run)(cx, g, Operands { a, b, bias: None, activation, dst }, scratch);
+        (algorithm.run)(cx, g, Operands::new(a, b, dst), scratch);
     });
 }
 
@@ -177,8 +186,7 @@ pub fn backward_weights_with(
     let (a, b) = (&src[..g.src_len()], &diff_dst[..g.dst_len()]);
     let dst = &mut diff_weights[..g.weights_len()];
     let scratch = scratch.take((algorithm.scratch_len)(g));
-    let activation = Activation::None;
-    (algorithm.run)(cx, g, Operands { a, b, bias: None, activation, dst }, scratch);
+    (algorithm.run)(cx, g, Operands::new(a, b, dst), scratch);
 }
 
 /// `diff_bias`, the sum of `diff_dst` over images and pixels; overwritten.

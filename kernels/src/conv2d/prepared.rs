@@ -1,7 +1,8 @@
 //! A convolution whose weights stay.
 
-use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, choose};
-use crate::{AlignedBuffer, Context};
+use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, Pooling, choose};
+use crate::pool::{Pool2dGeometry, max};
+use crate::{AlignedBuffer, Context, add};
 
 /// A forward convolution with its weights packed once.
 #[derive(Clone, Debug)]
@@ -11,6 +12,7 @@ pub struct PreparedConv2d {
     packed: AlignedBuffer,
     bias: Option<Vec<f32>>,
     activation: Activation,
+    pooling: Pooling,
 }
 
 impl PreparedConv2d {
@@ -34,7 +36,19 @@ impl PreparedConv2d {
         let mut packed = AlignedBuffer::zeros((algorithm.packed_len)(cx, g));
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
         let bias = bias.map(|bias| bias[..g.oc].to_vec());
-        Self { geometry: *g, algorithm, packed, bias, activation }
+        Self { geometry: *g, algorithm, packed, bias, activation, pooling: Pooling::None }
+    }
+
+    /// The same with pooled outputs: `[N, OC, OH / 2, OW / 2]`.
+    ///
+    /// # Panics
+    /// If the height or the width of the output is odd.
+    #[must_use]
+    pub fn pooled(self, pooling: Pooling) -> Self {
+        let (oh, ow) = (self.geometry.oh(), self.geometry.ow());
+        let fits = pooling == Pooling::None || oh.is_multiple_of(2) && ow.is_multiple_of(2);
+        assert!(fits, "{oh} x {ow} outputs, to be pooled");
+        Self { pooling, ..self }
     }
 
     /// The name of the algorithm.
@@ -58,11 +72,14 @@ impl PreparedConv2d {
     /// Floats of scratch for a batch of `n` images.
     #[must_use]
     pub fn scratch_len(&self, n: usize) -> usize {
-        (self.algorithm.scratch_len)(&self.geometry.with_batch(n))
+        let g = self.geometry.with_batch(n);
+        let unpooled = if self.pools_apart() { g.dst_len() } else { 0 };
+        (self.algorithm.scratch_len)(&g) + unpooled
     }
 
-    /// `dst = activation(conv2d(src, weights) + bias)` for `n` images. Allocates nothing; the
-    /// contents of `scratch` do not matter.
+    /// `dst = pooling(activation(conv2d(src, weights) + bias + residual))` for `n` images. The residual has
+    /// the shape of the output before it is pooled. Allocates nothing; the contents of `scratch` do not
+    /// matter.
     ///
     /// # Panics
     /// If a slice is too short, or `cx` has another instruction set than the weights were packed for.
@@ -71,20 +88,57 @@ impl PreparedConv2d {
         cx: &Context,
         n: usize,
         src: &[f32],
+        residual: Option<&[f32]>,
         dst: &mut [f32],
         scratch: &mut [f32],
     ) {
         let g = self.geometry.with_batch(n);
-        let packed_len = (self.algorithm.packed_len)(cx, &g);
+        let residual = residual.map(|residual| &residual[..g.dst_len()]);
+        if !self.pools_apart() {
+            let written = if self.pooling == Pooling::None { g.dst_len() } else { g.dst_len() / 4 };
+            return self.convolve(cx, &g, src, residual, &mut dst[..written], scratch);
+        }
+        let (unpooled, scratch) = scratch.split_at_mut(g.dst_len());
+        self.convolve(cx, &g, src, residual, unpooled, scratch);
+        let (c, ih, iw) = (g.oc, g.oh(), g.ow());
+        let pool = Pool2dGeometry { n, c, ih, iw, kernel: 2, stride: 2, padding: 0 };
+        max::forward(cx, &pool, unpooled, &mut dst[..pool.dst_len()], None);
+    }
+
+    /// Whether its outputs are pooled after they have been written.
+    fn pools_apart(&self) -> bool {
+        self.pooling == Pooling::Max2x2 && !self.algorithm.fuses
+    }
+
+    /// The convolution and what its algorithm does in the same pass; a residual in any case.
+    fn convolve(
+        &self,
+        cx: &Context,
+        g: &Conv2dGeometry,
+        src: &[f32],
+        residual: Option<&[f32]>,
+        dst: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let packed_len = (self.algorithm.packed_len)(cx, g);
         assert_eq!(packed_len, self.packed.len(), "weights packed for another instruction set");
+        let fuses = self.algorithm.fuses;
+        let (within, after) = if fuses { (residual, None) } else { (None, residual) };
         let operands = Operands {
             a: &src[..g.src_len()],
             b: &self.packed,
             bias: self.bias.as_deref(),
-            activation: self.activation,
-            dst: &mut dst[..g.dst_len()],
+            residual: within,
+            activation: if after.is_some() { Activation::None } else { self.activation },
+            pooling: if fuses { self.pooling } else { Pooling::None },
+            dst: &mut *dst,
         };
-        let scratch = &mut scratch[..(self.algorithm.scratch_len)(&g)];
-        (self.algorithm.run)(cx, &g, operands, scratch);
+        let scratch = &mut scratch[..(self.algorithm.scratch_len)(g)];
+        (self.algorithm.run)(cx, g, operands, scratch);
+        match (after, self.activation) {
+            (None, _) => (),
+            (Some(residual), Activation::None) => add::accumulate(cx, residual, dst),
+            (Some(residual), Activation::Relu) => add::accumulate_relu(cx, residual, dst),
+        }
     }
 }

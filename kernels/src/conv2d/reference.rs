@@ -8,6 +8,7 @@ use crate::Context;
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "reference",
     applies: |_| true,
+    fuses: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: copy,
@@ -54,7 +55,7 @@ fn weight(g: &Conv2dGeometry, o: usize, c: usize, ky: usize, kx: usize) -> usize
 }
 
 fn forward(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, _: &mut [f32]) {
-    let Operands { a: src, b: weights, bias, activation, dst } = operands;
+    let Operands { a: src, b: weights, bias, activation, dst, .. } = operands;
     let (ss, ds) = (g.src_stride(), g.dst_stride());
     let image = g.oh() * g.ow() * ds;
     cx.threads().for_each_chunk(dst, image, |n, dst| {

@@ -160,6 +160,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn max_or_nan(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: the token proves AVX.
+        unsafe {
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
+            _mm256_blendv_ps(_mm256_max_ps(a, b), a, nan)
+        }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: __m256) -> __m256 {
         // SAFETY: the token proves AVX.
         unsafe { _mm256_sqrt_ps(a) }

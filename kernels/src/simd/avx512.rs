@@ -157,6 +157,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn max_or_nan(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: the token proves AVX-512F.
+        unsafe {
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a);
+            _mm512_mask_mov_ps(_mm512_max_ps(a, b), nan, a)
+        }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: __m512) -> __m512 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_sqrt_ps(a) }

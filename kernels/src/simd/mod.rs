@@ -94,6 +94,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger of `a` and `b`; `b` where either is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The larger of `a` and `b`; NaN where either is.
+    fn max_or_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The square root.
     fn sqrt(self, a: Self::F32) -> Self::F32;
     /// `x` where `condition > 0`, elsewhere zero.

@@ -100,6 +100,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn max_or_nan(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: the token proves NEON.
+        unsafe { vmaxq_f32(a, b) }
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: float32x4_t) -> float32x4_t {
         // SAFETY: the token proves NEON.
         unsafe { vsqrtq_f32(a) }

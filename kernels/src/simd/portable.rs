@@ -90,6 +90,11 @@ impl<const N: usize> Simd for Portable<N> {
     }
 
     #[inline(always)]
+    fn max_or_nan(self, a: [f32; N], b: [f32; N]) -> [f32; N] {
+        zip(a, b, |x, y| if x > y || x.is_nan() { x } else { y })
+    }
+
+    #[inline(always)]
     fn sqrt(self, a: [f32; N]) -> [f32; N] {
         a.map(f32::sqrt)
     }

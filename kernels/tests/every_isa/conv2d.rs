@@ -2,7 +2,7 @@
 
 use crate::{Numbers, contexts, map, same_bits, tolerance};
 use pleach_kernels::conv2d::{
-    self, Activation, Algorithm, BACKWARD_DATA, BACKWARD_WEIGHTS, Conv2dGeometry, FORWARD,
+    self, Activation, Algorithm, BACKWARD_DATA, BACKWARD_WEIGHTS, Conv2dGeometry, FORWARD, Pooling,
     PreparedConv2d,
 };
 use pleach_kernels::{AlignedBuffer, Context, Isa};
@@ -273,16 +273,72 @@ fn a_prepared_convolution_gives_the_same_bits_for_any_batch() {
                     PreparedConv2d::new(&cx, &one, weights, bias, Activation::Relu, Some(by));
                 let mut dst = vec![f32::NAN; case.g.dst_len()];
                 let mut scratch = vec![f32::NAN; conv.scratch_len(case.g.n)];
-                conv.forward(&cx, case.g.n, &case.src, &mut dst, &mut scratch);
+                conv.forward(&cx, case.g.n, &case.src, None, &mut dst, &mut scratch);
                 assert!(same_bits(&dst, &expected), "{} on {} {shape:?}", by.name, cx.isa().name);
                 let images = case.src.chunks(one.src_len()).zip(expected.chunks(one.dst_len()));
                 for (src, expected) in images {
                     let mut dst = vec![f32::NAN; one.dst_len()];
                     let mut scratch = vec![f32::NAN; conv.scratch_len(1)];
-                    conv.forward(&cx, 1, src, &mut dst, &mut scratch);
+                    conv.forward(&cx, 1, src, None, &mut dst, &mut scratch);
                     let tolerance = tolerance(one.weights_len() / one.oc);
                     let close = dst.iter().zip(expected).all(|(x, y)| (x - y).abs() <= tolerance);
                     assert!(close, "{} on {} {shape:?}", by.name, cx.isa().name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_follows_a_convolution_is_the_same_bits_in_one_pass_as_in_several() {
+    let shapes =
+        [[2, 5, 8, 8, 19, 3, 1, 1], [1, 33, 6, 2, 37, 3, 1, 1], [3, 17, 2, 2, 20, 3, 1, 1]];
+    let more = [[2, 3, 12, 16, 40, 3, 2, 1], [1, 20, 4, 4, 7, 1, 1, 0]];
+    for cx in contexts() {
+        for shape in shapes.into_iter().chain(more) {
+            let mut case = Case::reals(geometry(shape));
+            let (g, cs) = (case.g, case.g.dst_stride());
+            case.src[0] = f32::NAN;
+            for by in FORWARD.iter().filter(|by| (by.applies)(&g)) {
+                // Any map of the output's shape with zeros in its pad lanes.
+                let residual = case.forward(&cx, by, true, Activation::None);
+                let sum = |relu: bool| -> Vec<f32> {
+                    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+                    let sums = residual.iter().map(|x| x + x);
+                    sums.map(|x| if x < floor { floor } else { x }).collect()
+                };
+                for activation in [Activation::None, Activation::Relu] {
+                    for pooling in [Pooling::None, Pooling::Max2x2] {
+                        let sums = sum(activation == Activation::Relu);
+                        let expected: Vec<f32> = match pooling {
+                            Pooling::None => sums,
+                            Pooling::Max2x2 => (0..g.dst_len() / 4)
+                                .map(|i| {
+                                    let (pixel, c) = (i / cs, i % cs);
+                                    let (row, x) = (pixel / (g.ow() / 2), pixel % (g.ow() / 2));
+                                    let at = |y: usize, x: usize| sums[(y * g.ow() + x) * cs + c];
+                                    let four = [(0, 0), (0, 1), (1, 0), (1, 1)]
+                                        .map(|(dy, dx)| at(2 * row + dy, 2 * x + dx));
+                                    let largest = |a: f32, b: f32| if a > b { a } else { b };
+                                    match four.iter().any(|x| x.is_nan()) {
+                                        true => f32::NAN,
+                                        false => four.into_iter().reduce(largest).unwrap(),
+                                    }
+                                })
+                                .collect(),
+                        };
+                        let (weights, bias) = (&case.weights, Some(&case.bias[..]));
+                        let conv =
+                            PreparedConv2d::new(&cx, &g, weights, bias, activation, Some(by))
+                                .pooled(pooling);
+                        let mut dst = vec![-1.0; expected.len()];
+                        let mut scratch = vec![f32::NAN; conv.scratch_len(g.n)];
+                        let residual = Some(&residual[..]);
+                        conv.forward(&cx, g.n, &case.src, residual, &mut dst, &mut scratch);
+                        let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+                        let same = dst.iter().zip(&expected).all(same);
+                        assert!(same, "{} on {} {shape:?} {pooling:?}", by.name, cx.isa().name);
+                    }
                 }
             }
         }

@@ -19,14 +19,14 @@ mod weights;
 use super::algorithm::{Algorithm, Operands};
 use super::cost::{self, Stages};
 use super::taps::Pass;
-use super::{Activation, Conv2dGeometry};
+use super::{Activation, Conv2dGeometry, Pooling};
 use crate::Context;
 use crate::dispatch::enter;
 use crate::gemm::micro::PANEL_VECTORS;
 use crate::simd::Simd;
 use factors::Factors;
 use multiply::Multiply;
-use outputs::Outputs;
+use outputs::{Finish, Outputs};
 use stages::Kernels;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -48,6 +48,7 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
             let dense3x3 = g.kh == 3 && g.kw == 3 && g.stride == 1 && g.groups == 1;
             dense3x3 && g.padding <= 2 && T::applies(g)
         },
+        fuses: true,
         cost: |isa, g| {
             let tiling = T::tiling(&pass::<FORWARD>(g));
             let tiles = tiling.rows * tiling.per_row;
@@ -164,9 +165,14 @@ fn scratch_len(tiling: &Tiling) -> usize {
 }
 
 fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: &mut [f32]) {
-    let Operands { a: src, b: packed, bias, activation, dst } = operands;
-    let relu = activation == Activation::Relu;
-    let stages = Run::<T> { cx, tiling, src, packed, bias, relu, transform: PhantomData };
+    let Operands { a: src, b: packed, dst, .. } = operands;
+    let finish = Finish {
+        bias: operands.bias,
+        residual: operands.residual,
+        relu: operands.activation == Activation::Relu,
+        pools: operands.pooling == Pooling::Max2x2,
+    };
+    let stages = Run::<T> { cx, tiling, src, packed, finish, transform: PhantomData };
     match tiling.own {
         true => stages.apart(dst),
         false => stages.together(dst, scratch),
@@ -179,8 +185,7 @@ struct Run<'a, T> {
     tiling: &'a Tiling,
     src: &'a [f32],
     packed: &'a [f32],
-    bias: Option<&'a [f32]>,
-    relu: bool,
+    finish: Finish<'a>,
     transform: PhantomData<T>,
 }
 
@@ -253,7 +258,7 @@ impl<T: Kind> Run<'_, T> {
 
     /// Where the outputs of a row of tiles start.
     fn start(&self, row: usize) -> usize {
-        self.tiling.output_of(row, T::OUTPUT).0
+        self.tiling.output_of(row, T::OUTPUT, self.finish.pools).0
     }
 
     fn factors(&self, tiles: Range<usize>, factors: &mut [f32]) {
@@ -282,9 +287,9 @@ impl<T: Kind> Run<'_, T> {
         rows: Range<usize>,
         dst: &mut [f32],
     ) {
-        let Self { tiling, bias, relu, .. } = *self;
+        let Self { tiling, finish, .. } = *self;
         let tiles = tiles.clone();
-        let op = Outputs { tiling, products, tiles, columns, rows, bias, relu, dst };
+        let op = Outputs { tiling, products, tiles, columns, rows, finish, dst };
         (self.kernels().outputs)(op);
     }
 

@@ -23,10 +23,21 @@ pub(crate) struct Outputs<'a> {
     pub(super) columns: Range<usize>,
     /// Rows of tiles, counted over the batch.
     pub(super) rows: Range<usize>,
-    pub(super) bias: Option<&'a [f32]>,
-    pub(super) relu: bool,
-    /// The output from the first of `rows` on.
+    pub(super) finish: Finish<'a>,
+    /// What is written, from the first of `rows` on.
     pub(super) dst: &'a mut [f32],
+}
+
+/// What becomes of an output before it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    pub(super) bias: Option<&'a [f32]>,
+    /// Of the whole pass, added to it.
+    pub(super) residual: Option<&'a [f32]>,
+    /// Whether negative outputs become zero.
+    pub(super) relu: bool,
+    /// Whether only the largest of each 2x2 pixels is written.
+    pub(super) pools: bool,
 }
 
 impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
@@ -34,27 +45,59 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Outputs { tiling, products, tiles, columns, rows, bias, relu, dst } = self.0;
+        match (self.0.finish.residual, self.0.finish.pools) {
+            (None, false) => self.0.transform::<S, T, false, false>(simd),
+            (Some(_), false) => self.0.transform::<S, T, true, false>(simd),
+            (None, true) => self.0.transform::<S, T, false, true>(simd),
+            (Some(_), true) => self.0.transform::<S, T, true, true>(simd),
+        }
+    }
+}
+
+impl Outputs<'_> {
+    #[inline(always)]
+    fn transform<S: Simd, T: Transform, const ADDS: bool, const POOLS: bool>(self, simd: S) {
+        let Outputs { tiling, products, tiles, columns, rows, finish, dst } = self;
+        let Finish { bias, residual, relu, .. } = finish;
+        let (residual, pools) = (residual.filter(|_| ADDS), POOLS);
         let (stride, zero) = (tiling.dst_stride, simd.splat(0.0));
         let low = if relu { zero } else { simd.splat(f32::NEG_INFINITY) };
         let place_len = tiling.products_place(tiles.len());
-        let origin = tiling.output_of(rows.start, T::OUTPUT).0;
+        let origin = tiling.output_of(rows.start, T::OUTPUT, pools).0;
+        // Pixels of a tile and of a row, as they are written.
+        let (tile_side, across) = match pools {
+            true => (T::OUTPUT / 2, tiling.ow / 2),
+            false => (T::OUTPUT, tiling.ow),
+        };
         let written = tiling.columns.next_multiple_of(S::LANES);
         // Half-way: `[output row][product column][channel]`.
         let mut half = [0.0; SIDE * SIDE * LINE];
         for row in rows {
-            let (start, height) = tiling.output_of(row, T::OUTPUT);
-            let next_row = tiling.output_of(row + 1, T::OUTPUT).0;
+            let (start, height) = tiling.output_of(row, T::OUTPUT, pools);
+            let next_row = tiling.output_of(row + 1, T::OUTPUT, pools).0;
+            let (unpooled, _) = tiling.output_of(row, T::OUTPUT, false);
             let dst = &mut dst[start - origin..];
             for x in 0..tiling.per_row {
                 let tile = row * tiling.per_row + x - tiles.start;
-                let width = T::OUTPUT.min(tiling.ow - x * T::OUTPUT);
+                let width = tile_side.min(across - x * tile_side);
                 // The next tile's outputs, which are made ready for writing meanwhile.
                 let to_next = match x + 1 < tiling.per_row {
-                    true => T::OUTPUT * stride,
-                    false => next_row - start - x * T::OUTPUT * stride,
+                    true => tile_side * stride,
+                    false => next_row - start - x * tile_side * stride,
                 };
-                let dst = &mut dst[x * T::OUTPUT * stride..];
+                let dst = &mut dst[x * tile_side * stride..];
+                let residual = residual.map(
+                    #[inline(always)]
+                    |residual| &residual[unpooled + x * T::OUTPUT * stride..],
+                );
+                let last = Last {
+                    half: &[],
+                    bias: zero,
+                    residual,
+                    strides: [stride, tiling.ow * stride],
+                    width: T::OUTPUT.min(tiling.ow - x * T::OUTPUT),
+                    low,
+                };
                 let chunks =
                     products[tile * tiling.products_row..].chunks(tiling.places() * place_len);
                 for (products, first) in chunks.zip(columns.clone().step_by(tiling.chunk)) {
@@ -65,8 +108,11 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
                         if tiling.own {
                             for i in 0..height {
                                 for j in 0..width {
-                                    let pixel = (i * tiling.ow + j) * stride;
+                                    let pixel = (i * across + j) * stride;
                                     simd.prefetch_write(dst, to_next + pixel + line);
+                                    if let Some(residual) = residual {
+                                        simd.prefetch(residual, to_next + pixel + line);
+                                    }
                                 }
                             }
                         }
@@ -85,17 +131,19 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
                                 Some(bias) => load_up_to(simd, bias, line + c),
                                 None => zero,
                             };
+                            let residual = last.residual.map(
+                                #[inline(always)]
+                                |residual| &residual[line + c..],
+                            );
+                            let last = Last { residual, half: &half[c..], bias, ..last };
                             for i in 0..height {
-                                let row = &half[i * SIDE * LINE + c..];
-                                let row = simd.load_strided(row, LINE, T::PRODUCTS);
-                                let y = T::output(simd, row);
-                                let y = side(
-                                    #[inline(always)]
-                                    |j| simd.max(low, simd.add(y[j], bias)),
-                                );
-                                let dst = &mut dst[i * tiling.ow * stride + line + c..];
-                                if width == T::OUTPUT {
-                                    simd.store_strided(y, dst, stride, T::OUTPUT);
+                                let y = match pools {
+                                    false => last.row::<S, T>(simd, i),
+                                    true => last.pooled::<S, T>(simd, i),
+                                };
+                                let dst = &mut dst[i * across * stride + line + c..];
+                                if width == tile_side {
+                                    simd.store_strided(y, dst, stride, tile_side);
                                 } else {
                                     for j in 0..T::OUTPUT {
                                         if j < width {
@@ -110,12 +158,75 @@ impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
                 if columns.end == tiling.columns && written < stride {
                     for i in 0..height {
                         for j in 0..width {
-                            let at = (i * tiling.ow + j) * stride;
+                            let at = (i * across + j) * stride;
                             dst[at + written..at + stride].fill(0.0);
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// The last transformation of a vector of channels of a tile and what follows it.
+struct Last<'a, V> {
+    /// `[output row][product column][channel]`.
+    half: &'a [f32],
+    bias: V,
+    residual: Option<&'a [f32]>,
+    /// Floats between pixels and rows of the residual.
+    strides: [usize; 2],
+    /// Pixels of a row that exist.
+    width: usize,
+    /// What outputs are not below.
+    low: V,
+}
+
+impl<V: Copy> Last<'_, V> {
+    /// The outputs of row `i`.
+    #[inline(always)]
+    fn row<S: Simd<F32 = V>, T: Transform>(&self, simd: S, i: usize) -> [V; SIDE] {
+        let row = simd.load_strided(&self.half[i * SIDE * LINE..], LINE, T::PRODUCTS);
+        let y = T::output(simd, row);
+        let sums = side(
+            #[inline(always)]
+            |j| simd.add(y[j], self.bias),
+        );
+        let sums = match self.residual {
+            None => sums,
+            Some(residual) => {
+                let [right, down] = self.strides;
+                let residual = &residual[i * down..];
+                let residual: [V; SIDE] = match self.width == T::OUTPUT {
+                    true => simd.load_strided(residual, right, T::OUTPUT),
+                    false => side(
+                        #[inline(always)]
+                        |j| match j < self.width {
+                            true => simd.load(&residual[j * right..]),
+                            false => self.bias,
+                        },
+                    ),
+                };
+                side(
+                    #[inline(always)]
+                    |j| simd.add(sums[j], residual[j]),
+                )
+            }
+        };
+        side(
+            #[inline(always)]
+            |j| simd.max(self.low, sums[j]),
+        )
+    }
+
+    /// The largest of each two by two outputs of row `2 * i` and the next.
+    #[inline(always)]
+    fn pooled<S: Simd<F32 = V>, T: Transform>(&self, simd: S, i: usize) -> [V; SIDE] {
+        let (a, b) = (self.row::<S, T>(simd, 2 * i), self.row::<S, T>(simd, 2 * i + 1));
+        let [a, b, c, d, e, f] = side(
+            #[inline(always)]
+            |j| simd.max_or_nan(a[j], b[j]),
+        );
+        [simd.max_or_nan(a, b), simd.max_or_nan(c, d), c, d, e, f]
     }
 }

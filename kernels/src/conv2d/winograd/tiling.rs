@@ -194,10 +194,16 @@ impl Tiling {
         (image, at(y), at(x))
     }
 
-    /// Where the outputs of a row of tiles start, and how many rows of pixels they are.
-    pub(super) fn output_of(&self, row: usize, output: usize) -> (usize, usize) {
+    /// Where the outputs of a row of tiles start, and how many rows of pixels they are; with `pools`, where
+    /// the maxima of 2x2 pixels are written, and how many rows of these there are.
+    pub(super) fn output_of(&self, row: usize, output: usize, pools: bool) -> (usize, usize) {
         let (image, y) = (row / self.per_image, row % self.per_image * output);
-        ((image * self.oh + y) * self.ow * self.dst_stride, output.min(self.oh - y))
+        let (oh, ow, height) = (self.oh, self.ow, output.min(self.oh - y));
+        let (y, oh, ow, height) = match pools {
+            true => (y / 2, oh / 2, ow / 2, height / 2),
+            false => (y, oh, ow, height),
+        };
+        ((image * oh + y) * ow * self.dst_stride, height)
     }
 }
 
