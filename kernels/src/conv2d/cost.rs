@@ -5,6 +5,7 @@
 //! result, depends on nothing else. The constants are estimates, checked against forward passes on AMD Zen 3
 //! (AVX2) and Zen 5 cores (AVX-512), with weights that come from memory.
 
+use super::Conv2dGeometry;
 use super::taps::Pass;
 use crate::Isa;
 use crate::gemm::micro::PANEL_VECTORS;
@@ -78,6 +79,13 @@ pub(super) fn implicit_gemm(isa: &Isa, pass: &Pass) -> Cost {
     Cost { run: with_weights(cycles.sum(), weights), pack: (weights / lanes) as f64 * PACK }
 }
 
+/// Convolution of few input channels.
+pub(super) fn direct(isa: &Isa, g: &Conv2dGeometry) -> f64 {
+    let (rows, columns) = (g.n * g.oh(), g.oc);
+    let copied = g.n * (g.ih + g.kh) * g.iw;
+    rows as f64 * product(isa, g.ow(), g.taps() * g.ic, columns) + copied as f64 * GATHER
+}
+
 /// What the stages of a minimal filtering algorithm cost, in cycles a tile and vector of channels.
 pub(super) struct Stages {
     /// From inputs to factors.
@@ -107,7 +115,8 @@ pub(super) fn filtering(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Conv2dGeometry, FORWARD, choose};
+    use super::super::{FORWARD, choose};
+    use super::Conv2dGeometry;
     use crate::Isa;
 
     fn chosen([n, ic, oc, size, k, stride]: [usize; 6]) -> &'static str {
@@ -127,7 +136,7 @@ mod tests {
             ([1, 256, 256, 8, 3, 1], "winograd_2x2"),
             ([1, 512, 512, 4, 3, 1], "implicit_gemm"),
             ([128, 512, 512, 2, 3, 1], "toeplitz_2x2"),
-            ([128, 3, 64, 32, 3, 1], "implicit_gemm"),
+            ([128, 3, 64, 32, 3, 1], "direct"),
             ([128, 64, 128, 32, 3, 2], "implicit_gemm"),
             ([128, 64, 128, 32, 1, 1], "implicit_gemm"),
         ] {

@@ -7,6 +7,7 @@
 mod algorithm;
 mod cost;
 pub(crate) mod depthwise;
+pub(crate) mod direct;
 mod geometry;
 pub(crate) mod im2col;
 pub(crate) mod implicit_gemm;
@@ -47,6 +48,7 @@ pub enum Pooling {
 pub const FORWARD: &[Algorithm] = &[
     depthwise::FORWARD,
     implicit_gemm::FORWARD,
+    direct::FORWARD,
     winograd::FORWARD_F43,
     winograd::FORWARD_F23,
     winograd::FORWARD_TOEPLITZ,
@@ -207,6 +209,7 @@ pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorith
 /// The kernels of an instruction set.
 #[derive(Debug)]
 pub(crate) struct Table {
+    direct: fn(direct::Direct<'_>),
     correlate: fn(implicit_gemm_weights::Correlate<'_>),
     gather: fn(implicit_gemm::Gather<'_>),
     winograd: winograd::Table,
@@ -215,6 +218,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) const fn of<S: Simd>() -> Self {
         Self {
+            direct: |task| enter::<S, _>(task),
             correlate: |task| enter::<S, _>(task),
             gather: |task| enter::<S, _>(task),
             winograd: winograd::Table::of::<S>(),

@@ -132,7 +132,7 @@ impl Left for Tiles<'_> {
 /// The vectors of a row of a panel. Loaded before the broadcasts of A, they leave one register for
 /// all of those.
 #[inline(always)]
-fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
+pub(crate) fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
     let mut vectors = [simd.splat(0.0); NV];
     for v in 0..NV {
         vectors[v] = simd.load(&b[v * S::LANES..]);
