@@ -9,7 +9,7 @@ use pleach_kernels::{AlignedBuffer, Context, Isa};
 use proptest::prelude::*;
 
 /// `[n, ic, ih, iw, oc, k, stride, padding]`.
-const SHAPES: [[usize; 8]; 22] = [
+const SHAPES: [[usize; 8]; 26] = [
     [1, 1, 1, 1, 1, 1, 1, 0],
     [1, 1, 1, 1, 1, 3, 1, 1],
     [2, 3, 7, 5, 17, 3, 1, 1],
@@ -32,6 +32,10 @@ const SHAPES: [[usize; 8]; 22] = [
     [2, 53, 5, 5, 37, 5, 1, 0],
     [5, 20, 1, 1, 10, 1, 1, 0],
     [30, 48, 3, 3, 24, 3, 1, 0],
+    [2, 3, 23, 21, 40, 3, 1, 1],
+    [3, 2, 9, 8, 17, 5, 3, 2],
+    [1, 4, 11, 9, 24, 3, 2, 1],
+    [2, 1, 18, 17, 12, 7, 1, 3],
 ];
 
 /// Depthwise: `[n, channels, ih, iw, kh, kw, stride, padding]`.
