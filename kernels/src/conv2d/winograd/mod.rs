@@ -230,10 +230,12 @@ impl<T: Kind> Run<'_, T> {
             });
             let (factors, len) = (&*factors, tiling.products_place(tiles.len()));
             let products = &mut products[..tiling.chunks() * tiling.places() * len];
-            threads.for_each_chunk(products, len, |i, products| {
-                let (place, column) = (i % tiling.places(), i / tiling.places() * tiling.chunk);
+            let some = tiling.places_of_task(tiles.len());
+            threads.for_each_chunk(products, some * len, |i, products| {
+                let (place, chunk) = (i * some % tiling.places(), i * some / tiling.places());
+                let column = chunk * tiling.chunk;
                 let columns = column..tiling.columns.min(column + tiling.chunk);
-                self.multiply(factors, tiles.len(), place..place + 1, columns, products);
+                self.multiply(factors, tiles.len(), place..place + some, columns, products);
             });
             let (products, begin) = (&*products, self.start(rows.start));
             let end = if rows.end < tiling.rows { self.start(rows.end) } else { dst.len() };

@@ -23,6 +23,12 @@ const OWN_CHUNK: usize = 32;
 /// A task of its own reads all transformed weights, so they should stay in the cache beside it.
 const MAX_OWN_WEIGHTS: usize = 1 << 20;
 
+/// So few tiles are not worth reading the weights for by several tasks, unless those are in the cache.
+const FEW_TILES: usize = 4;
+
+/// Multiply-adds that are worth a task: about a microsecond, of tasks that follow each other closely.
+const TASK_MACS: usize = 1 << 17;
+
 /// Transformed weights that stay in the second-level cache beside a task's buffer: 128 KiB.
 const CACHED_WEIGHTS: usize = 32 << 10;
 
@@ -85,7 +91,8 @@ impl Tiling {
         let tile = places * (blocks * (row + 16) + odd_lines(chunk) + 16);
         let own = tile * MAX_GROUP <= TASK_BUFFER
             && per_row <= MAX_GROUP
-            && places * k * columns <= MAX_OWN_WEIGHTS;
+            && places * k * columns <= MAX_OWN_WEIGHTS
+            && (rows * per_row > FEW_TILES || places * k * columns <= CACHED_WEIGHTS);
         let most = if own { MAX_GROUP } else { MAX_TILES };
         let rows_at_a_time = (most / per_row).clamp(1, rows);
         let tiles = rows_at_a_time * per_row;
@@ -122,6 +129,13 @@ impl Tiling {
     /// Places in a tile: one product a place, input channel and output channel.
     pub(super) fn places(&self) -> usize {
         self.products * self.products
+    }
+
+    /// Places that a task multiplies for a chunk of columns of `tiles` tiles: a divisor of all.
+    pub(super) fn places_of_task(&self, tiles: usize) -> usize {
+        let macs = tiles * self.k * self.chunk;
+        let enough = TASK_MACS.div_ceil(macs).min(self.places());
+        (enough..=self.places()).find(|&some| self.places().is_multiple_of(some)).unwrap_or(1)
     }
 
     /// Chunks of columns.
