@@ -21,10 +21,10 @@ const CHUNK: usize = 256;
 const OWN_CHUNK: usize = 32;
 
 /// A task of its own reads all transformed weights, so they should stay in the cache beside it.
-const MAX_OWN_WEIGHTS: usize = 1 << 20;
+const MAX_OWN_WEIGHTS: usize = 3 << 18;
 
 /// So few tiles are not worth reading the weights for by several tasks, unless those are in the cache.
-const FEW_TILES: usize = 4;
+const FEW_TILES: usize = 8;
 
 /// Multiply-adds that are worth a task: about a microsecond, of tasks that follow each other closely.
 const TASK_MACS: usize = 1 << 17;
