@@ -104,9 +104,9 @@ impl Kernel {
 
 impl Step {
     pub(super) fn planned(&self) -> PlannedStep<'_> {
-        let (kernel, macs, weights) = match &self.kernel {
+        let (kernel, macs, weight_bytes) = match &self.kernel {
             Kernel::Conv(conv) => {
-                (conv.algorithm_name(), conv.geometry().with_batch(1).macs(), conv.packed_len())
+                (conv.algorithm_name(), conv.geometry().with_batch(1).macs(), conv.packed_bytes())
             }
             Kernel::Add(_) => ("add", 0, 0),
             Kernel::Relu => ("relu", 0, 0),
@@ -121,7 +121,7 @@ impl Step {
             name: &self.name,
             kernel,
             macs,
-            weight_bytes: weights * size_of::<f32>(),
+            weight_bytes,
             map_bytes: maps.sum::<usize>() * size_of::<f32>(),
         }
     }

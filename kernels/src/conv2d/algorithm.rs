@@ -2,6 +2,7 @@
 
 use super::cost::Cost;
 use super::{Activation, Conv2dGeometry, Pooling};
+use crate::gemm::Storage;
 use crate::{AlignedBuffer, Context, Isa};
 use std::fmt;
 
@@ -11,6 +12,8 @@ pub struct Operands<'a> {
     pub a: &'a [f32],
     /// The packed weights, or `diff_dst` for backward_weights.
     pub b: &'a [f32],
+    /// How the packed weights are stored; not as `f32` only for algorithms that [widen](Algorithm::widens).
+    pub storage: Storage,
     /// Added to the output; `None` in the backward passes.
     pub bias: Option<&'a [f32]>,
     /// Added to the output too, of its length; only for algorithms that [fuse](Algorithm::fuses).
@@ -27,7 +30,8 @@ impl<'a> Operands<'a> {
     /// With nothing that follows.
     pub(super) fn new(a: &'a [f32], b: &'a [f32], dst: &'a mut [f32]) -> Self {
         let (activation, pooling) = (Activation::None, Pooling::None);
-        Self { a, b, bias: None, residual: None, activation, pooling, dst }
+        let storage = Storage::F32;
+        Self { a, b, storage, bias: None, residual: None, activation, pooling, dst }
     }
 }
 
@@ -40,6 +44,8 @@ pub struct Algorithm {
     pub applies: fn(&Conv2dGeometry) -> bool,
     /// Whether it adds a residual and pools in the pass over its output.
     pub fuses: bool,
+    /// Whether it reads packed weights that are stored otherwise than as `f32`.
+    pub widens: bool,
     /// What it is expected to take, where it applies.
     pub cost: fn(&Isa, &Conv2dGeometry) -> Cost,
     /// Floats that `pack` writes.

@@ -42,6 +42,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "depthwise",
     applies: |g| g.groups > 1,
     fuses: false,
+    widens: false,
     cost: |_, _| Cost::ONLY,
     packed_len,
     pack: |cx, g, weights, packed| pack(cx, g, weights, packed, |tap| tap),

@@ -15,6 +15,7 @@ use crate::gemm::micro::{
     Left, MAX_NR, Output, OutputRows, PANEL_VECTORS, load_panel, panel, panel_vectors,
 };
 use crate::gemm::pack::copy_padded;
+use crate::gemm::stored::Stored;
 use crate::par::TASK_BUFFER;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -32,6 +33,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
         few && matches!(g.ic * g.stride, 1..=4 | 6 | 8) && Band::of(g).len(MAX_ROWS) <= TASK_BUFFER
     },
     fuses: false,
+    widens: false,
     cost: |isa, g| Cost { run: cost::direct(isa, g), ..(implicit_gemm::FORWARD.cost)(isa, g) },
     packed_len: implicit_gemm::FORWARD.packed_len,
     pack: implicit_gemm::FORWARD.pack,
@@ -129,8 +131,8 @@ impl Direct<'_> {
                     let rows = OutputRows::First(g.ow());
                     let out = Output { c, ldc: stride, rows, column, start: Some(&start), relu };
                     match vectors {
-                        1 => panel::<S, 1>(simd, a, b, Ahead::default(), out),
-                        _ => panel::<S, 2>(simd, a, b, Ahead::default(), out),
+                        1 => panel::<S, _, 1>(simd, a, b, Ahead::default(), out),
+                        _ => panel::<S, _, 2>(simd, a, b, Ahead::default(), out),
                     }
                 }
             }
@@ -177,19 +179,19 @@ struct Strides<'a, const STEP: usize> {
 
 impl<const STEP: usize> Left for Strides<'_, STEP> {
     #[inline(always)]
-    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
         self,
         simd: S,
         _: usize,
         row: usize,
-        b: &[f32],
+        b: &[W],
         _: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         for (ky, b) in b.chunks_exact(self.terms * NV * S::LANES).enumerate() {
             let a = &self.a[ky * self.row + row * STEP..][..(MR - 1) * STEP + self.terms];
             for (a, b) in a.windows((MR - 1) * STEP + 1).zip(b.chunks_exact(NV * S::LANES)) {
-                let b = load_panel::<S, NV>(simd, b);
+                let b = load_panel::<S, _, NV>(simd, b);
                 for i in 0..MR {
                     let x = simd.splat(a[i * STEP]);
                     for v in 0..NV {

@@ -16,6 +16,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "im2col",
     applies: |g| g.groups == 1,
     fuses: false,
+    widens: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: pack_forward,

@@ -14,6 +14,7 @@ use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
 use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
 use crate::gemm::pack::copy_whole;
+use crate::gemm::stored::{Packed, Stored};
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
 
@@ -21,6 +22,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "implicit_gemm",
     applies: |g| g.groups == 1,
     fuses: false,
+    widens: true,
     cost: |isa, g| cost::implicit_gemm(isa, &Pass::forward(g)),
     packed_len: |cx, g| packed_len(cx, &Pass::forward(g)),
     pack: |cx, g, weights, packed| pack(cx, &Pass::forward(g), weights, packed),
@@ -142,7 +144,8 @@ impl Cuts {
 }
 
 fn run(cx: &Context, pass: &Pass, operands: Operands<'_>, scratch: &mut [f32]) {
-    let Operands { a: src, b: packed, bias, activation, dst, .. } = operands;
+    let Operands { a: src, b: packed, storage, bias, activation, dst, .. } = operands;
+    let packed = Packed::new(packed, storage);
     let relu = activation == Activation::Relu;
     let (cuts, stride, channels) = (Cuts::of(pass), pass.output().stride, pass.output().channels);
     let task = |first: usize, columns: Range<usize>, dst: &mut [f32], ldc: usize| {
@@ -185,7 +188,7 @@ fn run(cx: &Context, pass: &Pass, operands: Operands<'_>, scratch: &mut [f32]) {
 pub(crate) struct Gather<'a> {
     pass: &'a Pass,
     src: &'a [f32],
-    packed: &'a [f32],
+    packed: Packed<'a>,
     bias: Option<&'a [f32]>,
     relu: bool,
     /// Output pixels, at most [`MC`].
@@ -204,7 +207,18 @@ impl SimdOp for Gather<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { pass, src, packed, bias, relu, pixels, columns, dst, ldc, buffer } = self;
+        match self.packed {
+            Packed::F32(packed) => self.stored_as(simd, packed),
+            Packed::Bf16(packed) => self.stored_as(simd, packed),
+            Packed::F16(packed) => self.stored_as(simd, packed),
+        }
+    }
+}
+
+impl Gather<'_> {
+    #[inline(always)]
+    fn stored_as<S: Simd, W: Stored>(self, simd: S, packed: &[W]) {
+        let Self { pass, src, bias, relu, pixels, columns, dst, ldc, buffer, .. } = self;
         let a = &mut buffer.as_chunks_mut::<A_STRIDE>().0[..MC];
         let mut rows = [0; MC];
         let (k, channels) = (pass.k(), pass.output().channels);
@@ -261,8 +275,8 @@ impl SimdOp for Gather<'_> {
                     relu,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
-                    _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
+                    1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),
+                    _ => panel::<S, _, 2>(simd, Rows(a), b, ahead, out),
                 }
             }
         }

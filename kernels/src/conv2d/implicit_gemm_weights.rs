@@ -171,8 +171,8 @@ impl SimdOp for Correlate<'_> {
                     relu: false,
                 };
                 match vectors {
-                    1 => panel::<S, 1>(simd, Tiles(a), b, Ahead::default(), out),
-                    _ => panel::<S, 2>(simd, Tiles(a), b, Ahead::default(), out),
+                    1 => panel::<S, _, 1>(simd, Tiles(a), b, Ahead::default(), out),
+                    _ => panel::<S, _, 2>(simd, Tiles(a), b, Ahead::default(), out),
                 }
             }
             first = false;

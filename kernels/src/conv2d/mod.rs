@@ -17,6 +17,7 @@ pub(crate) mod reference;
 mod taps;
 pub(crate) mod winograd;
 
+pub use crate::gemm::Storage;
 pub use algorithm::{Algorithm, Operands};
 pub use cost::Cost;
 pub use geometry::Conv2dGeometry;

@@ -1,6 +1,7 @@
 //! A convolution whose weights stay.
 
 use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, Pooling, choose};
+use crate::gemm::Storage;
 use crate::pool::{Pool2dGeometry, max};
 use crate::{AlignedBuffer, Context, add};
 
@@ -13,6 +14,7 @@ pub struct PreparedConv2d {
     bias: Option<Vec<f32>>,
     activation: Activation,
     pooling: Pooling,
+    storage: Storage,
 }
 
 impl PreparedConv2d {
@@ -36,7 +38,26 @@ impl PreparedConv2d {
         let mut packed = AlignedBuffer::zeros((algorithm.packed_len)(cx, g));
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
         let bias = bias.map(|bias| bias[..g.oc].to_vec());
-        Self { geometry: *g, algorithm, packed, bias, activation, pooling: Pooling::None }
+        let (pooling, storage) = (Pooling::None, Storage::F32);
+        Self { geometry: *g, algorithm, packed, bias, activation, pooling, storage }
+    }
+
+    /// The same with packed weights that are stored as `storage`. Algorithms that do not read weights that
+    /// are stored so use what they round to.
+    ///
+    /// # Panics
+    /// If they are stored otherwise than as `f32` already.
+    #[must_use]
+    pub fn stored_as(mut self, storage: Storage) -> Self {
+        assert_eq!(self.storage, Storage::F32, "weights that have not been rounded");
+        if !self.algorithm.widens {
+            self.packed.iter_mut().for_each(|weight| *weight = storage.round(*weight));
+            return self;
+        }
+        let bytes = self.packed.len() * storage.bytes();
+        let mut packed = AlignedBuffer::zeros(bytes.div_ceil(size_of::<f32>()));
+        storage.store(&self.packed, &mut packed);
+        Self { packed, storage, ..self }
     }
 
     /// The same with pooled outputs: `[N, OC, OH / 2, OW / 2]`.
@@ -57,10 +78,10 @@ impl PreparedConv2d {
         self.algorithm.name
     }
 
-    /// Floats of the packed weights.
+    /// Bytes of the packed weights.
     #[must_use]
-    pub fn packed_len(&self) -> usize {
-        self.packed.len()
+    pub fn packed_bytes(&self) -> usize {
+        size_of_val(&self.packed[..])
     }
 
     /// The geometry it was made for.
@@ -120,13 +141,15 @@ impl PreparedConv2d {
         dst: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let packed_len = (self.algorithm.packed_len)(cx, g);
-        assert_eq!(packed_len, self.packed.len(), "weights packed for another instruction set");
+        let packed =
+            ((self.algorithm.packed_len)(cx, g) * self.storage.bytes()).next_multiple_of(4);
+        assert_eq!(packed, self.packed_bytes(), "weights packed for another instruction set");
         let fuses = self.algorithm.fuses;
         let (within, after) = if fuses { (residual, None) } else { (None, residual) };
         let operands = Operands {
             a: &src[..g.src_len()],
             b: &self.packed,
+            storage: self.storage,
             bias: self.bias.as_deref(),
             residual: within,
             activation: if after.is_some() { Activation::None } else { self.activation },

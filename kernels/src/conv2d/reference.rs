@@ -9,6 +9,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "reference",
     applies: |_| true,
     fuses: false,
+    widens: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: copy,

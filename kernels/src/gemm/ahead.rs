@@ -4,8 +4,10 @@
     reason = "constant ranges unroll, and keep arrays in registers"
 )]
 
+use super::stored::Stored;
 use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::Simd;
+use bytemuck::cast_slice;
 
 /// Floats in a row that the CPU's own fetching keeps up with, once it has seen where they lead: 8 KiB.
 const LONG: usize = 2048;
@@ -21,7 +23,9 @@ pub(crate) struct Ahead<'a>([&'a [f32]; 3]);
 impl<'a> Ahead<'a> {
     /// The panel and the packed rows that come next, or none.
     #[inline(always)]
-    pub(crate) fn new(panel: &'a [f32], rows: &'a [f32]) -> Self {
+    pub(crate) fn new<W: Stored>(panel: &'a [W], rows: &'a [f32]) -> Self {
+        // An empty slice may start anywhere.
+        let panel: &[f32] = if panel.is_empty() { &[] } else { cast_slice(panel) };
         let half = (panel.len() / 2).next_multiple_of(LINE).min(panel.len());
         let (first, second) = panel.split_at(half);
         Self([first, second, rows])

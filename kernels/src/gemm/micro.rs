@@ -9,7 +9,9 @@
 
 use super::ahead::{Ahead, Fetches};
 use super::blocking::{Column, TILE_STRIDE};
+use super::stored::Stored;
 use crate::simd::{Simd, SimdOp};
+use bytemuck::cast_slice;
 
 /// Vectors across a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -61,12 +63,12 @@ pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
 pub(crate) trait Left: Copy {
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
     /// `b` to `sums`; `fetches` may be made meanwhile.
-    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         row: usize,
-        b: &[f32],
+        b: &[W],
         fetches: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     );
@@ -78,19 +80,19 @@ pub(crate) struct Rows<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]]);
 
 impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
     #[inline(always)]
-    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         row: usize,
-        b: &[f32],
+        b: &[W],
         fetches: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         let a = self.0[row..].first_chunk::<MR>().expect("a packed row for each of the tile");
         for (k, b) in (0..STRIDE).zip(b.chunks_exact(NV * S::LANES)) {
             fetches.fetch(simd, tile, k);
-            let b = load_panel::<S, NV>(simd, b);
+            let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i][k]);
                 for v in 0..NV {
@@ -107,18 +109,18 @@ pub(crate) struct Tiles<'a>(pub(crate) &'a [Column]);
 
 impl Left for Tiles<'_> {
     #[inline(always)]
-    fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
         self,
         simd: S,
         tile: usize,
         _: usize,
-        b: &[f32],
+        b: &[W],
         _: &Fetches<'_>,
         sums: &mut [[S::F32; NV]; MR],
     ) {
         const { assert!(MR <= 8) };
         for (a, b) in self.0[tile * TILE_STRIDE..].iter().zip(b.chunks_exact(NV * S::LANES)) {
-            let b = load_panel::<S, NV>(simd, b);
+            let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i]);
                 for v in 0..NV {
@@ -132,10 +134,10 @@ impl Left for Tiles<'_> {
 /// The vectors of a row of a panel. Loaded before the broadcasts of A, they leave one register for
 /// all of those.
 #[inline(always)]
-pub(crate) fn load_panel<S: Simd, const NV: usize>(simd: S, b: &[f32]) -> [S::F32; NV] {
+pub(crate) fn load_panel<S: Simd, W: Stored, const NV: usize>(simd: S, b: &[W]) -> [S::F32; NV] {
     let mut vectors = [simd.splat(0.0); NV];
     for v in 0..NV {
-        vectors[v] = simd.load(&b[v * S::LANES..]);
+        vectors[v] = W::load(simd, &b[v * S::LANES..]);
     }
     vectors
 }
@@ -158,28 +160,28 @@ pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usiz
 /// Multiplies as many rows of `a` as `out` has by the panel `b`, `[k][NV * LANES]`. What is
 /// needed after that is `ahead`, which is fetched meanwhile.
 #[inline(always)]
-pub(crate) fn panel<S: Simd, const NV: usize>(
+pub(crate) fn panel<S: Simd, W: Stored, const NV: usize>(
     simd: S,
     a: impl Left,
-    b: &[f32],
+    b: &[W],
     ahead: Ahead<'_>,
     mut out: Output<'_>,
 ) {
     const { assert!(S::MR <= 8) };
     let rows = out.rows.len();
     let count = rows.div_ceil(S::MR);
-    let fetches = Fetches::plan(ahead, b, b.len() / (NV * S::LANES), (rows, count));
+    let fetches = Fetches::plan(ahead, cast_slice(b), b.len() / (NV * S::LANES), (rows, count));
     for (tile, (row, height)) in tiles(rows, S::MR).enumerate() {
         let (at, fetches, out) = ((tile, row), &fetches, &mut out);
         match height {
-            1 => simd.vectorize(Tile::<_, 1, NV> { a, at, b, fetches, out }),
-            2 => simd.vectorize(Tile::<_, 2, NV> { a, at, b, fetches, out }),
-            3 => simd.vectorize(Tile::<_, 3, NV> { a, at, b, fetches, out }),
-            4 => simd.vectorize(Tile::<_, 4, NV> { a, at, b, fetches, out }),
-            5 if S::MR > 4 => simd.vectorize(Tile::<_, 5, NV> { a, at, b, fetches, out }),
-            6 if S::MR > 4 => simd.vectorize(Tile::<_, 6, NV> { a, at, b, fetches, out }),
-            7 if S::MR > 6 => simd.vectorize(Tile::<_, 7, NV> { a, at, b, fetches, out }),
-            _ if S::MR > 6 => simd.vectorize(Tile::<_, 8, NV> { a, at, b, fetches, out }),
+            1 => simd.vectorize(Tile::<_, _, 1, NV> { a, at, b, fetches, out }),
+            2 => simd.vectorize(Tile::<_, _, 2, NV> { a, at, b, fetches, out }),
+            3 => simd.vectorize(Tile::<_, _, 3, NV> { a, at, b, fetches, out }),
+            4 => simd.vectorize(Tile::<_, _, 4, NV> { a, at, b, fetches, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, _, 5, NV> { a, at, b, fetches, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, _, 6, NV> { a, at, b, fetches, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, _, 7, NV> { a, at, b, fetches, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, _, 8, NV> { a, at, b, fetches, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
@@ -187,16 +189,16 @@ pub(crate) fn panel<S: Simd, const NV: usize>(
 
 /// One tile of C. It enters the instruction set on its own: a function of its own is one that the
 /// compiler keeps in registers, whatever surrounds the call.
-struct Tile<'a, 'c, L, const MR: usize, const NV: usize> {
+struct Tile<'a, 'c, L, W, const MR: usize, const NV: usize> {
     a: L,
     /// Its number and its first row.
     at: (usize, usize),
-    b: &'a [f32],
+    b: &'a [W],
     fetches: &'a Fetches<'a>,
     out: &'a mut Output<'c>,
 }
 
-impl<L: Left, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, MR, NV> {
+impl<L: Left, W: Stored, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, W, MR, NV> {
     type Output = ();
 
     #[inline(always)]
@@ -217,12 +219,12 @@ fn load<S: Simd, const MR: usize, const NV: usize>(
     row: usize,
 ) -> [[S::F32; NV]; MR] {
     if let Some(start) = out.start {
-        return [load_panel::<S, NV>(simd, start); MR];
+        return [load_panel::<S, _, NV>(simd, start); MR];
     }
     let mut sums = [[simd.splat(0.0); NV]; MR];
     let starts = starts::<MR>(out, row);
     for i in 0..MR {
-        sums[i] = load_panel::<S, NV>(simd, &out.c[starts[i]..][..NV * S::LANES]);
+        sums[i] = load_panel::<S, _, NV>(simd, &out.c[starts[i]..][..NV * S::LANES]);
     }
     sums
 }

@@ -5,8 +5,10 @@ pub(crate) mod blocking;
 mod matrixmultiply;
 pub(crate) mod micro;
 pub(crate) mod pack;
+pub(crate) mod stored;
 
 pub use matrixmultiply::gemm_matrixmultiply;
+pub use stored::Storage;
 
 use crate::Context;
 use crate::dispatch::enter;
@@ -119,8 +121,8 @@ impl SimdOp for Product<'_> {
                     let rows = OutputRows::First(m);
                     let out = Output { c, ldc, rows, column, start, relu: false };
                     match vectors {
-                        1 => panel::<S, 1>(simd, Rows(packed), b, Ahead::default(), out),
-                        _ => panel::<S, 2>(simd, Rows(packed), b, Ahead::default(), out),
+                        1 => panel::<S, _, 1>(simd, Rows(packed), b, Ahead::default(), out),
+                        _ => panel::<S, _, 2>(simd, Rows(packed), b, Ahead::default(), out),
                     }
                 };
                 if width == nr {

@@ -1,10 +1,10 @@
-//! AVX2 with FMA: eight floats.
+//! AVX2 with FMA and F16C: eight floats.
 #![expect(unsafe_code, reason = "std::arch intrinsics and unaligned loads and stores")]
 
 use super::{Simd, SimdOp, last_start};
 use std::arch::x86_64::*;
 
-/// The token of AVX2 with FMA. A value exists only after [`Simd::detect`] found both, which is what
+/// The token of AVX2 with FMA. A value exists only after [`Simd::detect`] found them, which is what
 /// makes every intrinsic below sound to execute.
 #[derive(Clone, Copy, Debug)]
 pub struct Avx2(());
@@ -26,12 +26,15 @@ impl Simd for Avx2 {
     const MR: usize = 6;
 
     fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let found = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        found.then_some(Self(()))
     }
 
     #[inline]
     fn vectorize<O: SimdOp>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn enter<O: SimdOp>(simd: Avx2, op: O) -> O::Output {
             op.eval(simd)
         }
@@ -50,6 +53,23 @@ impl Simd for Avx2 {
         let src = &src[..8];
         // SAFETY: `src` has eight readable floats; the token proves AVX.
         unsafe { _mm256_loadu_ps(src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> __m256 {
+        let src = &src[..8];
+        // SAFETY: `src` has eight readable halves; the token proves AVX2.
+        unsafe {
+            let halves = _mm_loadu_si128(src.as_ptr().cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m256 {
+        let src = &src[..8];
+        // SAFETY: `src` has eight readable halves; the token proves F16C.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(src.as_ptr().cast())) }
     }
 
     #[inline(always)]

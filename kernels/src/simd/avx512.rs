@@ -50,6 +50,23 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> __m512 {
+        let src = &src[..16];
+        // SAFETY: `src` has sixteen readable halves; the token proves AVX-512F.
+        unsafe {
+            let halves = _mm256_loadu_si256(src.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> __m512 {
+        let src = &src[..16];
+        // SAFETY: `src` has sixteen readable halves; the token proves AVX-512F.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(src.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
     fn load_partial(self, src: &[f32]) -> __m512 {
         let mask = mask(src.len());
         // SAFETY: masked-off lanes are not read, the others lie in `src` (`mask` panics beyond

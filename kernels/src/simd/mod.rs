@@ -11,6 +11,9 @@ pub mod avx512;
 pub mod neon;
 pub mod portable;
 
+/// The most lanes of any instruction set.
+const MAX_LANES: usize = 16;
+
 /// A vector instruction set over `f32`.
 ///
 /// All methods are inlined into the function that [`Simd::vectorize`] enters, so kernels are
@@ -36,6 +39,29 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn splat(self, x: f32) -> Self::F32;
     /// The first `LANES` floats of `src`. Panics if there are fewer.
     fn load(self, src: &[f32]) -> Self::F32;
+    /// The first `LANES` of `src`, which are the upper halves of floats (bfloat16). Panics if there are
+    /// fewer.
+    #[inline(always)]
+    fn load_bf16(self, src: &[u16]) -> Self::F32 {
+        let mut floats = [0.0; MAX_LANES];
+        for (float, &half) in floats[..Self::LANES].iter_mut().zip(&src[..Self::LANES]) {
+            *float = f32::from_bits(u32::from(half) << 16);
+        }
+        self.load(&floats)
+    }
+    /// The first `LANES` of `src`, which are finite numbers in IEEE half precision. Panics if there are
+    /// fewer.
+    #[inline(always)]
+    fn load_f16(self, src: &[u16]) -> Self::F32 {
+        let mut floats = [0.0; MAX_LANES];
+        for (float, &half) in floats[..Self::LANES].iter_mut().zip(&src[..Self::LANES]) {
+            // The exponent's bias is 127 - 15 too small; the product is exact, for subnormals too.
+            let magnitude =
+                f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(239 << 23);
+            *float = f32::from_bits(magnitude.to_bits() | u32::from(half & 0x8000) << 16);
+        }
+        self.load(&floats)
+    }
     /// All of `src` (at most `LANES` floats); the remaining lanes are zero.
     fn load_partial(self, src: &[f32]) -> Self::F32;
     /// Writes to the first `LANES` floats of `dst`. Panics if there are fewer.

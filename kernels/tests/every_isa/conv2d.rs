@@ -3,7 +3,7 @@
 use crate::{Numbers, contexts, map, same_bits, tolerance};
 use pleach_kernels::conv2d::{
     self, Activation, Algorithm, BACKWARD_DATA, BACKWARD_WEIGHTS, Conv2dGeometry, FORWARD, Pooling,
-    PreparedConv2d,
+    PreparedConv2d, Storage,
 };
 use pleach_kernels::{AlignedBuffer, Context, Isa};
 use proptest::prelude::*;
@@ -77,6 +77,7 @@ fn geometry([n, ic, ih, iw, oc, k, stride, padding]: [usize; 8]) -> Conv2dGeomet
 }
 
 /// The operands of all passes; pad lanes are zero.
+#[derive(Clone)]
 struct Case {
     g: Conv2dGeometry,
     src: Vec<f32>,
@@ -342,6 +343,44 @@ fn what_follows_a_convolution_is_the_same_bits_in_one_pass_as_in_several() {
                         let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
                         let same = dst.iter().zip(&expected).all(same);
                         assert!(same, "{} on {} {shape:?} {pooling:?}", by.name, cx.isa().name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_stored_in_half_the_bytes_are_the_rounded_ones() {
+    for cx in contexts() {
+        for shape in geometries() {
+            let case = Case::reals(shape);
+            let (weights, bias) = (&case.weights, Some(&case.bias[..]));
+            for by in FORWARD.iter().filter(|by| (by.applies)(&case.g)) {
+                for (storage, part) in [(Storage::Bf16, 1.0 / 256.0), (Storage::F16, 1.0 / 2048.0)]
+                {
+                    let none = Activation::None;
+                    let conv = PreparedConv2d::new(&cx, &case.g, weights, bias, none, Some(by));
+                    let bytes = conv.packed_bytes();
+                    let conv = conv.stored_as(storage);
+                    assert!(!by.widens || conv.packed_bytes() <= bytes / 2 + 4);
+                    let mut dst = vec![f32::NAN; case.g.dst_len()];
+                    let mut scratch = vec![f32::NAN; conv.scratch_len(case.g.n)];
+                    conv.forward(&cx, case.g.n, &case.src, None, &mut dst, &mut scratch);
+                    let name = format!("{} {storage:?} on {} {shape:?}", by.name, cx.isa().name);
+                    if ["winograd", "toeplitz"].iter().any(|kind| by.name.starts_with(kind)) {
+                        // Transformed weights are rounded: of the part, the transformations of the
+                        // products make a few times as much.
+                        let terms = case.g.weights_len() / case.g.oc;
+                        let tolerance = 12.0 * part * (terms as f32).sqrt() + tolerance(terms);
+                        let plain = case.forward(&cx, by, true, none);
+                        let close = dst.iter().zip(&plain).all(|(x, y)| (x - y).abs() <= tolerance);
+                        assert!(close, "{name}");
+                    } else {
+                        let rounded = weights.iter().map(|&weight| storage.round(weight)).collect();
+                        let rounded = Case { weights: rounded, ..case.clone() };
+                        let expected = rounded.forward(&cx, by, true, none);
+                        assert!(same_bits(&dst, &expected), "{name}");
                     }
                 }
             }

@@ -23,6 +23,7 @@ use super::{Activation, Conv2dGeometry, Pooling};
 use crate::Context;
 use crate::dispatch::enter;
 use crate::gemm::micro::PANEL_VECTORS;
+use crate::gemm::stored::Packed;
 use crate::simd::Simd;
 use factors::Factors;
 use multiply::Multiply;
@@ -49,6 +50,7 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
             dense3x3 && g.padding <= 2 && T::applies(g)
         },
         fuses: true,
+        widens: true,
         cost: |isa, g| {
             let tiling = T::tiling(&pass::<FORWARD>(g));
             let tiles = tiling.rows * tiling.per_row;
@@ -165,7 +167,8 @@ fn scratch_len(tiling: &Tiling) -> usize {
 }
 
 fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: &mut [f32]) {
-    let Operands { a: src, b: packed, dst, .. } = operands;
+    let Operands { a: src, b: packed, storage, dst, .. } = operands;
+    let packed = Packed::new(packed, storage);
     let finish = Finish {
         bias: operands.bias,
         residual: operands.residual,
@@ -184,7 +187,7 @@ struct Run<'a, T> {
     cx: &'a Context,
     tiling: &'a Tiling,
     src: &'a [f32],
-    packed: &'a [f32],
+    packed: Packed<'a>,
     finish: Finish<'a>,
     transform: PhantomData<T>,
 }

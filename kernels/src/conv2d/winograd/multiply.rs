@@ -3,6 +3,7 @@
 use super::tiling::Tiling;
 use crate::gemm::ahead::Ahead;
 use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::stored::{Packed, Stored};
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ pub(crate) struct Multiply<'a> {
     /// Of all groups, the last of which may have fewer tiles.
     pub(super) factors: &'a [f32],
     pub(super) tiles: usize,
-    pub(super) packed: &'a [f32],
+    pub(super) packed: Packed<'a>,
     pub(super) places: Range<usize>,
     /// Output channels, starting at a panel.
     pub(super) columns: Range<usize>,
@@ -25,18 +26,27 @@ impl SimdOp for Multiply<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        match self.tiling.row {
-            80 => self.rows_of::<S, 80>(simd),
-            144 => self.rows_of::<S, 144>(simd),
-            _ => self.rows_of::<S, 272>(simd),
+        match self.packed {
+            Packed::F32(packed) => self.stored_as(simd, packed),
+            Packed::Bf16(packed) => self.stored_as(simd, packed),
+            Packed::F16(packed) => self.stored_as(simd, packed),
         }
     }
 }
 
 impl Multiply<'_> {
     #[inline(always)]
-    fn rows_of<S: Simd, const ROW: usize>(self, simd: S) {
-        let Self { tiling, factors, tiles, packed, places, columns, products } = self;
+    fn stored_as<S: Simd, W: Stored>(self, simd: S, packed: &[W]) {
+        match self.tiling.row {
+            80 => self.rows_of::<S, W, 80>(simd, packed),
+            144 => self.rows_of::<S, W, 144>(simd, packed),
+            _ => self.rows_of::<S, W, 272>(simd, packed),
+        }
+    }
+
+    #[inline(always)]
+    fn rows_of<S: Simd, W: Stored, const ROW: usize>(self, simd: S, packed: &[W]) {
+        let Self { tiling, factors, tiles, places, columns, products, .. } = self;
         let (ldc, place_len) = (tiling.products_row, tiling.products_place(tiles));
         let (blocks, full) = (tiling.blocks(), PANEL_VECTORS * S::LANES);
         let panel_of = |column: usize, place: usize, block: usize| {
@@ -86,8 +96,8 @@ impl Multiply<'_> {
                             relu: false,
                         };
                         match panel_vectors(S::LANES, tiling.columns - column) {
-                            1 => panel::<S, 1>(simd, Rows(a), b, ahead, out),
-                            _ => panel::<S, 2>(simd, Rows(a), b, ahead, out),
+                            1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),
+                            _ => panel::<S, _, 2>(simd, Rows(a), b, ahead, out),
                         }
                     }
                 }
