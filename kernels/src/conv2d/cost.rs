@@ -137,7 +137,7 @@ mod tests {
             ([1, 512, 512, 4, 3, 1], "implicit_gemm"),
             ([128, 512, 512, 2, 3, 1], "toeplitz_2x2"),
             ([128, 3, 64, 32, 3, 1], "direct"),
-            ([128, 64, 128, 32, 3, 2], "implicit_gemm"),
+            ([128, 64, 128, 32, 3, 2], "winograd_2x2_stride_2"),
             ([128, 64, 128, 32, 1, 1], "implicit_gemm"),
         ] {
             let found = chosen(shape);

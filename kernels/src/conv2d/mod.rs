@@ -52,6 +52,7 @@ pub const FORWARD: &[Algorithm] = &[
     direct::FORWARD,
     winograd::FORWARD_F43,
     winograd::FORWARD_F23,
+    winograd::FORWARD_F23_STRIDE_2,
     winograd::FORWARD_TOEPLITZ,
     im2col::FORWARD,
     im2col::FORWARD_MATRIXMULTIPLY,

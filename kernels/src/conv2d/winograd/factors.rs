@@ -32,14 +32,14 @@ impl<T: Transform> SimdOp for By<Factors<'_>, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        const { assert!((STRIP - 1) * T::OUTPUT + T::INPUT <= STRIP_COLUMNS) };
+        const { assert!((STRIP - 1) * T::STEP + T::INPUT <= STRIP_COLUMNS) };
         let Factors { tiling, src, tiles, factors } = self.0;
         let mut half = [0.0; SIDE * STRIP_COLUMNS * LINE];
         let mut tile = tiles.start;
         while tile < tiles.end {
-            let (image, y, x) = tiling.input_of(tile, T::OUTPUT);
+            let (image, y, x) = tiling.input_of(tile, T::STEP);
             let count = STRIP.min(tiling.per_row - tile % tiling.per_row).min(tiles.end - tile);
-            let width = (count - 1) * T::OUTPUT + T::INPUT;
+            let width = (count - 1) * T::STEP + T::INPUT;
             let (rows, columns) = (inside(y, T::INPUT, tiling.ih), inside(x, width, tiling.iw));
             let pixel = |row: usize, column: usize| {
                 let (y, x) = (y + row as isize, x + column as isize);
@@ -87,7 +87,7 @@ impl<T: Transform> SimdOp for By<Factors<'_>, T> {
                         let out = &mut out[t * tiling.row + line..];
                         for i in 0..T::PRODUCTS {
                             for c in (0..lanes).step_by(S::LANES) {
-                                let start = (i * STRIP_COLUMNS + t * T::OUTPUT) * LINE + c;
+                                let start = (i * STRIP_COLUMNS + t * T::STEP) * LINE + c;
                                 let inputs = simd.load_strided(&half[start..], LINE, T::INPUT);
                                 let row = T::input(simd, inputs);
                                 let out = &mut out[i * T::PRODUCTS * tiling.place + c..];

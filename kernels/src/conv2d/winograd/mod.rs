@@ -1,4 +1,4 @@
-//! 3x3 convolution with stride 1 by minimal filtering: a tile of outputs takes one product a place,
+//! 3x3 convolution by minimal filtering: a tile of outputs takes one product a place,
 //! input channel and output channel, and has fewer places than taps times outputs.
 //!
 //! Places are matrix products, of tiles by input channels with input channels by output channels. In
@@ -6,7 +6,8 @@
 //! where the transformed weights are large, tasks share the factors of many tiles, each task
 //! multiplying those of some places, so that weights are read once.
 //!
-//! The gradient of the input is the same sum with the maps exchanged and the kernels turned around.
+//! The gradient of the input of a convolution with stride 1 is the same sum with the maps exchanged and the
+//! kernels turned around.
 
 mod factors;
 mod multiply;
@@ -32,11 +33,13 @@ use stages::Kernels;
 use std::marker::PhantomData;
 use std::ops::Range;
 use tiling::Tiling;
-use transform::{F23, F43, Toeplitz, Transform};
+use transform::{F23, F23Stride2, F43, Toeplitz, Transform};
 use weights::Weights;
 
 pub(crate) const FORWARD_F43: Algorithm = algorithm::<F43, true>("winograd_4x4");
 pub(crate) const FORWARD_F23: Algorithm = algorithm::<F23, true>("winograd_2x2");
+pub(crate) const FORWARD_F23_STRIDE_2: Algorithm =
+    algorithm::<F23Stride2, true>("winograd_2x2_stride_2");
 pub(crate) const FORWARD_TOEPLITZ: Algorithm = algorithm::<Toeplitz, true>("toeplitz_2x2");
 pub(crate) const BACKWARD_DATA_F43: Algorithm = algorithm::<F43, false>("winograd_4x4");
 pub(crate) const BACKWARD_DATA_F23: Algorithm = algorithm::<F23, false>("winograd_2x2");
@@ -46,8 +49,8 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
     Algorithm {
         name,
         applies: |g| {
-            let dense3x3 = g.kh == 3 && g.kw == 3 && g.stride == 1 && g.groups == 1;
-            dense3x3 && g.padding <= 2 && T::applies(g)
+            let dense3x3 = g.kh == 3 && g.kw == 3 && g.groups == 1;
+            dense3x3 && g.stride == T::STRIDE && g.padding <= 2 && T::applies(g)
         },
         fuses: true,
         widens: true,
@@ -113,6 +116,18 @@ impl Kind for F23 {
     }
 }
 
+impl Kind for F23Stride2 {
+    const STAGES: Stages = Stages { factors: 170.0, outputs: 100.0, weights: 250.0 };
+
+    fn applies(_: &Conv2dGeometry) -> bool {
+        true
+    }
+
+    fn kernels(table: &Table) -> &Kernels {
+        &table.f23_stride_2
+    }
+}
+
 impl Kind for Toeplitz {
     const STAGES: Stages = Stages { factors: 60.0, outputs: 60.0, weights: 150.0 };
 
@@ -134,6 +149,7 @@ impl Kind for Toeplitz {
 pub(super) struct Table {
     f43: Kernels,
     f23: Kernels,
+    f23_stride_2: Kernels,
     toeplitz: Kernels,
     multiply: fn(Multiply<'_>),
 }
@@ -143,6 +159,7 @@ impl Table {
         Self {
             f43: Kernels::of::<S, F43>(),
             f23: Kernels::of::<S, F23>(),
+            f23_stride_2: Kernels::of::<S, F23Stride2>(),
             toeplitz: Kernels::of::<S, Toeplitz>(),
             multiply: |op| enter::<S, _>(op),
         }

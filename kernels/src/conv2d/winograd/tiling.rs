@@ -77,7 +77,7 @@ pub(crate) struct Tiling {
 }
 
 impl Tiling {
-    /// The tiling of a 3x3 pass with stride 1 by tiles of `output` pixels and `products` products on
+    /// The tiling of a 3x3 pass by tiles of `output` pixels and `products` products on
     /// each axis. `before`: zeros before the input that tiles cover.
     pub(super) fn new(pass: &Pass, output: usize, products: usize, before: usize) -> Self {
         let (src, dst) = (pass.input(), pass.output());
@@ -200,11 +200,12 @@ impl Tiling {
         9 * (oc * inputs + ic)
     }
 
-    /// The image of a tile and the row and column at which its inputs start.
-    pub(super) fn input_of(&self, tile: usize, output: usize) -> (usize, isize, isize) {
+    /// The image of a tile and the row and column at which its inputs start, if those of the next start
+    /// `step` further.
+    pub(super) fn input_of(&self, tile: usize, step: usize) -> (usize, isize, isize) {
         let (row, x) = (tile / self.per_row, tile % self.per_row);
         let (image, y) = (row / self.per_image, row % self.per_image);
-        let at = |i: usize| (i * output) as isize - self.before as isize;
+        let at = |i: usize| (i * step) as isize - self.before as isize;
         (image, at(y), at(x))
     }
 

@@ -19,6 +19,10 @@ pub(crate) trait Transform: Copy + Send + Sync + 'static {
     const PRODUCTS: usize;
     /// Outputs.
     const OUTPUT: usize;
+    /// Inputs from one output to the next.
+    const STRIDE: usize = 1;
+    /// Inputs from one tile to the next.
+    const STEP: usize = Self::OUTPUT * Self::STRIDE;
     /// The transformation of the weights: a row a product.
     const WEIGHTS: [[f64; 3]; SIDE];
 
@@ -109,6 +113,39 @@ impl Transform for F23 {
     }
 }
 
+/// F(2, 3) of every second output: the second tap meets other inputs than the first and the third, which are
+/// an F(2, 2) with the points 0, 1 and infinity. Two outputs from five products.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct F23Stride2;
+
+impl Transform for F23Stride2 {
+    const INPUT: usize = 5;
+    const PRODUCTS: usize = 5;
+    const OUTPUT: usize = 2;
+    const STRIDE: usize = 2;
+    const WEIGHTS: [[f64; 3]; SIDE] = [
+        [1.0, 0.0, 0.0],
+        [1.0, 0.0, 1.0],
+        [0.0, 0.0, 1.0],
+        [0.0, 1.0, 0.0],
+        [0.0, 1.0, 0.0],
+        [0.0; 3],
+    ];
+
+    #[inline(always)]
+    fn input<S: Simd>(simd: S, x: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [x0, x1, x2, x3, x4, _] = x;
+        [simd.sub(x0, x2), x2, simd.sub(x4, x2), x1, x3, x0]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(simd: S, m: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [m0, m1, m2, m3, m4, _] = m;
+        let (y0, y1) = (simd.add(m0, simd.add(m1, m3)), simd.add(simd.add(m1, m2), m4));
+        [y0, y1, m0, m0, m0, m0]
+    }
+}
+
 /// A map of two pixels padded by one on both sides, as a Toeplitz product: two outputs from three
 /// products, none of them with padding.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +191,8 @@ mod tests {
                 for (o, y) in outputs.into_iter().enumerate().take(T::OUTPUT) {
                     let mut found = [0.0; 4];
                     simd.store(y, &mut found);
-                    let expected = f32::from(o as isize + tap as isize + first == i as isize);
+                    let from = (o * T::STRIDE + tap) as isize + first;
+                    let expected = f32::from(from == i as isize);
                     assert!((found[0] - expected).abs() <= tolerance, "{i} {tap} {o}: {found:?}");
                 }
             }
@@ -165,6 +203,7 @@ mod tests {
     fn transforms_compute_three_tap_filters() {
         check::<F43>(0, 1e-6);
         check::<F23>(0, 0.0);
+        check::<F23Stride2>(0, 0.0);
         check::<Toeplitz>(-1, 0.0);
     }
 }
