@@ -1,5 +1,6 @@
 //! A plan computes what the graph says.
 
+use pleach_core::infer::PlanOptions;
 use pleach_core::layers::{
     Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Groups, Layer,
     Linear, MaxPool2d, Relu,
@@ -9,7 +10,9 @@ use pleach_core::{
     Graph, GraphBuilder, GraphError, Mode, Network, NodeId, Plan, Shape, StepKey, Tape, Tensor,
     models,
 };
+use pleach_kernels::conv2d::Conv2dGeometry;
 use pleach_kernels::{Context, Isa, conv2d};
+use std::cell::RefCell;
 
 const IMAGE: Shape = Shape::new(3, 32, 32);
 
@@ -231,4 +234,23 @@ fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
     let net = network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
     // [64, 32, 32] and [64, 16, 16], the first two convolutions' outputs, the second pooled.
     assert_eq!(Plan::new(&cx, &net, 2).arena_bytes(), 2 * (64 * 1024 + 64 * 256) * 4);
+}
+
+#[test]
+fn a_choice_sees_each_convolution_as_it_runs_and_one_that_does_not_apply_is_passed_over() {
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let net = network(models::build("vgg-small", IMAGE, 10).unwrap(), 3);
+    let depthwise = conv2d::named(conv2d::FORWARD, "depthwise");
+    let implicit_gemm = conv2d::named(conv2d::FORWARD, "implicit_gemm");
+    let seen = RefCell::new(Vec::new());
+    let choose = |g: &Conv2dGeometry| {
+        seen.borrow_mut().push(*g);
+        if g.ic == 3 { implicit_gemm } else { depthwise }
+    };
+    let options = PlanOptions { choose: Some(&choose) };
+    let (chosen, usual) = (Plan::with_options(&cx, &net, 64, &options), Plan::new(&cx, &net, 64));
+    let geometries: Vec<_> = chosen.steps().filter_map(|step| step.geometry).collect();
+    assert_eq!(*seen.borrow(), geometries);
+    assert_eq!(chosen.steps().next().unwrap().kernel, "implicit_gemm");
+    assert!(chosen.steps().skip(1).eq(usual.steps().skip(1)));
 }
