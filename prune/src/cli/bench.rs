@@ -7,7 +7,7 @@ use super::output;
 use super::progress::Progress;
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use pleach_prune::latency::{self, Config, LayerRow, Measurement, Work};
+use pleach_prune::latency::{self, AlgorithmRow, Choice, Config, LayerRow, Measurement, Work};
 use pleach_prune::net::{Net, Resolve};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -30,6 +30,9 @@ pub(super) struct Args {
     /// Show where the time goes, layer by layer
     #[arg(long, conflicts_with = "train")]
     per_layer: bool,
+    /// Measure which algorithm computes each convolution fastest here, and use that one
+    #[arg(long, conflicts_with = "train")]
+    tune: bool,
     /// Seconds of measurement for each batch size and number of threads
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -38,10 +41,12 @@ pub(super) struct Args {
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     schema: &'static str,
     #[serde(flatten)]
     measurement: Measurement,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithms: Option<&'a [AlgorithmRow]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<LayerRow>>,
 }
@@ -71,7 +76,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
     let nets = args.nets.iter().map(|net| Ok(resolve.net(net)?)).collect::<Result<Vec<Net>>>()?;
     let nets: Vec<_> = nets.iter().map(|net| (net.name.as_str(), &net.network)).collect();
-    let config = Config {
+    let mut config = Config {
         work: if args.train { Work::Train } else { Work::Infer },
         batches: args.batch.clone(),
         threads,
@@ -81,17 +86,27 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     };
     interrupt::listen()?;
     let mut progress = Progress::new(common.style());
+    if args.tune {
+        config.choice = Choice::Measured(latency::tune(&nets, &config, &mut watch(&mut progress)));
+        progress.finish();
+    }
     let measurement = measure(&nets, &config, &mut progress);
     let layers = args.per_layer.then(|| {
         let layers = latency::measure_layers(&nets, &config, &mut watch(&mut progress));
         progress.finish();
         layers
     });
+    let algorithms = match &config.choice {
+        Choice::CostTable => None,
+        Choice::Measured(tuning) => Some(tuning.layers()),
+    };
     if common.json {
-        output::json(&Document { schema: "pleach.bench/1", measurement, layers })?;
+        let schema = "pleach.bench/1";
+        output::json(&Document { schema, measurement, algorithms, layers })?;
     } else {
         let layers = layers.as_deref().map(layers_text).unwrap_or_default();
-        output::print(&(text(&measurement) + &layers))?;
+        let algorithms = algorithms.map(algorithms_text).unwrap_or_default();
+        output::print(&(text(&measurement) + &algorithms + &layers))?;
     }
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
 }
@@ -119,6 +134,39 @@ fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFl
         progress.set(done as u64, String::new);
         ControlFlow::Continue(())
     }
+}
+
+/// The convolutions whose algorithm is another than the cost table's.
+fn algorithms_text(layers: &[AlgorithmRow]) -> String {
+    let ms = |row: &AlgorithmRow, algorithm: &str| {
+        row.ms_p50.get(algorithm).map(|ms| format!("{ms:.3}")).unwrap_or_default()
+    };
+    let others = layers.iter().filter(|row| row.algorithm != row.cost_table).map(|row| {
+        vec![
+            row.net.clone(),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            row.layer.clone(),
+            row.part.to_string(),
+            row.algorithm.clone(),
+            ms(row, &row.algorithm),
+            row.cost_table.clone(),
+            ms(row, &row.cost_table),
+        ]
+    });
+    let others: Vec<_> = others.collect();
+    let (found, count) = (others.len(), layers.len());
+    if others.is_empty() {
+        return format!(
+            "\nmeasured: the algorithms of all {count} convolutions are the cost table's\n"
+        );
+    }
+    let header =
+        ["network", "batch", "threads", "layer", "images", "measured", "ms", "cost table", "ms"];
+    let table = output::table(&header, others);
+    format!(
+        "\nmeasured: {found} of {count} convolutions have another algorithm than the cost table's:\n{table}"
+    )
 }
 
 /// A table for each network, batch size and number of threads.

@@ -63,7 +63,7 @@ pub fn measure_layers(
             let mut runs: Vec<Run> = nets
                 .iter()
                 .map(|(_, network)| Run {
-                    plan: Plan::new(&cx, network, batch),
+                    plan: config.choice.plan(&cx, network, batch),
                     input: images(network, batch, config.seed),
                     rounds: Vec::new(),
                 })

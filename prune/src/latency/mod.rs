@@ -8,8 +8,10 @@
 
 mod layers;
 mod statistics;
+mod tune;
 
 pub use layers::{LayerRow, measure_layers};
+pub use tune::{AlgorithmRow, Choice, Tuning, tune};
 
 use pleach_core::infer::Plan;
 use pleach_core::layers::StepKey;
@@ -38,6 +40,8 @@ pub enum Work {
 pub struct Config {
     /// What is timed.
     pub work: Work,
+    /// What chooses the algorithms of convolutions in inference.
+    pub choice: Choice,
     /// Batch sizes.
     pub batches: Vec<usize>,
     /// Numbers of threads.
@@ -53,7 +57,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Inference at batch 1 and 128, with one thread and with `threads`, 3 seconds each and between 11
+    /// Inference by the cost table at batch 1 and 128, with one thread and with `threads`, 3 seconds each and between 11
     /// and 1,000 rounds.
     #[must_use]
     pub fn new(isa: &'static Isa, threads: usize) -> Self {
@@ -62,6 +66,7 @@ impl Config {
         let work = Work::Infer;
         Self {
             work,
+            choice: Choice::CostTable,
             batches: vec![1, 128],
             threads,
             isa,
@@ -241,7 +246,7 @@ impl Run {
     fn new(cx: &Context, network: &Network, batch: usize, config: &Config) -> Self {
         let input = images(network, batch, config.seed);
         let job = match config.work {
-            Work::Infer => Job::Infer(Box::new(Plan::new(cx, network, batch))),
+            Work::Infer => Job::Infer(Box::new(config.choice.plan(cx, network, batch))),
             Work::Train => {
                 let logits = network.graph().output_shape();
                 Job::Train {

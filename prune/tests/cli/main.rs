@@ -93,6 +93,39 @@ fn bench_compares_all_networks_with_the_first() {
 }
 
 #[test]
+fn bench_tune_names_the_algorithm_of_each_convolution_and_runs_it() {
+    let args = ["bench", TINY, "--tune", "--per-layer", "--batch", "1,3", "--threads", "1"];
+    let found = json(&[&args[..], &["--seconds", "0.05", "--json"]].concat());
+    assert_keys(&found, &["schema", "rows", "ratios", "algorithms", "layers"]);
+    let algorithms = found["algorithms"].as_array().unwrap();
+    for row in algorithms {
+        let keys =
+            ["net", "batch", "threads", "layer", "part", "algorithm", "cost_table", "ms_p50"];
+        assert_keys(row, &keys);
+        let ms = row["ms_p50"].as_object().unwrap();
+        assert!(ms.values().all(|ms| ms.as_f64().unwrap() > 0.0), "{row}");
+        let time = |key: &str| ms[row[key].as_str().unwrap()].as_f64().unwrap();
+        assert!(time("algorithm") <= time("cost_table"), "{row}");
+    }
+    // Batch, layer and kernel of the steps that have multiply-adds.
+    let steps = found["layers"].as_array().unwrap().iter();
+    let steps = steps.filter(|step| step["macs"].as_u64() > Some(0));
+    let steps: Vec<_> = steps.map(|step| ["batch", "layer", "kernel"].map(|k| &step[k])).collect();
+    assert_eq!(steps.len(), 2 * 7, "six convolutions and the classifier");
+    let rows = algorithms.iter().map(|row| ["batch", "layer", "algorithm"].map(|k| &row[k]));
+    assert_eq!(rows.collect::<Vec<_>>(), steps);
+}
+
+#[test]
+fn bench_tune_tells_where_the_measurement_differs() {
+    let args = ["bench", TINY, "--tune", "--batch", "1", "--threads", "1", "--seconds", "0.05"];
+    let text = String::from_utf8(pleach().args(args).output().unwrap().stdout).unwrap();
+    assert!(text.contains("\nmeasured: "), "{text}");
+    let output = pleach().args(args).arg("--train").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
 fn prune_once_meets_its_target_and_its_network_needs_no_code() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
