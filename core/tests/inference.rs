@@ -1,5 +1,6 @@
 //! A plan computes what the graph says.
 
+use pleach_core::infer::PlanOptions;
 use pleach_core::layers::{
     Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Groups, Layer,
     Linear, MaxPool2d, Relu,
@@ -9,7 +10,9 @@ use pleach_core::{
     Graph, GraphBuilder, GraphError, Mode, Network, NodeId, Plan, Shape, StepKey, Tape, Tensor,
     models,
 };
+use pleach_kernels::conv2d::{Conv2dGeometry, Storage};
 use pleach_kernels::{Context, Isa, conv2d};
+use std::cell::RefCell;
 
 const IMAGE: Shape = Shape::new(3, 32, 32);
 
@@ -226,9 +229,53 @@ fn every_algorithm_and_every_instruction_set_gives_the_same_logits_to_1e_4() {
 }
 
 #[test]
+fn weights_in_half_the_bytes_give_nearly_the_same_logits() {
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    for spec in ["vgg-small", "resnet20"] {
+        let net = network(models::build(spec, IMAGE, 10).unwrap(), 8);
+        let input = images(3, IMAGE, 8);
+        let mut plan = Plan::new(&cx, &net, 3);
+        let expected = plan.run(&cx, &input).to_nchw();
+        let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+        let bytes = |plan: &Plan| plan.steps().map(|step| step.weight_bytes).sum::<usize>();
+        for (weights, tolerance) in [(Storage::Bf16, 0.1), (Storage::F16, 0.0125)] {
+            let options = PlanOptions { weights, ..PlanOptions::default() };
+            let mut half = Plan::with_options(&cx, &net, 3, &options);
+            // All but the first layer's and those of depthwise convolutions.
+            assert!(bytes(&half) < bytes(&plan) * 6 / 10, "{spec} {weights:?}");
+            let found = half.run(&cx, &input).to_nchw();
+            let error = found.iter().zip(&expected).fold(0.0f32, |e, (a, b)| e.max((a - b).abs()));
+            assert!(
+                error > 0.0 && error <= tolerance * scale,
+                "{spec} {weights:?}: {error} {scale}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
     let net = network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
     // [64, 32, 32] and [64, 16, 16], the first two convolutions' outputs, the second pooled.
     assert_eq!(Plan::new(&cx, &net, 2).arena_bytes(), 2 * (64 * 1024 + 64 * 256) * 4);
+}
+
+#[test]
+fn a_choice_sees_each_convolution_as_it_runs_and_one_that_does_not_apply_is_passed_over() {
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let net = network(models::build("vgg-small", IMAGE, 10).unwrap(), 3);
+    let depthwise = conv2d::named(conv2d::FORWARD, "depthwise");
+    let implicit_gemm = conv2d::named(conv2d::FORWARD, "implicit_gemm");
+    let seen = RefCell::new(Vec::new());
+    let choose = |g: &Conv2dGeometry| {
+        seen.borrow_mut().push(*g);
+        if g.ic == 3 { implicit_gemm } else { depthwise }
+    };
+    let options = PlanOptions { choose: Some(&choose), ..PlanOptions::default() };
+    let (chosen, usual) = (Plan::with_options(&cx, &net, 64, &options), Plan::new(&cx, &net, 64));
+    let geometries: Vec<_> = chosen.steps().filter_map(|step| step.geometry).collect();
+    assert_eq!(*seen.borrow(), geometries);
+    assert_eq!(chosen.steps().next().unwrap().kernel, "implicit_gemm");
+    assert!(chosen.steps().skip(1).eq(usual.steps().skip(1)));
 }

@@ -1,6 +1,6 @@
 //! Accuracy and loss of a network on a split.
 
-use pleach_core::infer::Plan;
+use pleach_core::infer::{Plan, PlanOptions};
 use pleach_core::loss::cross_entropy;
 use pleach_core::network::Network;
 use pleach_core::tensor::{Shape, Tensor};
@@ -61,10 +61,23 @@ pub fn evaluate(
     split: Split,
     indices: Option<Vec<usize>>,
 ) -> Evaluation {
+    evaluate_with(cx, network, dataset, split, indices, &PlanOptions::default())
+}
+
+/// [`evaluate`] by a plan with `options`.
+#[must_use]
+pub fn evaluate_with(
+    cx: &Context,
+    network: &Network,
+    dataset: &Arc<dyn Dataset>,
+    split: Split,
+    indices: Option<Vec<usize>>,
+    options: &PlanOptions<'_>,
+) -> Evaluation {
     let shape = network.graph().input_shape();
     let spec = BatchSpec::in_order(split, EVAL_BATCH, channel_stride(shape.channels));
     let mut loader = Loader::new(Arc::clone(dataset), BatchSpec { indices, ..spec });
-    let mut plan = Plan::new(cx, network, EVAL_BATCH);
+    let mut plan = Plan::with_options(cx, network, EVAL_BATCH, options);
     let mut images = Tensor::zeros(EVAL_BATCH, shape);
     let (mut correct, mut loss_sum) = (Vec::new(), 0.0);
     let started = Instant::now();

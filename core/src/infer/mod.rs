@@ -11,19 +11,46 @@ pub use step::PlannedStep;
 use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use memory::Lifetime;
-use pleach_kernels::conv2d::Algorithm;
+use pleach_kernels::conv2d::{Algorithm, Conv2dGeometry, Storage};
 use pleach_kernels::{AlignedBuffer, Context, Isa};
 use segments::{Segment, Traffic, segments};
 use simplify::{Value, simplify};
+use std::fmt;
 use step::{Kernel, Place, Step};
+
+/// Names an algorithm for a convolution.
+pub type Choose<'a> = dyn Fn(&Conv2dGeometry) -> Option<&'static Algorithm> + 'a;
+
+/// What a [`Plan`] leaves to its caller; by default, nothing.
+#[derive(Clone, Copy, Default)]
+pub struct PlanOptions<'a> {
+    /// What computes a convolution of a geometry, whose batch is that of the part that goes through it at
+    /// once. Where it says `None`, or an algorithm that does not apply, the one with the lowest estimated
+    /// [`Cost`](pleach_kernels::conv2d::Cost) does.
+    pub choose: Option<&'a Choose<'a>>,
+    /// How packed weights of convolutions, linear layers included, are stored: as `f32`, or in half the bytes
+    /// and rounded (transformed weights after their transformation).
+    pub weights: Storage,
+}
+
+impl fmt::Debug for PlanOptions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let choose = self.choose.map(|_| "Fn");
+        f.debug_struct("PlanOptions")
+            .field("choose", &choose)
+            .field("weights", &self.weights)
+            .finish()
+    }
+}
 
 /// A network prepared for batches of up to a given number of images.
 ///
 /// Batch norms are folded into the convolutions before them, in `f64`; residual sums, ReLUs and 2x2 max
-/// pooling are part of the step before them; weights are packed for the instruction set; activations share one arena, large batches
-/// go through the early layers in parts that stay in the cache, and
+/// pooling are part of the step before them; weights are packed for the instruction set; activations
+/// share one arena, large batches go through the early layers in parts that stay in the cache, and
 /// [`Plan::run`] allocates nothing on one thread (on several, the thread pool may, for its queues).
-/// The algorithm of each convolution is chosen for the largest batch; each image's logits are the same
+/// The algorithm of each convolution is chosen for the largest batch, by its estimated cost or by
+/// [`PlanOptions::choose`]; each image's logits are the same
 /// bits in whichever batch of a plan and on however many threads it runs.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -46,7 +73,7 @@ impl Plan {
     /// If `batch` is 0.
     #[must_use]
     pub fn new(cx: &Context, net: &Network, batch: usize) -> Self {
-        Self::with_algorithm(cx, net, batch, None)
+        Self::with_options(cx, net, batch, &PlanOptions::default())
     }
 
     /// [`Plan::new`] with a convolution algorithm of your choice wherever it applies.
@@ -59,6 +86,25 @@ impl Plan {
         net: &Network,
         batch: usize,
         algorithm: Option<&'static Algorithm>,
+    ) -> Self {
+        Self::with_options(
+            cx,
+            net,
+            batch,
+            &PlanOptions { choose: Some(&|_| algorithm), ..PlanOptions::default() },
+        )
+    }
+
+    /// [`Plan::new`] with `options`.
+    ///
+    /// # Panics
+    /// If `batch` is 0.
+    #[must_use]
+    pub fn with_options(
+        cx: &Context,
+        net: &Network,
+        batch: usize,
+        options: &PlanOptions<'_>,
     ) -> Self {
         assert!(batch > 0, "a batch has images");
         let (steps, output) = simplify(net);
@@ -122,7 +168,7 @@ impl Plan {
             .enumerate()
             .map(|(i, step)| Step {
                 name: step.name.clone(),
-                kernel: Kernel::new(cx, &step.op, segment_of(i).images, algorithm),
+                kernel: Kernel::new(cx, &step.op, segment_of(i).images, options),
                 inputs: step.inputs.iter().map(|&value| place(value)).collect(),
                 dst: place(Value::Step(i)),
             })

@@ -1,9 +1,10 @@
 //! A step of a plan: a kernel, ready to run, and where it reads and writes.
 
+use super::PlanOptions;
 use super::simplify::Op;
 use crate::layers::{join, spread};
 use crate::tensor::Shape;
-use pleach_kernels::conv2d::{Activation, Algorithm, PreparedConv2d};
+use pleach_kernels::conv2d::{Activation, Conv2dGeometry, PreparedConv2d};
 use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
 use pleach_kernels::{Context, add, channel_stride, relu};
 use std::ops::Range;
@@ -15,6 +16,8 @@ pub struct PlannedStep<'a> {
     pub name: &'a str,
     /// What computes it: for convolutions, linear layers included, the algorithm.
     pub kernel: &'static str,
+    /// What a convolution, linear layers included, convolves, in a part of the batch.
+    pub geometry: Option<Conv2dGeometry>,
     /// Multiply-adds of convolutions and linear layers, per image.
     pub macs: u64,
     /// Bytes of weights as `kernel` reads them, for a batch of any size.
@@ -69,19 +72,15 @@ impl Place {
 }
 
 impl Kernel {
-    pub(super) fn new(
-        cx: &Context,
-        op: &Op,
-        batch: usize,
-        wanted: Option<&'static Algorithm>,
-    ) -> Self {
+    pub(super) fn new(cx: &Context, op: &Op, batch: usize, options: &PlanOptions<'_>) -> Self {
         match op {
             Op::Conv { geometry, weights, bias, activation, pooling } => {
                 let g = geometry.with_batch(batch);
-                let algorithm = wanted.filter(|algorithm| (algorithm.applies)(&g));
+                let chosen = options.choose.and_then(|choose| choose(&g));
+                let algorithm = chosen.filter(|algorithm| (algorithm.applies)(&g));
                 let bias = bias.as_deref();
                 let conv = PreparedConv2d::new(cx, &g, weights, bias, *activation, algorithm);
-                Self::Conv(conv.pooled(*pooling))
+                Self::Conv(conv.pooled(*pooling).stored_as(options.weights))
             }
             Op::Add(activation) => Self::Add(*activation),
             Op::Relu => Self::Relu,
@@ -104,24 +103,28 @@ impl Kernel {
 
 impl Step {
     pub(super) fn planned(&self) -> PlannedStep<'_> {
-        let (kernel, macs, weight_bytes) = match &self.kernel {
-            Kernel::Conv(conv) => {
-                (conv.algorithm_name(), conv.geometry().with_batch(1).macs(), conv.packed_bytes())
-            }
-            Kernel::Add(_) => ("add", 0, 0),
-            Kernel::Relu => ("relu", 0, 0),
-            Kernel::MaxPool(_) => ("max_pool", 0, 0),
-            Kernel::AvgPool(_) => ("avg_pool", 0, 0),
-            Kernel::GlobalAvgPool => ("global_avg_pool", 0, 0),
-            Kernel::Concat => ("concat", 0, 0),
-            Kernel::Flatten => ("flatten", 0, 0),
+        let conv = match &self.kernel {
+            Kernel::Conv(conv) => Some(conv),
+            _ => None,
         };
+        let kernel = match &self.kernel {
+            Kernel::Conv(conv) => conv.algorithm_name(),
+            Kernel::Add(_) => "add",
+            Kernel::Relu => "relu",
+            Kernel::MaxPool(_) => "max_pool",
+            Kernel::AvgPool(_) => "avg_pool",
+            Kernel::GlobalAvgPool => "global_avg_pool",
+            Kernel::Concat => "concat",
+            Kernel::Flatten => "flatten",
+        };
+        let geometry = conv.map(|conv| *conv.geometry());
         let maps = self.inputs.iter().chain([&self.dst]).map(|place| place.shape.padded_len());
         PlannedStep {
             name: &self.name,
             kernel,
-            macs,
-            weight_bytes,
+            geometry,
+            macs: geometry.map_or(0, |g| g.with_batch(1).macs()),
+            weight_bytes: conv.map_or(0, PreparedConv2d::packed_bytes),
             map_bytes: maps.sum::<usize>() * size_of::<f32>(),
         }
     }

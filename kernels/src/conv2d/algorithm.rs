@@ -60,6 +60,12 @@ pub struct Algorithm {
 }
 
 impl Algorithm {
+    /// Whether it is there only to be compared with: no estimate ever chooses it.
+    #[must_use]
+    pub fn is_baseline(&self, isa: &Isa, g: &Conv2dGeometry) -> bool {
+        (self.cost)(isa, g).run == Cost::BASELINE.run
+    }
+
     /// Packs `weights` into the front of `buffer` and hands `run` the packed weights and the scratch.
     pub(super) fn pack_and_run(
         &self,

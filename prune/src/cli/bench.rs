@@ -1,13 +1,15 @@
 //! `pleach bench`
 
 use super::common::{self, Common, DataArgs};
-use super::exit;
+use super::exit::{self, usage};
 use super::interrupt;
 use super::output;
 use super::progress::Progress;
+use super::weights::WeightsArg;
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use pleach_prune::latency::{self, Config, LayerRow, Measurement, Work};
+use pleach_kernels::conv2d::Storage;
+use pleach_prune::latency::{self, AlgorithmRow, Choice, Config, LayerRow, Measurement, Work};
 use pleach_prune::net::{Net, Resolve};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -27,9 +29,14 @@ pub(super) struct Args {
     /// Time whole training steps instead of inference
     #[arg(long)]
     train: bool,
+    #[command(flatten)]
+    weights: WeightsArg,
     /// Show where the time goes, layer by layer
     #[arg(long, conflicts_with = "train")]
     per_layer: bool,
+    /// Measure which algorithm computes each convolution fastest here, and use that one
+    #[arg(long, conflicts_with = "train")]
+    tune: bool,
     /// Seconds of measurement for each batch size and number of threads
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
@@ -38,10 +45,13 @@ pub(super) struct Args {
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     schema: &'static str,
+    weights: &'static str,
     #[serde(flatten)]
     measurement: Measurement,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithms: Option<&'a [AlgorithmRow]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<LayerRow>>,
 }
@@ -63,6 +73,9 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    if args.train && args.weights.storage() != Storage::F32 {
+        return Err(usage("--weights is about inference, and --train times training steps"));
+    }
     let isa = common.isa()?;
     let threads =
         if common.threads.is_empty() { vec![common::all_cores()] } else { common.threads.clone() };
@@ -71,9 +84,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
     let nets = args.nets.iter().map(|net| Ok(resolve.net(net)?)).collect::<Result<Vec<Net>>>()?;
     let nets: Vec<_> = nets.iter().map(|net| (net.name.as_str(), &net.network)).collect();
-    let config = Config {
+    let mut config = Config {
         work: if args.train { Work::Train } else { Work::Infer },
         batches: args.batch.clone(),
+        weights: args.weights.storage(),
         threads,
         seconds: args.seconds,
         seed: common.seed(),
@@ -81,17 +95,28 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     };
     interrupt::listen()?;
     let mut progress = Progress::new(common.style());
+    if args.tune {
+        config.choice = Choice::Measured(latency::tune(&nets, &config, &mut watch(&mut progress)));
+        progress.finish();
+    }
     let measurement = measure(&nets, &config, &mut progress);
     let layers = args.per_layer.then(|| {
         let layers = latency::measure_layers(&nets, &config, &mut watch(&mut progress));
         progress.finish();
         layers
     });
+    let algorithms = match &config.choice {
+        Choice::CostTable => None,
+        Choice::Measured(tuning) => Some(tuning.layers()),
+    };
     if common.json {
-        output::json(&Document { schema: "pleach.bench/1", measurement, layers })?;
+        let schema = "pleach.bench/1";
+        let weights = args.weights.name();
+        output::json(&Document { schema, weights, measurement, algorithms, layers })?;
     } else {
         let layers = layers.as_deref().map(layers_text).unwrap_or_default();
-        output::print(&(text(&measurement) + &layers))?;
+        let algorithms = algorithms.map(algorithms_text).unwrap_or_default();
+        output::print(&(text(&measurement) + &algorithms + &layers))?;
     }
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
 }
@@ -119,6 +144,39 @@ fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFl
         progress.set(done as u64, String::new);
         ControlFlow::Continue(())
     }
+}
+
+/// The convolutions whose algorithm is another than the cost table's.
+fn algorithms_text(layers: &[AlgorithmRow]) -> String {
+    let ms = |row: &AlgorithmRow, algorithm: &str| {
+        row.ms_p50.get(algorithm).map(|ms| format!("{ms:.3}")).unwrap_or_default()
+    };
+    let others = layers.iter().filter(|row| row.algorithm != row.cost_table).map(|row| {
+        vec![
+            row.net.clone(),
+            row.batch.to_string(),
+            row.threads.to_string(),
+            row.layer.clone(),
+            row.part.to_string(),
+            row.algorithm.clone(),
+            ms(row, &row.algorithm),
+            row.cost_table.clone(),
+            ms(row, &row.cost_table),
+        ]
+    });
+    let others: Vec<_> = others.collect();
+    let (found, count) = (others.len(), layers.len());
+    if others.is_empty() {
+        return format!(
+            "\nmeasured: the algorithms of all {count} convolutions are the cost table's\n"
+        );
+    }
+    let header =
+        ["network", "batch", "threads", "layer", "images", "measured", "ms", "cost table", "ms"];
+    let table = output::table(&header, others);
+    format!(
+        "\nmeasured: {found} of {count} convolutions have another algorithm than the cost table's:\n{table}"
+    )
 }
 
 /// A table for each network, batch size and number of threads.

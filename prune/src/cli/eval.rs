@@ -3,10 +3,12 @@
 use super::common::{self, Common, DataArgs};
 use super::exit;
 use super::output;
+use super::weights::WeightsArg;
 use anyhow::Result;
 use clap::Args as ClapArgs;
+use pleach_core::infer::PlanOptions;
 use pleach_datasets::Split;
-use pleach_prune::eval::evaluate;
+use pleach_prune::eval::evaluate_with;
 use serde::Serialize;
 
 /// Measure a network's accuracy on the test images
@@ -18,6 +20,8 @@ pub(super) struct Args {
     #[arg(long)]
     arch: Option<String>,
     #[command(flatten)]
+    weights: WeightsArg,
+    #[command(flatten)]
     data: DataArgs,
 }
 
@@ -25,6 +29,7 @@ pub(super) struct Args {
 struct Document {
     schema: &'static str,
     dataset: String,
+    weights: &'static str,
     images: usize,
     accuracy: f64,
     loss: f64,
@@ -35,10 +40,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
     let dataset = args.data.open()?;
     let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed())?;
-    let found = evaluate(&cx, &net.network, &dataset, Split::Test, None);
+    let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
+    let found = evaluate_with(&cx, &net.network, &dataset, Split::Test, None, &options);
     let document = Document {
         schema: "pleach.eval/1",
         dataset: dataset.spec().name.clone(),
+        weights: args.weights.name(),
         images: found.images(),
         accuracy: found.accuracy,
         loss: found.loss,

@@ -14,6 +14,7 @@ mod progress;
 mod prune;
 mod reproduce;
 mod train;
+mod weights;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::Common;

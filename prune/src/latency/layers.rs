@@ -28,6 +28,8 @@ pub struct LayerRow {
     pub kernel: String,
     /// Multiply-adds per image, those on padding included.
     pub macs: u64,
+    /// Bytes of weights, packed and stored as they are read.
+    pub weight_bytes: usize,
     /// Median time for the batch, in milliseconds.
     pub ms_p50: f64,
     /// The part of all steps' median times.
@@ -63,7 +65,7 @@ pub fn measure_layers(
             let mut runs: Vec<Run> = nets
                 .iter()
                 .map(|(_, network)| Run {
-                    plan: Plan::new(&cx, network, batch),
+                    plan: config.choice.plan(&cx, network, batch, config.weights),
                     input: images(network, batch, config.seed),
                     rounds: Vec::new(),
                 })
@@ -140,6 +142,7 @@ impl Run {
                 layer: step.name.to_owned(),
                 kernel: step.kernel.to_owned(),
                 macs: step.macs,
+                weight_bytes: step.weight_bytes,
                 ms_p50: 1e3 * seconds,
                 time_share: seconds / total,
                 macs_share: step.macs as f64 / macs.max(1) as f64,

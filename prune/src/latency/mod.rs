@@ -8,14 +8,17 @@
 
 mod layers;
 mod statistics;
+mod tune;
 
 pub use layers::{LayerRow, measure_layers};
+pub use tune::{AlgorithmRow, Choice, Tuning, tune};
 
 use pleach_core::infer::Plan;
 use pleach_core::layers::StepKey;
 use pleach_core::loss::cross_entropy;
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_core::{Mode, Network, Optimizer, Tape, Tensor};
+use pleach_kernels::conv2d::Storage;
 use pleach_kernels::{Context, Isa};
 use serde::{Deserialize, Serialize};
 use statistics::{quantile, ratio_of_medians};
@@ -38,6 +41,10 @@ pub enum Work {
 pub struct Config {
     /// What is timed.
     pub work: Work,
+    /// What chooses the algorithms of convolutions in inference.
+    pub choice: Choice,
+    /// How their weights are stored in inference.
+    pub weights: Storage,
     /// Batch sizes.
     pub batches: Vec<usize>,
     /// Numbers of threads.
@@ -53,8 +60,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Inference at batch 1 and 128, with one thread and with `threads`, 3 seconds each and between 11
-    /// and 1,000 rounds.
+    /// Inference by the cost table with `f32` weights at batch 1 and 128, with one thread and with `threads`, 3
+    /// seconds each and between 11 and 1,000 rounds.
     #[must_use]
     pub fn new(isa: &'static Isa, threads: usize) -> Self {
         let mut threads = vec![1, threads];
@@ -62,6 +69,8 @@ impl Config {
         let work = Work::Infer;
         Self {
             work,
+            choice: Choice::CostTable,
+            weights: Storage::F32,
             batches: vec![1, 128],
             threads,
             isa,
@@ -241,7 +250,9 @@ impl Run {
     fn new(cx: &Context, network: &Network, batch: usize, config: &Config) -> Self {
         let input = images(network, batch, config.seed);
         let job = match config.work {
-            Work::Infer => Job::Infer(Box::new(Plan::new(cx, network, batch))),
+            Work::Infer => {
+                Job::Infer(Box::new(config.choice.plan(cx, network, batch, config.weights)))
+            }
             Work::Train => {
                 let logits = network.graph().output_shape();
                 Job::Train {

@@ -40,7 +40,7 @@ fn inspect_says_why_a_layer_cannot_be_pruned() {
 fn eval_reports_the_test_set_and_is_the_same_on_any_number_of_threads() {
     let eval = |threads| json(&["eval", TINY, "--json", "-t", threads]);
     let one = eval("1");
-    let expected = ["schema", "dataset", "images", "accuracy", "loss", "images_per_s"];
+    let expected = ["schema", "dataset", "weights", "images", "accuracy", "loss", "images_per_s"];
     assert_keys(&one, &expected);
     assert_eq!((&one["schema"], &one["dataset"]), (&"pleach.eval/1".into(), &"shapes".into()));
     assert_eq!(one["images"], 2000);
@@ -57,7 +57,7 @@ fn bench_compares_all_networks_with_the_first() {
         let args = ["bench", TINY, half, "--batch", "1,3", "--threads", "1,2", "--seconds", "0.02"];
         let args: Vec<&str> = args.into_iter().chain(["--json"]).chain(flag).collect();
         let found = json(&args);
-        assert_keys(&found, &["schema", "rows", "ratios"]);
+        assert_keys(&found, &["schema", "weights", "rows", "ratios"]);
         assert_eq!(found["schema"], "pleach.bench/1");
         let rows = found["rows"].as_array().unwrap();
         assert_eq!(rows.len(), 2 * 2 * 2);
@@ -90,6 +90,56 @@ fn bench_compares_all_networks_with_the_first() {
             assert!(number("low") <= number("high") && number("speedup") > 0.0);
         }
     }
+}
+
+#[test]
+fn bench_tune_names_the_algorithm_of_each_convolution_and_runs_it() {
+    let args = ["bench", TINY, "--tune", "--per-layer", "--batch", "1,3", "--threads", "1"];
+    let found = json(&[&args[..], &["--seconds", "0.05", "--json"]].concat());
+    assert_keys(&found, &["schema", "weights", "rows", "ratios", "algorithms", "layers"]);
+    let algorithms = found["algorithms"].as_array().unwrap();
+    for row in algorithms {
+        let keys =
+            ["net", "batch", "threads", "layer", "part", "algorithm", "cost_table", "ms_p50"];
+        assert_keys(row, &keys);
+        let ms = row["ms_p50"].as_object().unwrap();
+        assert!(ms.values().all(|ms| ms.as_f64().unwrap() > 0.0), "{row}");
+        let time = |key: &str| ms[row[key].as_str().unwrap()].as_f64().unwrap();
+        assert!(time("algorithm") <= time("cost_table"), "{row}");
+    }
+    // Batch, layer and kernel of the steps that have multiply-adds.
+    let steps = found["layers"].as_array().unwrap().iter();
+    let steps = steps.filter(|step| step["macs"].as_u64() > Some(0));
+    let steps: Vec<_> = steps.map(|step| ["batch", "layer", "kernel"].map(|k| &step[k])).collect();
+    assert_eq!(steps.len(), 2 * 7, "six convolutions and the classifier");
+    let rows = algorithms.iter().map(|row| ["batch", "layer", "algorithm"].map(|k| &row[k]));
+    assert_eq!(rows.collect::<Vec<_>>(), steps);
+}
+
+#[test]
+fn weights_are_stored_as_asked() {
+    let bench = |weights: &str| {
+        let args = ["bench", TINY, "--batch", "1", "--threads", "1", "--seconds", "0.01"];
+        let found = json(&[&args[..], &["--weights", weights, "--per-layer", "--json"]].concat());
+        assert_eq!(found["weights"], weights);
+        let steps = found["layers"].as_array().unwrap().iter();
+        steps.map(|step| step["weight_bytes"].as_u64().unwrap()).sum::<u64>()
+    };
+    let (whole, half) = (bench("f32"), bench("f16"));
+    assert!(half < whole && bench("bf16") == half, "{half} of {whole} bytes");
+    let found = json(&["eval", TINY, "--weights", "bf16", "--json"]);
+    assert_eq!(found["weights"], "bf16");
+    let output = pleach().args(["bench", TINY, "--weights", "f16", "--train"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn bench_tune_tells_where_the_measurement_differs() {
+    let args = ["bench", TINY, "--tune", "--batch", "1", "--threads", "1", "--seconds", "0.05"];
+    let text = String::from_utf8(pleach().args(args).output().unwrap().stdout).unwrap();
+    assert!(text.contains("\nmeasured: "), "{text}");
+    let output = pleach().args(args).arg("--train").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
