@@ -18,13 +18,16 @@ use simplify::{Value, simplify};
 use std::fmt;
 use step::{Kernel, Place, Step};
 
+/// What computes a convolution of a geometry, whose batch is that of the part that goes through it at
+/// once. Where it says `None`, or an algorithm that does not apply, the one with the lowest estimated
+/// [`Cost`](pleach_kernels::conv2d::Cost) does.
+pub type Choose<'a> = dyn Fn(&Conv2dGeometry) -> Option<&'static Algorithm> + 'a;
+
 /// What a [`Plan`] leaves to its caller; by default, nothing.
 #[derive(Clone, Copy, Default)]
 pub struct PlanOptions<'a> {
-    /// What computes a convolution of a geometry, whose batch is that of the part that goes through it at
-    /// once. Where it says `None`, or an algorithm that does not apply, the one with the lowest estimated
-    /// [`Cost`](pleach_kernels::conv2d::Cost) does.
-    pub choose: Option<&'a dyn Fn(&Conv2dGeometry) -> Option<&'static Algorithm>>,
+    /// What computes each convolution.
+    pub choose: Option<&'a Choose<'a>>,
 }
 
 impl fmt::Debug for PlanOptions<'_> {
