@@ -62,8 +62,8 @@ pub fn measure_layers(
             let title = title(batch, threads);
             let mut runs: Vec<Run> = nets
                 .iter()
-                .map(|(_, network)| Run {
-                    plan: config.choice.plan(&cx, network, batch),
+                .map(|&(net, network)| Run {
+                    plan: config.choice.plan(&cx, (net, network), batch),
                     input: images(network, batch, config.seed),
                     rounds: Vec::new(),
                 })
