@@ -51,7 +51,7 @@ struct Document<'a> {
     #[serde(flatten)]
     measurement: Measurement,
     #[serde(skip_serializing_if = "Option::is_none")]
-    algorithms: Option<&'a [AlgorithmRow]>,
+    algorithms: Option<Vec<&'a AlgorithmRow>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<LayerRow>>,
 }
@@ -107,7 +107,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     });
     let algorithms = match &config.choice {
         Choice::CostTable => None,
-        Choice::Measured(tuning) => Some(tuning.layers()),
+        Choice::Measured(tuning) => Some(tuning.rows()),
     };
     if common.json {
         let schema = "pleach.bench/1";
@@ -115,7 +115,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         output::json(&Document { schema, weights, measurement, algorithms, layers })?;
     } else {
         let layers = layers.as_deref().map(layers_text).unwrap_or_default();
-        let algorithms = algorithms.map(algorithms_text).unwrap_or_default();
+        let algorithms = algorithms.as_deref().map(algorithms_text).unwrap_or_default();
         output::print(&(text(&measurement) + &algorithms + &layers))?;
     }
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
@@ -147,9 +147,9 @@ fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFl
 }
 
 /// The convolutions whose algorithm is another than the cost table's.
-fn algorithms_text(layers: &[AlgorithmRow]) -> String {
+fn algorithms_text(layers: &[&AlgorithmRow]) -> String {
     let ms = |row: &AlgorithmRow, algorithm: &str| {
-        row.ms_p50.get(algorithm).map(|ms| format!("{ms:.3}")).unwrap_or_default()
+        row.ms_p50.get(algorithm).map(|ms| format!("{ms:.4}")).unwrap_or_default()
     };
     let others = layers.iter().filter(|row| row.algorithm != row.cost_table).map(|row| {
         vec![

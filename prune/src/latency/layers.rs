@@ -64,8 +64,8 @@ pub fn measure_layers(
             let title = title(batch, threads);
             let mut runs: Vec<Run> = nets
                 .iter()
-                .map(|(_, network)| Run {
-                    plan: config.choice.plan(&cx, network, batch, config.weights),
+                .map(|&(net, network)| Run {
+                    plan: config.choice.plan(&cx, (net, network), batch, config.weights),
                     input: images(network, batch, config.seed),
                     rounds: Vec::new(),
                 })

@@ -173,7 +173,7 @@ pub fn measure(
         for &batch in &config.batches {
             let title = title(batch, threads);
             let mut runs: Vec<Run> =
-                nets.iter().map(|(_, network)| Run::new(&cx, network, batch, config)).collect();
+                nets.iter().map(|&net| Run::new(&cx, net, batch, config)).collect();
             let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
             let mut notify = |done, of| progress(&title, done, of);
             let Some(rounds) = time(&cx, &mut runs, config, &mut rng, &mut notify) else {
@@ -247,12 +247,11 @@ enum Job {
 }
 
 impl Run {
-    fn new(cx: &Context, network: &Network, batch: usize, config: &Config) -> Self {
+    fn new(cx: &Context, net: (&str, &Network), batch: usize, config: &Config) -> Self {
+        let (_, network) = net;
         let input = images(network, batch, config.seed);
         let job = match config.work {
-            Work::Infer => {
-                Job::Infer(Box::new(config.choice.plan(cx, network, batch, config.weights)))
-            }
+            Work::Infer => Job::Infer(Box::new(config.choice.plan(cx, net, batch, config.weights))),
             Work::Train => {
                 let logits = network.graph().output_shape();
                 Job::Train {

@@ -1,10 +1,11 @@
 //! Which algorithm computes each convolution fastest on this CPU: measured instead of estimated.
 //!
 //! Every algorithm that applies and is no baseline runs the convolution with a bias and a ReLU, in rounds
-//! in which each runs once, in an order drawn anew. As in a network, inputs are where the last run left
-//! them, and weights come from memory: each algorithm has so many copies of its packed weights that
-//! 64 MB of weights, those of the others counted too, are read before a copy's turn comes again. Residuals
-//! and pooling, which some algorithms compute in the same pass, are left out.
+//! in which each runs once, in an order drawn anew. As in the network, inputs are in the cache, and weights
+//! come from where they are when the next batch comes: each algorithm has so many copies of its packed
+//! weights that, before a copy's turn comes again, as many bytes of weights are read as the network has
+//! of weights and activations, or 64 MB. Residuals and pooling, which some algorithms compute in the same
+//! pass, are left out.
 
 use super::statistics::median;
 use super::{Config, title};
@@ -12,11 +13,11 @@ use pleach_core::Network;
 use pleach_core::infer::{Plan, PlanOptions};
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_kernels::conv2d::{
-    Activation, Algorithm, Conv2dGeometry, FORWARD, PreparedConv2d, Storage, named,
+    Activation, Algorithm, Conv2dGeometry, FORWARD, PreparedConv2d, Storage,
 };
 use pleach_kernels::{AlignedBuffer, Context};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -26,8 +27,8 @@ const SECONDS: f64 = 0.03;
 /// Rounds at least and at most.
 const ROUNDS: [usize; 2] = [5, 200];
 
-/// Bytes of weights that are read before the same ones are read again: more than caches hold. There are no
-/// more copies than rounds, so that tiny weights may stay.
+/// Bytes of weights that push the ones read before them out of the caches. There are no more copies than
+/// rounds, so that tiny weights may stay.
 const MEMORY: usize = 64 << 20;
 
 /// How much longer than the fastest the cost table's choice may take, as a part, and be kept.
@@ -44,14 +45,20 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// `network` prepared for batches of up to `batch` images, by this choice, with weights stored as
-    /// `weights`.
+    /// The network called `net`, prepared for batches of up to `batch` images, by this choice, with weights
+    /// stored as `weights`.
     #[must_use]
-    pub fn plan(&self, cx: &Context, network: &Network, batch: usize, weights: Storage) -> Plan {
+    pub fn plan(
+        &self,
+        cx: &Context,
+        (net, network): (&str, &Network),
+        batch: usize,
+        weights: Storage,
+    ) -> Plan {
         let threads = cx.threads().count();
         let choose = |g: &Conv2dGeometry| match self {
             Self::CostTable => None,
-            Self::Measured(tuning) => tuning.fastest.get(&(threads, *g)).map(|of| of.algorithm),
+            Self::Measured(tuning) => tuning.find(net, batch, threads, g).map(|of| of.algorithm),
         };
         Plan::with_options(cx, network, batch, &PlanOptions { choose: Some(&choose), weights })
     }
@@ -60,16 +67,29 @@ impl Choice {
 /// The fastest algorithms of the convolutions of some networks, for one instruction set.
 #[derive(Clone, Debug, Default)]
 pub struct Tuning {
-    /// By number of threads and geometry, whose batch is that of a part.
-    fastest: HashMap<(usize, Conv2dGeometry), Fastest>,
-    layers: Vec<AlgorithmRow>,
+    layers: Vec<Tuned>,
+}
+
+#[derive(Clone, Debug)]
+struct Tuned {
+    row: AlgorithmRow,
+    /// With the images of a part as its batch.
+    geometry: Conv2dGeometry,
+    algorithm: &'static Algorithm,
 }
 
 impl Tuning {
     /// One row for each convolution of each network, batch size and number of threads.
     #[must_use]
-    pub fn layers(&self) -> &[AlgorithmRow] {
-        &self.layers
+    pub fn rows(&self) -> Vec<&AlgorithmRow> {
+        self.layers.iter().map(|layer| &layer.row).collect()
+    }
+
+    /// What was found for a convolution; layers of the same geometry share it.
+    fn find(&self, net: &str, batch: usize, threads: usize, g: &Conv2dGeometry) -> Option<&Tuned> {
+        let same =
+            |row: &AlgorithmRow| (row.batch, row.threads) == (batch, threads) && row.net == net;
+        self.layers.iter().find(|layer| layer.geometry == *g && same(&layer.row))
     }
 }
 
@@ -95,14 +115,8 @@ pub struct AlgorithmRow {
     pub ms_p50: BTreeMap<String, f64>,
 }
 
-#[derive(Clone, Debug)]
-struct Fastest {
-    algorithm: &'static Algorithm,
-    ms_p50: BTreeMap<String, f64>,
-}
-
 /// Measures the algorithms of the convolutions that `nets` consist of in inference. `progress` is told
-/// the layers done of those there are in each configuration, and ends the measurement with a `Break`;
+/// the layers done of those of each network in each configuration, and ends the measurement with a `Break`;
 /// what was finished until then is returned.
 ///
 /// # Panics
@@ -116,53 +130,61 @@ pub fn tune(
     for &threads in &config.threads {
         let cx = Context::new(config.isa, threads);
         for &batch in &config.batches {
-            let title = format!("algorithms for {}", title(batch, threads));
-            let plans: Vec<_> =
-                nets.iter().map(|(name, net)| (*name, Plan::new(&cx, net, batch))).collect();
-            let layers: Vec<_> = plans
-                .iter()
-                .flat_map(|(net, plan)| plan.steps().map(move |step| (*net, step)))
-                .filter_map(|(net, step)| step.geometry.map(|g| (net, step, g)))
-                .collect();
-            for (done, &(net, step, g)) in layers.iter().enumerate() {
-                if progress(&title, done, layers.len()).is_break() {
-                    return tuning;
+            for (net, network) in nets {
+                let title = format!("algorithms of {net}, {}", title(batch, threads));
+                let plan = Plan::new(&cx, network, batch);
+                let footprint = footprint(&plan);
+                let steps = plan.steps().filter_map(|step| step.geometry.map(|g| (step, g)));
+                let steps: Vec<_> = steps.collect();
+                for (done, &(step, g)) in steps.iter().enumerate() {
+                    if progress(&title, done, steps.len()).is_break() {
+                        return tuning;
+                    }
+                    let (algorithm, ms_p50) = match tuning.find(net, batch, threads, &g) {
+                        Some(same) => (same.algorithm, same.row.ms_p50.clone()),
+                        None => fastest(&cx, &g, step.kernel, footprint, config),
+                    };
+                    let row = AlgorithmRow {
+                        net: (*net).to_owned(),
+                        batch,
+                        threads,
+                        layer: step.name.to_owned(),
+                        part: g.n,
+                        algorithm: algorithm.name.to_owned(),
+                        cost_table: step.kernel.to_owned(),
+                        ms_p50,
+                    };
+                    tuning.layers.push(Tuned { row, geometry: g, algorithm });
                 }
-                let fastest = tuning
-                    .fastest
-                    .entry((cx.threads().count(), g))
-                    .or_insert_with(|| fastest(&cx, &g, step.kernel, config));
-                tuning.layers.push(AlgorithmRow {
-                    net: net.to_owned(),
-                    batch,
-                    threads,
-                    layer: step.name.to_owned(),
-                    part: g.n,
-                    algorithm: fastest.algorithm.name.to_owned(),
-                    cost_table: step.kernel.to_owned(),
-                    ms_p50: fastest.ms_p50.clone(),
-                });
             }
         }
     }
     tuning
 }
 
-/// Measures the algorithms of `g`, for which the cost table chooses the one called `table`.
-fn fastest(cx: &Context, g: &Conv2dGeometry, table: &str, config: &Config) -> Fastest {
-    let table = named(FORWARD, table).expect("plans choose from this list");
+/// Bytes that pass through the caches between one batch and the next.
+fn footprint(plan: &Plan) -> usize {
+    plan.steps().map(|step| step.weight_bytes).sum::<usize>() + plan.arena_bytes()
+}
+
+/// The fastest algorithm of `g`, for which the cost table chooses the one called `table`, and the
+/// milliseconds of all, where `footprint` bytes are read before the same weights are.
+fn fastest(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    table: &str,
+    footprint: usize,
+    config: &Config,
+) -> (&'static Algorithm, BTreeMap<String, f64>) {
     let is_candidate = |algorithm: &Algorithm| {
         let competes = !algorithm.is_baseline(cx.isa(), g);
-        (algorithm.applies)(g) && (competes || algorithm.name == table.name)
+        (algorithm.applies)(g) && (competes || algorithm.name == table)
     };
     let algorithms: Vec<&'static Algorithm> =
         FORWARD.iter().filter(|algorithm| is_candidate(algorithm)).collect();
-    let times = times(cx, g, &algorithms, config);
-    let chosen = choose(&algorithms, &times, table.name);
-    let name = |algorithm: &Algorithm| algorithm.name.to_owned();
-    let ms = times.iter().map(|seconds| 1e3 * seconds);
-    let ms_p50 = algorithms.iter().map(|algorithm| name(algorithm)).zip(ms).collect();
-    Fastest { algorithm: algorithms[chosen], ms_p50 }
+    let times = times(cx, g, &algorithms, footprint.min(MEMORY), config);
+    let ms = algorithms.iter().zip(&times).map(|(by, time)| (by.name.to_owned(), 1e3 * time));
+    (algorithms[choose(&algorithms, &times, table)], ms.collect())
 }
 
 /// The place of the algorithm with the least of `times`, or of the one called `table` if that is as good.
@@ -174,11 +196,12 @@ fn choose(algorithms: &[&'static Algorithm], times: &[f64], table: &str) -> usiz
     ties.find(|&i| algorithms[i].name == table).unwrap_or(best)
 }
 
-/// Median seconds of each of `algorithms`.
+/// Median seconds of each of `algorithms`, where `between` bytes of weights are read before the same ones.
 fn times(
     cx: &Context,
     g: &Conv2dGeometry,
     algorithms: &[&'static Algorithm],
+    between: usize,
     config: &Config,
 ) -> Vec<f64> {
     let mut rng =
@@ -196,7 +219,7 @@ fn times(
         .map(|conv| conv.stored_as(config.weights))
         .collect();
     let bytes: usize = prepared.iter().map(|conv| conv.packed_bytes()).sum();
-    let copies = MEMORY.div_ceil(bytes.max(1)).clamp(1, ROUNDS[1]);
+    let copies = between.div_ceil(bytes.max(1)).clamp(1, ROUNDS[1]);
     let scratch = prepared.iter().map(|conv| conv.scratch_len(g.n)).max().unwrap_or(0);
     let copies: Vec<Vec<PreparedConv2d>> = vec![prepared; copies];
 
@@ -236,13 +259,13 @@ mod tests {
     fn tuned(spec: &str) -> (Network, Config, Tuning) {
         let net = Network::init(models::build(spec, Shape::new(3, 32, 32), 10).unwrap(), 1);
         let config = Config { batches: vec![2], ..Config::new(Isa::from_env().unwrap(), 1) };
-        let tuning = tune(&[(spec, &net)], &config, &mut |_, _, _| ControlFlow::Continue(()));
+        let tuning = tune(&[("net", &net)], &config, &mut |_, _, _| ControlFlow::Continue(()));
         (net, config, tuning)
     }
 
     /// Checks that the logits by `choice` are those by the cost table to 1e-4.
-    fn assert_agrees(net: &Network, config: &Config, choice: &Choice, hint: &str) {
-        let (cx, input) = (Context::new(config.isa, 1), images(net, 2, 1));
+    fn assert_agrees(net: (&str, &Network), config: &Config, choice: &Choice, hint: &str) {
+        let (cx, input) = (Context::new(config.isa, 1), images(net.1, 2, 1));
         let [expected, found] = [&Choice::CostTable, choice]
             .map(|choice| choice.plan(&cx, net, 2, Storage::F32).run(&cx, &input).to_nchw());
         let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
@@ -254,14 +277,14 @@ mod tests {
     #[test]
     fn a_tuned_plan_runs_the_algorithms_measured_and_gives_the_same_logits_to_1e_4() {
         let (net, config, tuning) = tuned("vgg-small");
-        let layers = tuning.layers().to_vec();
+        let layers = tuning.rows().into_iter().cloned().collect::<Vec<_>>();
         let choice = Choice::Measured(tuning);
-        let plan = choice.plan(&Context::new(config.isa, 1), &net, 2, Storage::F32);
+        let plan = choice.plan(&Context::new(config.isa, 1), ("net", &net), 2, Storage::F32);
         let steps = plan.steps().filter(|step| step.geometry.is_some());
         let found: Vec<_> = steps.map(|step| (step.name, step.kernel)).collect();
         let rows = layers.iter().map(|row| (row.layer.as_str(), row.algorithm.as_str()));
         assert_eq!(found, rows.collect::<Vec<_>>());
-        assert_agrees(&net, &config, &choice, "measured");
+        assert_agrees(("net", &net), &config, &choice, "measured");
     }
 
     #[test]
@@ -269,11 +292,10 @@ mod tests {
         let (net, config, tuning) = tuned("vgg-small:8,8,12,12,16,16");
         for algorithm in FORWARD {
             let mut tuning = tuning.clone();
-            let measured = tuning.fastest.values_mut();
-            measured
-                .filter(|fastest| fastest.ms_p50.contains_key(algorithm.name))
-                .for_each(|fastest| fastest.algorithm = algorithm);
-            assert_agrees(&net, &config, &Choice::Measured(tuning), algorithm.name);
+            let measured = |layer: &&mut Tuned| layer.row.ms_p50.contains_key(algorithm.name);
+            let layers = tuning.layers.iter_mut().filter(measured);
+            layers.for_each(|layer| layer.algorithm = algorithm);
+            assert_agrees(("net", &net), &config, &Choice::Measured(tuning), algorithm.name);
         }
     }
 
@@ -293,6 +315,6 @@ mod tests {
             0 | 1 => ControlFlow::Continue(()),
             _ => ControlFlow::Break(()),
         });
-        assert_eq!(tuning.layers().len(), 2);
+        assert_eq!(tuning.rows().len(), 2);
     }
 }
