@@ -3,20 +3,27 @@
 
     python3 -m venv peers && peers/bin/pip install -r benches/peers/requirements.txt
     cargo build --release
+    cargo build --release --locked --manifest-path benches/peers/engines/Cargo.toml
     peers/bin/python benches/peers/peers.py --pleach target/release/pleach
 
 Networks have random weights, batch norm already folded: their speed does not depend on what they
 learned. In each round every engine measures in turn, in an order drawn anew, so that whatever disturbs
-the machine disturbs all of them alike; a cell is the median over rounds of each round's median. PyTorch
-takes part if it is installed (`pip install torch`, any build for CPUs).
+the machine disturbs all of them alike; a cell is the median over rounds of each round's median. Before
+that, each peer's logits are compared with onnxruntime's.
+
+tract and rten take part if the second `cargo build` was run (tract on one thread only, as `tract-onnx`
+builds it), PyTorch if it is installed: `pip install -r benches/peers/requirements-torch.txt`, or any
+build for CPUs. A dash is a missing figure.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -29,6 +36,9 @@ from onnx import TensorProto, helper, numpy_helper
 PRUNED = [21, 43, 67, 73, 101, 93, 71, 53, 37, 29, 23, 19, 31]
 NETWORKS = ["vgg16", "vgg16:" + ",".join(map(str, PRUNED)), "resnet18"]
 POOLED = {1, 3, 6, 9, 12}
+ENGINES = "benches/peers/engines/target/release/engines"
+# How far logits may be from onnxruntime's, as a fraction of its largest.
+TOLERANCE, BF16_TOLERANCE = 1e-3, 5e-2
 
 
 class Onnx:
@@ -95,15 +105,25 @@ def build(name, net):
     return net.classify(x)
 
 
-def timed(run, seconds):
-    """The median time of `run` in milliseconds, over `seconds`."""
-    run()
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < 3 or time.perf_counter() < end:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
+def in_process(make):
+    """An engine that runs here: for a network and images it makes a function from seconds to the median
+    time of a pass in milliseconds and the logits."""
+
+    def engine(path, image, threads):
+        run = make(path, len(image), threads)
+
+        def timed(seconds):
+            run(image)
+            times, end = [], time.perf_counter() + seconds
+            while len(times) < 3 or time.perf_counter() < end:
+                start = time.perf_counter()
+                logits = run(image)
+                times.append(time.perf_counter() - start)
+            return 1e3 * statistics.median(times), np.asarray(logits)
+
+        return timed
+
+    return engine
 
 
 def openvino_engine(precision):
@@ -117,7 +137,7 @@ def openvino_engine(precision):
             "INFERENCE_PRECISION_HINT": precision,
         }
         request = core.compile_model(model, "CPU", config).create_infer_request()
-        return lambda image: request.infer([image])
+        return lambda image: request.infer([image])[0]
 
     return make
 
@@ -126,7 +146,7 @@ def onnxruntime_engine(path, _, threads):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda image: session.run(None, {"image": image})
+    return lambda image: session.run(None, {"image": image})[0]
 
 
 def torch_engine(path, _, threads):
@@ -167,17 +187,53 @@ def torch_engine(path, _, threads):
     return run
 
 
-def engines():
-    found = {
-        "OpenVINO f32": openvino_engine("f32"),
-        "OpenVINO bf16": openvino_engine("bf16"),
-        "onnxruntime": onnxruntime_engine,
+def rust_engine(binary, name):
+    """An engine of the program in `engines/`, which times itself."""
+
+    def engine(path, image, threads):
+        given, answer = path + ".images", path + ".logits"
+
+        def timed(seconds):
+            image.astype("<f4").tofile(given)
+            command = [binary, name, path, str(len(image)), str(threads), str(seconds)]
+            command += ["--input", given, "--output", answer]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            if done.returncode == 2:  # refused, as a number of threads is
+                return None
+            done.check_returncode()
+            return json.loads(done.stdout)["ms_p50"], np.fromfile(answer, "<f4").reshape(-1, 10)
+
+        return timed
+
+    return engine
+
+
+def engines(binary):
+    """The peers in the order of their columns; None for one that is not at hand."""
+    torch, rust = importlib.util.find_spec("torch"), os.path.exists(binary)
+    for name, found in {"PyTorch": torch, f"tract, rten: {binary}": rust}.items():
+        if not found:
+            print(f"missing: {name}", file=sys.stderr)
+    return {
+        "OpenVINO f32": in_process(openvino_engine("f32")),
+        "OpenVINO bf16": in_process(openvino_engine("bf16")),
+        "onnxruntime": in_process(onnxruntime_engine),
+        "PyTorch": in_process(torch_engine) if torch else None,
+        "tract": rust_engine(binary, "tract") if rust else None,
+        "rten": rust_engine(binary, "rten") if rust else None,
     }
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return found
-    return found | {"PyTorch": torch_engine}
+
+
+def checked(work):
+    """The engines that do not refuse. Stops at one whose logits are not onnxruntime's."""
+    tried = {name: timed(0) for name, timed in work.items()}
+    logits = {name: found[1] for name, found in tried.items() if found}
+    wanted = logits["onnxruntime"]
+    for name, found in logits.items():
+        error = np.abs(found - wanted).max() / np.abs(wanted).max()
+        if not error <= (BF16_TOLERANCE if name.endswith("bf16") else TOLERANCE):  # nor NaN
+            sys.exit(f"{name}: logits differ from onnxruntime's by {error:.1e} of the largest")
+    return {name: work[name] for name in logits}
 
 
 def pleach(binary, net, batch, threads, seconds, isa):
@@ -191,16 +247,13 @@ def measure(args, peers, path, net, batch, threads):
     """Milliseconds of each engine, a list of the rounds."""
     shape = (batch, 3, 32, 32)
     image = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
-    work = {
-        "pleach": lambda: pleach(args.pleach, net, batch, threads, args.seconds, args.isa)
-    }
-    for name, make in peers.items():
-        run = make(path, batch, threads)
-        work[name] = lambda run=run: timed(lambda: run(image), args.seconds)
+    work = checked({name: make(path, image, threads) for name, make in peers.items() if make})
+    ours = (args.pleach, net, batch, threads)
+    work["pleach"] = lambda seconds: (pleach(*ours, seconds, args.isa), None)
     times = {name: [] for name in work}
     for _ in range(args.rounds):
         for name in random.sample(list(work), len(work)):
-            times[name].append(work[name]())
+            times[name].append(work[name](args.seconds)[0])
     return times
 
 
@@ -208,6 +261,7 @@ def main():
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--pleach", default="target/release/pleach")
+    parser.add_argument("--engines", default=ENGINES, help="the program that runs tract and rten")
     parser.add_argument("--nets", default=";".join(NETWORKS), help="separated by semicolons")
     parser.add_argument("--batch", default="1,8,128")
     parser.add_argument("--threads", default=f"1,{os.cpu_count()}")
@@ -216,7 +270,7 @@ def main():
     parser.add_argument("--isa", help="the instruction set that pleach is to use")
     parser.add_argument("--json", help="where to write the numbers")
     args = parser.parse_args()
-    peers = engines()
+    peers = engines(args.engines)
     names, numbers = ["pleach", *peers], []
     head = ["network", "batch", "threads", *(f"{name}, ms" for name in names)]
     print("| " + " | ".join([*head, "OpenVINO f32 / pleach"]) + " |")
@@ -232,7 +286,8 @@ def main():
                     row = {"net": net, "batch": batch, "threads": threads}
                     numbers.append({**row, "ms": ms, "rounds": times})
                     label = net.split(":")[0] + (", pruned" if ":" in net else "")
-                    cells = [label, batch, threads, *(f"{ms[name]:.2f}" for name in names)]
+                    shown = [f"{ms[name]:.2f}" if name in ms else "-" for name in names]
+                    cells = [label, batch, threads, *shown]
                     ratio = ms["OpenVINO f32"] / ms["pleach"]
                     print("| " + " | ".join(map(str, cells)) + f" | {ratio:.2f}x |", flush=True)
     if args.json:
