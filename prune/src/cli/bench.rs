@@ -116,7 +116,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     } else {
         let layers = layers.as_deref().map(layers_text).unwrap_or_default();
         let algorithms = algorithms.as_deref().map(algorithms_text).unwrap_or_default();
-        output::print(&(text(&measurement) + &algorithms + &layers))?;
+        let weights = match args.weights.storage() {
+            Storage::F32 => String::new(),
+            _ => format!("\nweights are stored as {}\n", args.weights.name()),
+        };
+        output::print(&(text(&measurement) + &weights + &algorithms + &layers))?;
     }
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
 }

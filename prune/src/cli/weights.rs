@@ -6,7 +6,7 @@ use pleach_kernels::conv2d::Storage;
 /// The flag.
 #[derive(Args)]
 pub(super) struct WeightsArg {
-    /// How the weights of convolutions are stored in inference; arithmetic is in f32
+    /// How weights are stored in inference; arithmetic is in f32
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
     weights: Weights,
 }
