@@ -12,7 +12,7 @@ use super::{Activation, Conv2dGeometry};
 use crate::gemm::ahead::{Ahead, Fetches};
 use crate::gemm::blocking::KC;
 use crate::gemm::micro::{
-    Left, MAX_NR, Output, OutputRows, PANEL_VECTORS, load_panel, panel, panel_vectors,
+    Left, Output, OutputRows, PANEL_VECTORS, load_panel, panel, panel_vectors, start,
 };
 use crate::gemm::pack::copy_padded;
 use crate::gemm::stored::Stored;
@@ -120,11 +120,7 @@ impl Direct<'_> {
                 let vectors = panel_vectors(S::LANES, g.oc - column);
                 let nr = vectors * S::LANES;
                 let b = &packed[k * column..][..k * nr];
-                let mut start = [0.0; MAX_NR];
-                if let Some(bias) = bias {
-                    let exist = nr.min(g.oc - column);
-                    start[..exist].copy_from_slice(&bias[column..][..exist]);
-                }
+                let start = start(bias.map(|bias| &bias[..g.oc]), column, nr);
                 for (i, c) in dst.chunks_exact_mut(row).enumerate() {
                     let a = &buffer[i * band.step * band.row..];
                     let a = Strides::<STEP> { a, row: band.row, terms: g.kw * g.ic };

@@ -12,7 +12,9 @@ use super::taps::{Block, Pass};
 use crate::Context;
 use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{A_STRIDE, MC, Row, cut};
-use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::micro::{
+    MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors, start,
+};
 use crate::gemm::pack::copy_whole;
 use crate::gemm::stored::{Packed, Stored};
 use crate::simd::{Simd, SimdOp};
@@ -257,11 +259,7 @@ impl Gather<'_> {
                     false => after,
                 };
                 let ahead = Ahead::new(next, &[]);
-                let mut start = [0.0; MAX_NR];
-                if let Some(bias) = bias {
-                    let exist = nr.min(channels - column);
-                    start[..exist].copy_from_slice(&bias[column..][..exist]);
-                }
+                let start = start(bias.map(|bias| &bias[..channels]), column, nr);
                 let out = Output {
                     c: &mut *dst,
                     ldc,

@@ -54,6 +54,17 @@ impl OutputRows<'_> {
     }
 }
 
+/// What the sums of the `nr` columns from `column` on start from: the bias, and zero where there is none.
+#[inline(always)]
+pub(crate) fn start(bias: Option<&[f32]>, column: usize, nr: usize) -> [f32; MAX_NR] {
+    let mut start = [0.0; MAX_NR];
+    if let Some(bias) = bias {
+        let exist = nr.min(bias.len() - column);
+        start[..exist].copy_from_slice(&bias[column..][..exist]);
+    }
+    start
+}
+
 /// Vectors in the panel that starts `columns` columns before the end.
 pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
     columns.div_ceil(lanes).min(PANEL_VECTORS)
