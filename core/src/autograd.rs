@@ -1,7 +1,7 @@
 //! Reverse-mode differentiation: forward through the nodes in order, backward in reverse.
 
 use crate::graph::{Graph, NodeId};
-use crate::layers::{BackwardCx, ForwardCx, Mode, StepKey, Workspace};
+use crate::layers::{BackwardCx, ForwardCx, Mode, Pass, StepKey, Workspace};
 use crate::network::{Network, Param};
 use crate::tensor::{Shape, Tensor};
 use pleach_kernels::{AlignedBuffer, Context, add};
@@ -71,6 +71,23 @@ impl Tape {
         mode: Mode,
         key: StepKey,
     ) -> &Tensor {
+        self.forward_with(cx, net, input, mode, key, &mut |_, _| ())
+    }
+
+    /// [`Tape::forward`] that calls `after` with each layer when it has run: a stopwatch in the caller's hand
+    /// gives the time of each.
+    ///
+    /// # Panics
+    /// As [`Tape::forward`].
+    pub fn forward_with(
+        &mut self,
+        cx: &Context,
+        net: &mut Network,
+        input: &Tensor,
+        mode: Mode,
+        key: StepKey,
+        after: &mut dyn FnMut(NodeId, Pass),
+    ) -> &Tensor {
         let (graph, params) = net.split_mut();
         assert!(input.n() > 0, "a batch has images");
         assert_eq!(input.shape(), graph.input_shape(), "the shape of the images");
@@ -94,6 +111,7 @@ impl Tape {
                 workspace: &mut self.workspaces[id.0],
                 scratch: &mut self.scratch,
             });
+            after(id, Pass::Forward);
         }
         &self.activations[graph.output().0]
     }
@@ -112,6 +130,22 @@ impl Tape {
         diff_output: &Tensor,
         want_input_grad: bool,
     ) {
+        self.backward_with(cx, net, diff_output, want_input_grad, &mut |_, _| ());
+    }
+
+    /// [`Tape::backward`] that calls `after` with each layer and each part of its backward pass when that is
+    /// done.
+    ///
+    /// # Panics
+    /// As [`Tape::backward`].
+    pub fn backward_with(
+        &mut self,
+        cx: &Context,
+        net: &mut Network,
+        diff_output: &Tensor,
+        want_input_grad: bool,
+        after: &mut dyn FnMut(NodeId, Pass),
+    ) {
         let (graph, params) = net.split_mut();
         assert_eq!(self.activations.len(), graph.nodes().len(), "a forward pass of this network");
         let output = graph.output();
@@ -128,6 +162,7 @@ impl Tape {
         for id in graph.ids().rev() {
             let Some(diff_dst) = self.diffs[id.0].take() else { continue };
             let node = graph.node(id);
+            let mut pass = Pass::BackwardData;
             let mut diff_inputs: Vec<Option<Tensor>> = Vec::with_capacity(node.inputs.len());
             for &input in &node.inputs {
                 let shape = graph.node(input).shape;
@@ -146,6 +181,10 @@ impl Tape {
                     diff_inputs: &mut diff_inputs,
                     workspace: &mut self.workspaces[id.0],
                     scratch: &mut self.scratch,
+                    data_done: &mut || {
+                        after(id, Pass::BackwardData);
+                        pass = Pass::BackwardWeights;
+                    },
                 });
             }
             for (&input, diff) in node.inputs.iter().zip(diff_inputs) {
@@ -153,6 +192,7 @@ impl Tape {
                     self.add_diff(cx, input, diff);
                 }
             }
+            after(id, pass);
             if self.keep == Keep::All || id == output || id == graph.input() {
                 self.diffs[id.0] = Some(diff_dst);
             } else {

@@ -143,6 +143,7 @@ impl LayerKind for Conv2d {
             let (weights, diff_src) = (&cx.params[0].value, diff_src.data_mut());
             conv2d::backward_data(kernels, &geometry, diff_dst, weights, diff_src, cx.scratch);
         }
+        (cx.data_done)();
         let diff_weights = &mut cx.params[0].grad;
         conv2d::backward_weights(kernels, &geometry, src, diff_dst, diff_weights, cx.scratch);
         if let Some(bias) = cx.params.get_mut(1) {

@@ -66,6 +66,7 @@ impl LayerKind for Linear {
             let (weights, diff_src) = (&cx.params[0].value, diff_src.data_mut());
             linear::backward_data(kernels, n, inputs, outputs, diff_dst, weights, diff_src);
         }
+        (cx.data_done)();
         let diff_weights = &mut cx.params[0].grad;
         linear::backward_weights(kernels, n, inputs, outputs, src, diff_dst, diff_weights);
         if let Some(bias) = cx.params.get_mut(1) {

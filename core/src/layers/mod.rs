@@ -24,7 +24,7 @@ pub(crate) use flatten::spread;
 pub use global_avg_pool::GlobalAvgPool;
 pub use input::Input;
 pub use linear::Linear;
-pub use pass::{BackwardCx, ForwardCx, Mode, StepKey, Workspace};
+pub use pass::{BackwardCx, ForwardCx, Mode, Pass, StepKey, Workspace};
 pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use relu::Relu;
 

@@ -14,6 +14,18 @@ pub enum Mode {
     Eval,
 }
 
+/// A part of a training step's work for one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pass {
+    /// The output.
+    Forward,
+    /// The gradients with respect to the inputs; of layers other than convolutions and linear layers, those
+    /// with respect to parameters too.
+    BackwardData,
+    /// The gradients with respect to the weights and the bias of a convolution or linear layer.
+    BackwardWeights,
+}
+
 /// What the random numbers of one step are keyed by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepKey {
@@ -57,7 +69,6 @@ pub struct ForwardCx<'a> {
 }
 
 /// A backward pass through one layer, after a forward pass in the same mode.
-#[derive(Debug)]
 pub struct BackwardCx<'a> {
     /// What kernels run with.
     pub kernels: &'a Context,
@@ -79,6 +90,9 @@ pub struct BackwardCx<'a> {
     pub workspace: &'a mut Workspace,
     /// Memory for any use, of unspecified contents.
     pub scratch: &'a mut AlignedBuffer,
+    /// Called by convolutions and linear layers when the gradients with respect to the inputs are done and
+    /// those with respect to the weights begin.
+    pub data_done: &'a mut dyn FnMut(),
 }
 
 impl BackwardCx<'_> {
