@@ -94,6 +94,10 @@ pub(super) struct Stages {
     pub(super) outputs: f64,
     /// From weights to packed weights.
     pub(super) weights: f64,
+    /// From gradients of outputs to those of products.
+    pub(super) spread: f64,
+    /// From sums of products to gradients of weights: cycles an input channel and vector of output channels.
+    pub(super) collect: f64,
 }
 
 /// Minimal filtering: `places` products for each of `tiles` tiles.
@@ -111,6 +115,33 @@ pub(super) fn filtering(
         run: with_weights(products, weights) + tiles as f64 * transforms,
         pack: k as f64 * vectors(columns) * stages.weights,
     }
+}
+
+/// The gradient of the weights by minimal filtering.
+pub(super) fn filtering_gradient(
+    isa: &Isa,
+    (tiles, places): (usize, usize),
+    (k, columns): (usize, usize),
+    stages: &Stages,
+) -> Cost {
+    let vectors = |channels: usize| channels.div_ceil(isa.lanes) as f64;
+    let transforms = stages.factors * vectors(k) + stages.spread * vectors(columns);
+    let run = places as f64 * product(isa, k, tiles, columns)
+        + tiles as f64 * transforms
+        + k as f64 * vectors(columns) * stages.collect;
+    Cost { run, pack: 0.0 }
+}
+
+/// The gradient of the weights by implicit GEMM.
+pub(super) fn implicit_gemm_weights(isa: &Isa, pass: &Pass) -> Cost {
+    let g = &pass.g;
+    let taps = (0..g.taps()).map(|tap| {
+        let (ky, kx) = pass.tap(tap);
+        let pairs = g.n * pass.reach_y(ky).count * pass.reach_x(kx).count;
+        let copied = g.ic.div_ceil(8) + g.oc.div_ceil(isa.lanes);
+        product(isa, g.ic, pairs, g.oc) + (pairs * copied) as f64 * GATHER
+    });
+    Cost { run: taps.sum(), pack: 0.0 }
 }
 
 #[cfg(test)]

@@ -125,7 +125,15 @@ impl Direct<'_> {
                     let a = &buffer[i * band.step * band.row..];
                     let a = Strides::<STEP> { a, row: band.row, terms: g.kw * g.ic };
                     let rows = OutputRows::First(g.ow());
-                    let out = Output { c, ldc: stride, rows, column, start: Some(&start), relu };
+                    let out = Output {
+                        c,
+                        ldc: stride,
+                        rows,
+                        column,
+                        start: Some(&start),
+                        relu,
+                        adds: false,
+                    };
                     match vectors {
                         1 => panel::<S, _, 1>(simd, a, b, Ahead::default(), out),
                         _ => panel::<S, _, 2>(simd, a, b, Ahead::default(), out),

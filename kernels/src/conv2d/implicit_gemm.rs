@@ -271,6 +271,7 @@ impl Gather<'_> {
                     column: column - columns.start,
                     start: (i == 0 && complete).then_some(&start),
                     relu,
+                    adds: false,
                 };
                 match vectors {
                     1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),

@@ -3,7 +3,7 @@
 //! connects.
 
 use super::algorithm::{Algorithm, Operands, nothing_packed};
-use super::cost::Cost;
+use super::cost;
 use super::implicit_gemm::{self, TASK_MACS, TASKS};
 use super::{Conv2dGeometry, taps::Pass};
 use crate::Context;
@@ -17,7 +17,7 @@ use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
 
 pub(crate) const BACKWARD_WEIGHTS: Algorithm = Algorithm {
-    cost: |_, _| Cost::ONLY,
+    cost: |isa, g| cost::implicit_gemm_weights(isa, &Pass::forward(g)),
     packed_len: nothing_packed,
     scratch_len: |g| Cuts::of(g).tasks() * Cuts::of(g).part(),
     run,
@@ -169,6 +169,7 @@ impl SimdOp for Correlate<'_> {
                     column: column - columns.start,
                     start: first.then_some(&[0.0; MAX_NR]),
                     relu: false,
+                    adds: false,
                 };
                 match vectors {
                     1 => panel::<S, _, 1>(simd, Tiles(a), b, Ahead::default(), out),

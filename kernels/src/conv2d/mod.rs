@@ -75,6 +75,10 @@ pub const BACKWARD_DATA: &[Algorithm] = &[
 pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
     depthwise::BACKWARD_WEIGHTS,
     implicit_gemm_weights::BACKWARD_WEIGHTS,
+    winograd::gradient::BACKWARD_WEIGHTS_F43,
+    winograd::gradient::BACKWARD_WEIGHTS_F23,
+    winograd::gradient::BACKWARD_WEIGHTS_F23_STRIDE_2,
+    winograd::gradient::BACKWARD_WEIGHTS_TOEPLITZ,
     im2col::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS_MATRIXMULTIPLY,
     reference::BACKWARD_WEIGHTS,

@@ -31,6 +31,8 @@ pub(crate) struct Output<'a> {
     pub(crate) column: usize,
     /// What the sums start from, a float for each column of the panel; `None`: C itself.
     pub(crate) start: Option<&'a [f32; MAX_NR]>,
+    /// Whether the sums are added to C instead of stored: many terms then are summed part by part.
+    pub(crate) adds: bool,
     /// Whether negative sums are stored as zero.
     pub(crate) relu: bool,
 }
@@ -134,6 +136,34 @@ impl Left for Tiles<'_> {
             let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
                 let x = simd.splat(a[i]);
+                for v in 0..NV {
+                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
+                }
+            }
+        }
+    }
+}
+
+/// Packed by columns, of which a tile takes some consecutive rows, at distance `STRIDE`.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]]);
+
+impl<const STRIDE: usize> Left for Columns<'_, STRIDE> {
+    #[inline(always)]
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        _: usize,
+        row: usize,
+        b: &[W],
+        _: &Fetches<'_>,
+        sums: &mut [[S::F32; NV]; MR],
+    ) {
+        assert!(row + MR <= STRIDE, "rows of the columns");
+        for (a, b) in self.0.iter().zip(b.chunks_exact(NV * S::LANES)) {
+            let b = load_panel::<S, _, NV>(simd, b);
+            for i in 0..MR {
+                let x = simd.splat(a[row + i]);
                 for v in 0..NV {
                     sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
                 }
@@ -261,11 +291,16 @@ fn store<S: Simd, const MR: usize, const NV: usize>(
             let mut column = [simd.splat(0.0); MR];
             for i in 0..MR {
                 column[i] = sums[i][v];
+                if out.adds {
+                    let c = &c[i * out.ldc + v * S::LANES..];
+                    column[i] = simd.add(column[i], simd.load(c));
+                }
             }
             simd.store_strided(column, &mut c[v * S::LANES..], out.ldc, MR);
         }
         return;
     }
+    debug_assert!(!out.adds, "sums are added to consecutive rows only");
     let starts = starts::<MR>(out, row);
     for i in 0..MR {
         let c = &mut out.c[starts[i]..][..NV * S::LANES];

@@ -119,7 +119,7 @@ impl SimdOp for Product<'_> {
                 let start = (beta_zero && k0 == 0).then_some(&[0.0; MAX_NR]);
                 let multiply = |c: &mut [f32], ldc, column| {
                     let rows = OutputRows::First(m);
-                    let out = Output { c, ldc, rows, column, start, relu: false };
+                    let out = Output { c, ldc, rows, column, start, relu: false, adds: false };
                     match vectors {
                         1 => panel::<S, _, 1>(simd, Rows(packed), b, Ahead::default(), out),
                         _ => panel::<S, _, 2>(simd, Rows(packed), b, Ahead::default(), out),

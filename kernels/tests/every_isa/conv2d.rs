@@ -199,8 +199,9 @@ fn reference<'a>(rows: &'a [(String, usize, Vec<f32>)], name: &str) -> &'a [f32]
 fn assert_agrees(cx: &Context, case: &Case) {
     let rows = case.every_pass(cx);
     for (name, k, found) in &rows {
-        // Its intermediate values are up to five times as large as the terms.
-        let tolerance = if is_exact(name) { tolerance(*k) } else { 5.0 * tolerance(*k) };
+        // Intermediate values are larger than the terms, and cancel.
+        let filtering = name.contains("winograd") || name.contains("toeplitz");
+        let tolerance = if filtering { 5.0 * tolerance(*k) } else { tolerance(*k) };
         for (i, (x, y)) in found.iter().zip(reference(&rows, name)).enumerate() {
             assert!(
                 (x - y).abs() <= tolerance,

@@ -9,9 +9,13 @@
 //! The gradient of the input of a convolution with stride 1 is the same sum with the maps exchanged and the
 //! kernels turned around.
 
+mod accumulate;
+mod collect;
 mod factors;
+pub(super) mod gradient;
 mod multiply;
 mod outputs;
+mod spread;
 mod stages;
 mod tiling;
 pub(super) mod transform;
@@ -26,6 +30,7 @@ use crate::dispatch::enter;
 use crate::gemm::micro::PANEL_VECTORS;
 use crate::gemm::stored::Packed;
 use crate::simd::Simd;
+use accumulate::Accumulate;
 use factors::Factors;
 use multiply::Multiply;
 use outputs::{Finish, Outputs};
@@ -93,7 +98,8 @@ trait Kind: Transform {
 }
 
 impl Kind for F43 {
-    const STAGES: Stages = Stages { factors: 350.0, outputs: 250.0, weights: 300.0 };
+    const STAGES: Stages =
+        Stages { factors: 350.0, outputs: 250.0, weights: 300.0, spread: 70.0, collect: 170.0 };
 
     fn applies(_: &Conv2dGeometry) -> bool {
         true
@@ -105,7 +111,8 @@ impl Kind for F43 {
 }
 
 impl Kind for F23 {
-    const STAGES: Stages = Stages { factors: 120.0, outputs: 80.0, weights: 200.0 };
+    const STAGES: Stages =
+        Stages { factors: 120.0, outputs: 80.0, weights: 200.0, spread: 30.0, collect: 90.0 };
 
     fn applies(_: &Conv2dGeometry) -> bool {
         true
@@ -117,7 +124,8 @@ impl Kind for F23 {
 }
 
 impl Kind for F23Stride2 {
-    const STAGES: Stages = Stages { factors: 170.0, outputs: 100.0, weights: 250.0 };
+    const STAGES: Stages =
+        Stages { factors: 170.0, outputs: 100.0, weights: 250.0, spread: 40.0, collect: 130.0 };
 
     fn applies(_: &Conv2dGeometry) -> bool {
         true
@@ -129,7 +137,8 @@ impl Kind for F23Stride2 {
 }
 
 impl Kind for Toeplitz {
-    const STAGES: Stages = Stages { factors: 60.0, outputs: 60.0, weights: 150.0 };
+    const STAGES: Stages =
+        Stages { factors: 60.0, outputs: 60.0, weights: 150.0, spread: 20.0, collect: 60.0 };
 
     fn applies(g: &Conv2dGeometry) -> bool {
         (g.ih, g.iw, g.padding) == (2, 2, 1)
@@ -152,6 +161,7 @@ pub(super) struct Table {
     f23_stride_2: Kernels,
     toeplitz: Kernels,
     multiply: fn(Multiply<'_>),
+    accumulate: fn(Accumulate<'_>),
 }
 
 impl Table {
@@ -162,6 +172,7 @@ impl Table {
             f23_stride_2: Kernels::of::<S, F23Stride2>(),
             toeplitz: Kernels::of::<S, Toeplitz>(),
             multiply: |op| enter::<S, _>(op),
+            accumulate: |op| enter::<S, _>(op),
         }
     }
 }

@@ -94,6 +94,7 @@ impl Multiply<'_> {
                             column: column - columns.start,
                             start: (block == 0).then_some(&[0.0; MAX_NR]),
                             relu: false,
+                            adds: false,
                         };
                         match panel_vectors(S::LANES, tiling.columns - column) {
                             1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),

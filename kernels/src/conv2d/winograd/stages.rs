@@ -1,8 +1,10 @@
 //! The stages of a convolution by minimal filtering, each for some tiles: inputs to factors, factors
 //! to products, products to outputs. What they have in common.
 
+use super::collect::Collect;
 use super::factors::Factors;
 use super::outputs::Outputs;
+use super::spread::Spread;
 use super::transform::{SIDE, Transform};
 use super::weights::Weights;
 use crate::dispatch::enter;
@@ -15,6 +17,8 @@ pub(crate) struct Kernels {
     pub(super) weights: fn(Weights<'_>),
     pub(super) factors: fn(Factors<'_>),
     pub(super) outputs: fn(Outputs<'_>),
+    pub(super) spread: fn(Spread<'_>),
+    pub(super) collect: fn(Collect<'_>),
 }
 
 impl Kernels {
@@ -23,6 +27,8 @@ impl Kernels {
             weights: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
             factors: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
             outputs: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+            spread: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+            collect: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
         }
     }
 }

@@ -126,6 +126,15 @@ impl Tiling {
         }
     }
 
+    /// The same tiles, about `tiles` at a time, in even groups of at most `group`; shared by tasks.
+    pub(super) fn regrouped(self, tiles: usize, group: usize) -> Self {
+        let rows_at_a_time = (tiles / self.per_row).clamp(1, self.rows);
+        let tiles = rows_at_a_time * self.per_row;
+        let group = cut(tiles, group, 8).1.min(tiles);
+        let place = odd_lines(group * self.row);
+        Self { own: false, cached: false, rows_at_a_time, group, place, ..self }
+    }
+
     /// Places in a tile: one product a place, input channel and output channel.
     pub(super) fn places(&self) -> usize {
         self.products * self.products
@@ -224,7 +233,7 @@ impl Tiling {
 
 /// At least `len` floats that are an odd number of cache lines: rows at this distance spread over the
 /// sets of the cache.
-fn odd_lines(len: usize) -> usize {
+pub(super) fn odd_lines(len: usize) -> usize {
     let lines = len.div_ceil(16);
     16 * (lines + (lines + 1) % 2)
 }

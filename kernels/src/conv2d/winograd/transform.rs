@@ -30,6 +30,8 @@ pub(crate) trait Transform: Copy + Send + Sync + 'static {
     fn input<S: Simd>(simd: S, x: [S::F32; SIDE]) -> [S::F32; SIDE];
     /// The outputs from the products.
     fn output<S: Simd>(simd: S, m: [S::F32; SIDE]) -> [S::F32; SIDE];
+    /// The transpose of [`Transform::output`]: from gradients of outputs to those of products.
+    fn spread<S: Simd>(simd: S, y: [S::F32; SIDE]) -> [S::F32; SIDE];
 }
 
 /// F(4, 3) with the points 0, ±√½, ±√2 and infinity, whose rounding error is less than half that of
@@ -87,6 +89,24 @@ impl Transform for F43 {
             m0,
         ]
     }
+
+    #[inline(always)]
+    fn spread<S: Simd>(simd: S, y: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [y0, y1, y2, y3, ..] = y;
+        let (half, two) = (simd.splat(0.5), simd.splat(2.0));
+        let (p, q) = (simd.splat(FRAC_1_SQRT_2 as f32), simd.splat(SQRT_2 as f32));
+        let (minus_p, minus_q) = (simd.splat(-FRAC_1_SQRT_2 as f32), simd.splat(-SQRT_2 as f32));
+        let (even_p, odd_p) = (simd.mul_add(half, y2, y0), simd.mul_add(half, y3, y1));
+        let (even_q, odd_q) = (simd.mul_add(two, y2, y0), simd.mul_add(two, y3, y1));
+        [
+            y0,
+            simd.mul_add(p, odd_p, even_p),
+            simd.mul_add(minus_p, odd_p, even_p),
+            simd.mul_add(q, odd_q, even_q),
+            simd.mul_add(minus_q, odd_q, even_q),
+            y3,
+        ]
+    }
 }
 
 /// F(2, 3) with the points 0, ±1 and infinity: two outputs from four products.
@@ -110,6 +130,12 @@ impl Transform for F23 {
     fn output<S: Simd>(simd: S, m: [S::F32; SIDE]) -> [S::F32; SIDE] {
         let [m0, m1, m2, m3, ..] = m;
         [simd.add(m0, simd.add(m1, m2)), simd.add(simd.sub(m1, m2), m3), m0, m0, m0, m0]
+    }
+
+    #[inline(always)]
+    fn spread<S: Simd>(simd: S, y: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [y0, y1, ..] = y;
+        [y0, simd.add(y0, y1), simd.sub(y0, y1), y1, y0, y0]
     }
 }
 
@@ -144,6 +170,12 @@ impl Transform for F23Stride2 {
         let (y0, y1) = (simd.add(m0, simd.add(m1, m3)), simd.add(simd.add(m1, m2), m4));
         [y0, y1, m0, m0, m0, m0]
     }
+
+    #[inline(always)]
+    fn spread<S: Simd>(simd: S, y: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [y0, y1, ..] = y;
+        [y0, simd.add(y0, y1), y1, y0, y1, y0]
+    }
 }
 
 /// A map of two pixels padded by one on both sides, as a Toeplitz product: two outputs from three
@@ -168,6 +200,12 @@ impl Transform for Toeplitz {
     fn output<S: Simd>(simd: S, m: [S::F32; SIDE]) -> [S::F32; SIDE] {
         let [m0, m1, m2, ..] = m;
         [simd.add(m0, m1), simd.add(m0, m2), m0, m0, m0, m0]
+    }
+
+    #[inline(always)]
+    fn spread<S: Simd>(simd: S, y: [S::F32; SIDE]) -> [S::F32; SIDE] {
+        let [y0, y1, ..] = y;
+        [simd.add(y0, y1), y0, y1, y0, y0, y0]
     }
 }
 
@@ -197,6 +235,34 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whether the products' share in each output is what each output hands back to them.
+    fn check_spread<T: Transform>(tolerance: f32) {
+        let simd = Portable::<4>::detect().expect("always there");
+        let unit = |i: usize| {
+            let mut x = [simd.splat(0.0); SIDE];
+            x[i] = simd.splat(1.0);
+            x
+        };
+        let value = |x| {
+            let mut found = [0.0; 4];
+            simd.store(x, &mut found);
+            found[0]
+        };
+        for (m, y) in (0..T::PRODUCTS).flat_map(|m| (0..T::OUTPUT).map(move |y| (m, y))) {
+            let share = value(T::output(simd, unit(m))[y]);
+            let back = value(T::spread(simd, unit(y))[m]);
+            assert!((share - back).abs() <= tolerance, "{m} {y}: {share} {back}");
+        }
+    }
+
+    #[test]
+    fn gradients_of_outputs_go_back_the_way_products_came() {
+        check_spread::<F43>(1e-6);
+        check_spread::<F23>(0.0);
+        check_spread::<F23Stride2>(0.0);
+        check_spread::<Toeplitz>(0.0);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! The gradient of the weights by minimal filtering: the forward pass, transposed.
+//!
+//! Outputs are `output((WEIGHTS w) * input(x))`, linear in `w`. Given gradients of the outputs, that of `w` is
+//! `WEIGHTS^T` times the sum over all tiles of `spread(gradients) * input(x)`, with `spread` the transpose of
+//! `output`: for each place a matrix product, of input channels by tiles with tiles by output channels.
+
+use super::accumulate::Accumulate;
+use super::collect::Collect;
+use super::factors::Factors;
+use super::spread::Spread;
+use super::tiling::{Tiling, odd_lines};
+use super::transform::{F23, F23Stride2, F43, Toeplitz};
+use super::{Kind, algorithm, pass};
+use crate::Context;
+use crate::conv2d::algorithm::{Algorithm, Operands, nothing_packed};
+use crate::conv2d::{Conv2dGeometry, cost};
+use crate::gemm::micro::MAX_NR;
+use std::ops::Range;
+
+pub(crate) const BACKWARD_WEIGHTS_F43: Algorithm = gradient::<F43>("winograd_4x4");
+pub(crate) const BACKWARD_WEIGHTS_F23: Algorithm = gradient::<F23>("winograd_2x2");
+pub(crate) const BACKWARD_WEIGHTS_F23_STRIDE_2: Algorithm =
+    gradient::<F23Stride2>("winograd_2x2_stride_2");
+pub(crate) const BACKWARD_WEIGHTS_TOEPLITZ: Algorithm = gradient::<Toeplitz>("toeplitz_2x2");
+
+/// Tiles in a group, which is transformed by one task, and which a sum is taken over before it is added to
+/// that of the groups before it.
+const GROUP: usize = 96;
+
+/// Floats of factors that exist at a time, of inputs and gradients together: 12 MiB, for the last cache.
+const FACTORS: usize = 3 << 20;
+
+/// Floats of sums that exist at a time, if all tiles do: 8 MiB, for the last cache.
+const SUMS: usize = 2 << 20;
+
+/// Output channels whose weights' gradients are written by one task: the lanes of the longest vector.
+const FILTERS: usize = 16;
+
+const fn gradient<T: Kind>(name: &'static str) -> Algorithm {
+    Algorithm {
+        fuses: false,
+        widens: false,
+        cost: |isa, g| {
+            let tiling = T::tiling(&pass::<true>(g));
+            let tiles = tiling.rows * tiling.per_row;
+            let (places, channels) = (tiling.places(), (tiling.k, tiling.columns));
+            cost::filtering_gradient(isa, (tiles, places), channels, &T::STAGES)
+        },
+        packed_len: nothing_packed,
+        pack: |_, _, _, _| (),
+        scratch_len: |g| {
+            let cuts = Cuts::of::<T>(g);
+            cuts.factors_len() + cuts.spread_len() + cuts.sums_len()
+        },
+        run: run::<T>,
+        ..algorithm::<T, true>(name)
+    }
+}
+
+/// How the sums are cut.
+pub(super) struct Cuts {
+    pub(super) tiling: Tiling,
+    /// Output channels at a time.
+    pub(super) chunk: usize,
+    /// Floats between the sums of two input channels: an odd number of cache lines.
+    pub(super) ldc: usize,
+}
+
+impl Cuts {
+    fn of<T: Kind>(g: &Conv2dGeometry) -> Self {
+        let tiling = T::tiling(&pass::<true>(g));
+        let places = tiling.places();
+        let columns = tiling.columns.next_multiple_of(MAX_NR);
+        let tile = places * (tiling.blocks() * tiling.row + columns);
+        let tiling = tiling.regrouped(FACTORS / tile, GROUP);
+        // The sums over all tiles of some channels after others, or over some tiles after others of all.
+        let chunk = match tiling.rows_at_a_time == tiling.rows {
+            true => (SUMS / (places * tiling.k) / MAX_NR * MAX_NR).clamp(MAX_NR, columns),
+            false => columns,
+        };
+        Self { tiling, chunk, ldc: odd_lines(chunk.min(tiling.columns)) }
+    }
+
+    fn factors_len(&self) -> usize {
+        self.tiling.groups_len(self.tiling.tiles())
+    }
+
+    /// Floats between the places of a group of gradients.
+    pub(super) fn spread_place(&self) -> usize {
+        odd_lines(self.tiling.group * self.chunk.min(self.tiling.columns.next_multiple_of(16)))
+    }
+
+    /// Floats of a group of gradients.
+    pub(super) fn spread_group(&self) -> usize {
+        self.tiling.places() * self.spread_place()
+    }
+
+    fn spread_len(&self) -> usize {
+        self.tiling.tiles().div_ceil(self.tiling.group) * self.spread_group()
+    }
+
+    fn sums_len(&self) -> usize {
+        self.tiling.places() * self.tiling.k * self.ldc
+    }
+}
+
+fn run<T: Kind>(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, scratch: &mut [f32]) {
+    let Operands { a: src, b: diff_dst, dst: diff_weights, .. } = operands;
+    let cuts = &Cuts::of::<T>(g);
+    let tiling = &cuts.tiling;
+    let (factors, scratch) = scratch.split_at_mut(cuts.factors_len());
+    let (spread, sums) = scratch.split_at_mut(cuts.spread_len());
+    let (threads, table) = (cx.threads(), &cx.isa().conv2d.winograd);
+    let kernels = T::kernels(table);
+    let group_of = |tiles: &Range<usize>, i: usize| {
+        let first = tiles.start + i * tiling.group;
+        first..tiles.end.min(first + tiling.group)
+    };
+    for column in (0..tiling.columns).step_by(cuts.chunk) {
+        let columns = column..tiling.columns.min(column + cuts.chunk);
+        for first in (0..tiling.rows).step_by(tiling.rows_at_a_time) {
+            let last = tiling.rows.min(first + tiling.rows_at_a_time);
+            let tiles = first * tiling.per_row..last * tiling.per_row;
+            let factors = &mut factors[..tiling.groups_len(tiles.len())];
+            if column == 0 {
+                threads.for_each_chunk(factors, tiling.factors_len(), |i, factors| {
+                    (kernels.factors)(Factors { tiling, src, tiles: group_of(&tiles, i), factors });
+                });
+            }
+            let groups = tiles.len().div_ceil(tiling.group);
+            let spread = &mut spread[..groups * cuts.spread_group()];
+            threads.for_each_chunk(spread, cuts.spread_group(), |i, spread| {
+                let (tiles, columns) = (group_of(&tiles, i), columns.clone());
+                (kernels.spread)(Spread { cuts, diff_dst, tiles, columns, spread });
+            });
+            let (factors, spread) = (&*factors, &*spread);
+            let blocks = tiling.blocks();
+            let start =
+                |i: usize| (i / blocks * tiling.k + tiling.block(i % blocks).start) * cuts.ldc;
+            threads.for_each_piece(sums, tiling.places() * blocks, start, |i, sums| {
+                (table.accumulate)(Accumulate {
+                    cuts,
+                    factors,
+                    spread,
+                    tiles: tiles.len(),
+                    place: i / blocks,
+                    block: i % blocks,
+                    columns: columns.len(),
+                    adds: first > 0,
+                    sums,
+                });
+            });
+        }
+        let (sums, filter) = (&*sums, 9 * tiling.k);
+        let diff_weights = &mut diff_weights[columns.start * filter..columns.end * filter];
+        threads.for_each_chunk(diff_weights, FILTERS * filter, |i, diff_weights| {
+            (kernels.collect)(Collect { cuts, sums, column: i * FILTERS, diff_weights });
+        });
+    }
+}
