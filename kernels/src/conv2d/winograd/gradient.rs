@@ -99,8 +99,13 @@ impl Cuts {
         self.tiling.tiles().div_ceil(self.tiling.group) * self.spread_group()
     }
 
+    /// Floats between the places of sums: an odd number of cache lines.
+    pub(super) fn sums_place(&self) -> usize {
+        odd_lines(self.tiling.k * self.ldc)
+    }
+
     fn sums_len(&self) -> usize {
-        self.tiling.places() * self.tiling.k * self.ldc
+        self.tiling.places() * self.sums_place()
     }
 }
 
@@ -135,8 +140,9 @@ fn run<T: Kind>(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, scratc
             });
             let (factors, spread) = (&*factors, &*spread);
             let blocks = tiling.blocks();
-            let start =
-                |i: usize| (i / blocks * tiling.k + tiling.block(i % blocks).start) * cuts.ldc;
+            let start = |i: usize| {
+                i / blocks * cuts.sums_place() + tiling.block(i % blocks).start * cuts.ldc
+            };
             threads.for_each_piece(sums, tiling.places() * blocks, start, |i, sums| {
                 (table.accumulate)(Accumulate {
                     cuts,
