@@ -8,6 +8,7 @@
 use super::stages::By;
 use super::tiling::Tiling;
 use super::transform::{SIDE, Transform};
+use crate::gemm::micro::MAX_NR;
 use crate::simd::{Simd, SimdOp};
 
 /// Transforms the weights of one panel, in `f64`.
@@ -27,50 +28,87 @@ impl<T: Transform> SimdOp for By<Weights<'_>, T> {
     #[inline(always)]
     fn eval<S: Simd>(self, _: S) {
         let Weights { tiling, weights, column, packed } = self.0;
-        /// Columns transformed together: two vectors of four doubles.
-        const TOGETHER: usize = 8;
         let nr = packed.len() / (tiling.places() * tiling.k);
+        let panel = Panel { tiling, weights, column, packed, nr };
+        // Constant widths are vectors of doubles.
+        match nr.is_multiple_of(8) {
+            true => panel.transform::<T, 8>(),
+            false => panel.transform::<T, 4>(),
+        }
+    }
+}
+
+/// Channels transformed together.
+const ROWS: usize = 4;
+
+struct Panel<'a> {
+    tiling: &'a Tiling,
+    weights: &'a [f32],
+    column: usize,
+    packed: &'a mut [f32],
+    /// Its columns.
+    nr: usize,
+}
+
+impl Panel<'_> {
+    /// Transforms `W` columns at a time.
+    #[inline(always)]
+    fn transform<T: Transform, const W: usize>(self) {
+        let Self { tiling, weights, column, packed, nr } = self;
+        // Whole lines of every place are written at once: `[place][channel][column]`.
+        let mut lines = [[0.0f32; ROWS * MAX_NR]; SIDE * SIDE];
         for block in 0..tiling.blocks() {
             let channels = tiling.block(block);
-            for channel in channels.clone() {
-                for first in (0..nr).step_by(TOGETHER) {
-                    let width = TOGETHER.min(nr - first);
-                    let mut w = [[0.0; TOGETHER]; 9];
-                    let exist = width.min(tiling.columns.saturating_sub(column + first));
+            for start in channels.clone().step_by(ROWS) {
+                let rows = ROWS.min(channels.end - start);
+                for (row, first) in
+                    (0..rows).flat_map(|row| (0..nr).step_by(W).map(move |c| (row, c)))
+                {
+                    let mut w = [[0.0f32; W]; 9];
+                    let exist = W.min(tiling.columns.saturating_sub(column + first));
                     for lane in 0..exist {
-                        let from = tiling.weights_at(column + first + lane, channel);
-                        for (tap, &weight) in weights[from..from + 9].iter().enumerate() {
-                            let tap = if tiling.forward { tap } else { 8 - tap };
-                            w[tap][lane] = f64::from(weight);
+                        let from = tiling.weights_at(column + first + lane, start + row);
+                        let taps: &[f32; 9] = weights[from..].first_chunk().expect("nine taps");
+                        for tap in 0..9 {
+                            w[tap][lane] = taps[if tiling.forward { tap } else { 8 - tap }];
                         }
                     }
+                    let w = w.map(|tap| tap.map(f64::from));
                     // Columns of the kernel, then rows.
-                    let mut half = [[[0.0; TOGETHER]; 3]; SIDE];
+                    let mut half = [[[0.0; W]; 3]; SIDE];
                     for i in 0..T::PRODUCTS {
                         for x in 0..3 {
-                            for lane in 0..TOGETHER {
-                                half[i][x][lane] = T::WEIGHTS[i][0] * w[x][lane]
-                                    + T::WEIGHTS[i][1] * w[3 + x][lane]
-                                    + T::WEIGHTS[i][2] * w[6 + x][lane];
-                            }
+                            half[i][x] = combine(T::WEIGHTS[i], [&w[x], &w[3 + x], &w[6 + x]]);
                         }
                     }
                     for i in 0..T::PRODUCTS {
                         for j in 0..T::PRODUCTS {
-                            let place = i * T::PRODUCTS + j;
-                            let row = tiling.weights_rows(block, place) + channel - channels.start;
-                            let mut out = [0.0; TOGETHER];
-                            for lane in 0..TOGETHER {
-                                let sum = T::WEIGHTS[j][0] * half[i][0][lane]
-                                    + T::WEIGHTS[j][1] * half[i][1][lane]
-                                    + T::WEIGHTS[j][2] * half[i][2][lane];
-                                out[lane] = sum as f32;
-                            }
-                            packed[row * nr + first..][..width].copy_from_slice(&out[..width]);
+                            let sum = combine(T::WEIGHTS[j], half[i].each_ref());
+                            let line = &mut lines[i * T::PRODUCTS + j][row * nr + first..];
+                            let out: &mut [f32; W] = line.first_chunk_mut().expect("its columns");
+                            *out = sum.map(|x| x as f32);
                         }
                     }
+                }
+                for (place, lines) in lines.iter().take(tiling.places()).enumerate() {
+                    let row = tiling.weights_rows(block, place) + start - channels.start;
+                    packed[row * nr..][..rows * nr].copy_from_slice(&lines[..rows * nr]);
                 }
             }
         }
     }
+}
+
+/// The sum of `terms`, each times its weight: many weights are 0 or 1.
+#[inline(always)]
+fn combine<const W: usize>(weights: [f64; 3], terms: [&[f64; W]; 3]) -> [f64; W] {
+    let mut sum = [0.0; W];
+    for (weight, term) in weights.into_iter().zip(terms) {
+        if weight != 0.0 {
+            for lane in 0..W {
+                sum[lane] += if weight == 1.0 { term[lane] } else { weight * term[lane] };
+            }
+        }
+    }
+    sum
 }
