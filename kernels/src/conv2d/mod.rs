@@ -234,18 +234,20 @@ impl Table {
 
 /// The algorithm of `list` that is expected to take the least time, packing included.
 fn cheapest(list: &'static [Algorithm], cx: &Context, g: &Conv2dGeometry) -> &'static Algorithm {
+    let filtering = cx.filtering();
+    let list = list.iter().filter(|algorithm| filtering || !algorithm.filtering);
     choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
 }
 
 /// The algorithm of `list` that applies to `g` with the lowest `price` of its cost; of several, the
 /// first.
 fn choose(
-    list: &'static [Algorithm],
+    list: impl IntoIterator<Item = &'static Algorithm>,
     isa: &Isa,
     g: &Conv2dGeometry,
     price: impl Fn(Cost) -> f64,
 ) -> &'static Algorithm {
-    let applicable = list.iter().filter(|algorithm| (algorithm.applies)(g));
+    let applicable = list.into_iter().filter(|algorithm| (algorithm.applies)(g));
     let price = |algorithm: &Algorithm| price((algorithm.cost)(isa, g));
     applicable.min_by(|a, b| price(a).total_cmp(&price(b))).expect("the reference always applies")
 }

@@ -59,6 +59,7 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
         },
         fuses: true,
         widens: true,
+        filtering: true,
         cost: |isa, g| {
             let tiling = T::tiling(&pass::<FORWARD>(g));
             let tiles = tiling.rows * tiling.per_row;
