@@ -15,6 +15,7 @@ mod relu;
 
 pub use add::Add;
 pub use batch_norm2d::BatchNorm2d;
+pub(crate) use batch_norm2d::{BackwardMaps, Following};
 pub use concat::Concat;
 pub(crate) use concat::join;
 pub use conv2d::{Conv2d, Groups};
@@ -117,6 +118,10 @@ pub trait LayerKind {
     fn macs(&self, inputs: &[Shape]) -> u64 {
         let _ = inputs;
         0
+    }
+    /// Whether the backward pass reads the output of the forward pass.
+    fn backward_reads_output(&self) -> bool {
+        false
     }
     /// Computes the output.
     fn forward(&self, cx: ForwardCx<'_>);
