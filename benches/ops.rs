@@ -3,13 +3,11 @@
 //! what memory gives on this machine.
 
 use criterion::{Criterion, Throughput};
+use pleach_kernels::batch_norm::{self, Gradient, Then};
 use pleach_kernels::conv2d::{self, Activation, Conv2dGeometry};
 use pleach_kernels::optimizer::{self, AdamStep};
-use pleach_kernels::batch_norm::{self, Gradient, Then};
 use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
-use pleach_kernels::{
-    AlignedBuffer, Context, Isa, add, channel_stride, linear, relu, softmax,
-};
+use pleach_kernels::{AlignedBuffer, Context, Isa, add, channel_stride, linear, relu, softmax};
 use std::time::Duration;
 
 const BATCH: usize = 128;

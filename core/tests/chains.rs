@@ -166,7 +166,8 @@ fn a_tape_of_chains_gives_up_what_nothing_reads() {
     let (images, _) = batch(4, net.graph().input_shape(), 0);
     let run = |tape: &mut Tape, net: &mut Network, mode| {
         let diff = tape.forward(&cx, net, &images, mode, StepKey::default()).clone();
-        let forward: Vec<bool> = net.graph().ids().map(|id| tape.activation(id).is_some()).collect();
+        let forward: Vec<bool> =
+            net.graph().ids().map(|id| tape.activation(id).is_some()).collect();
         tape.backward(&cx, net, &diff, false);
         let kept = net.graph().ids().filter(|&id| tape.activation(id).is_some()).count();
         (forward, kept)

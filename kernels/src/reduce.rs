@@ -127,8 +127,7 @@ pub(crate) fn over_chunks<T: Copy + Send>(
     for block in Block::all(pixels, channels) {
         let mut results = [empty; MAX_CHUNKS];
         let results = &mut results[..block.chunks()];
-        cx.threads()
-            .for_each_chunk(results, 1, |i, result| task(block.rows(i), &mut result[0]));
+        cx.threads().for_each_chunk(results, 1, |i, result| task(block.rows(i), &mut result[0]));
         finish(block.channels, results);
     }
 }

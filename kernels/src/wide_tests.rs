@@ -117,7 +117,20 @@ fn operations(cx: &Context, channels: usize) -> Vec<(&'static str, Vec<f32>)> {
     let [mut mean, mut inv_std, mut var] = std::array::from_fn(|_| vec![f32::NAN; c]);
     let (mut dst, eps) = (empty(), 1e-5);
     let (m, i, v) = (&mut mean, &mut inv_std, &mut var);
-    batch_norm::forward_train(cx, pixels, c, &src, &weight, &bias, eps, m, i, v, Then::Nothing, &mut dst);
+    batch_norm::forward_train(
+        cx,
+        pixels,
+        c,
+        &src,
+        &weight,
+        &bias,
+        eps,
+        m,
+        i,
+        v,
+        Then::Nothing,
+        &mut dst,
+    );
     found.push(("batch_norm::forward_train", dst));
     let mut dst = empty();
     batch_norm::forward_eval(cx, pixels, c, &src, &weight, &bias, &mean, &var, eps, &mut dst);

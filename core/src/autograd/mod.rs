@@ -315,11 +315,8 @@ impl Tape {
     /// Shapes every map for `n` images.
     fn prepare(&mut self, graph: &Graph, n: usize) {
         let nodes = graph.nodes();
-        let steps = if self.runs_chains() {
-            chains::steps(graph)
-        } else {
-            vec![Step::Alone; nodes.len()]
-        };
+        let steps =
+            if self.runs_chains() { chains::steps(graph) } else { vec![Step::Alone; nodes.len()] };
         self.spare.extend(self.diffs.iter_mut().filter_map(Option::take));
         if self.steps != steps {
             self.spare.extend(self.activations.iter_mut().filter_map(Option::take));

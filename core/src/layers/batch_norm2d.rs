@@ -106,7 +106,16 @@ impl BatchNorm2d {
         let (src, weight, diff_weight) = (maps.src.data_mut(), &weight.value, &mut weight.grad);
         let diff_bias = &mut bias.grad;
         batch_norm::backward_train(
-            kernels, pixels, channels, src, gradient, weight, mean, inv_std, diff_weight, diff_bias,
+            kernels,
+            pixels,
+            channels,
+            src,
+            gradient,
+            weight,
+            mean,
+            inv_std,
+            diff_weight,
+            diff_bias,
         );
     }
 }
@@ -148,9 +157,7 @@ impl LayerKind for BatchNorm2d {
         let (pixels, channels) = (src.n() * src.shape().area(), src.shape().channels);
         let [weight, bias, mean, var] = four(cx.params).each_ref().map(|param| &param.value);
         let (kernels, src, eps) = (cx.kernels, src.data(), self.eps);
-        batch_norm::forward_eval(
-            kernels, pixels, channels, src, weight, bias, mean, var, eps, dst,
-        );
+        batch_norm::forward_eval(kernels, pixels, channels, src, weight, bias, mean, var, eps, dst);
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
