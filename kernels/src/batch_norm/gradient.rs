@@ -58,6 +58,10 @@ impl<'a> Vectors for Plain<'a> {
     }
 }
 
+/// Pixels ahead whose gradients are fetched. Where a load waits for its mask, it would wait for what the mask
+/// is computed from: one miss of the cache after the other.
+pub(super) const AHEAD: usize = 8;
+
 /// The gradient where the output, computed again, is positive.
 #[derive(Clone, Copy)]
 pub(super) struct Rectified<'a> {
@@ -77,6 +81,7 @@ impl<'a> Vectors for Rectified<'a> {
     #[inline(always)]
     fn at<S: Simd>(self, simd: S, row: Self::Row, c: usize, d: S::F32) -> S::F32 {
         let x = simd.mul_add(d, simd.load(&self.scale[c..]), simd.load(&self.bias[c..]));
+        simd.prefetch(row, c + AHEAD * self.plain.columns.stride);
         simd.where_positive(x, simd.load(&row[c..]))
     }
 }
@@ -105,6 +110,7 @@ impl<'a> Vectors for Pooled<'a> {
     #[inline(always)]
     fn at<S: Simd>(self, simd: S, row: Self::Row, c: usize, _: S::F32) -> S::F32 {
         let (diff, places, place) = row;
+        simd.prefetch(diff, c + AHEAD / 2 * self.columns.stride);
         let won = simd.where_byte(&places[c..], place, simd.load(&diff[c..]));
         // As max pooling sums the gradients of an input's windows: a negative zero becomes a zero.
         simd.add(simd.splat(0.0), won)

@@ -1,7 +1,7 @@
 //! The reductions: moments of a map, and sums of gradients.
 
 use super::apply::{Columns, Floats};
-use super::gradient::{Plain, Pooled, Rectified, Source, Vectors};
+use super::gradient::{AHEAD, Plain, Pooled, Rectified, Source, Vectors};
 use crate::reduce::{CHANNEL_BLOCK, Doubles, Rows, groups, sum_block};
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -151,6 +151,7 @@ impl SimdOp for MaskAndAddDiffSums<'_> {
                 let dst = columns.of(dst, pixel);
                 let diff_dst = columns.of_mut(diff_dst, pixel - origin);
                 for c in (0..dst.len()).step_by(S::LANES) {
+                    simd.prefetch(diff_dst, c + AHEAD * columns.stride);
                     let (y, g) = (simd.load(&dst[c..]), simd.load(&diff_dst[c..]));
                     simd.store(simd.where_positive(y, g), &mut diff_dst[c..]);
                 }
