@@ -241,17 +241,23 @@ impl Trainer {
             let batch = loader.next().expect("an epoch has the batches that its length says");
             images.data_mut().copy_from_slice(&batch.images);
             let key = StepKey { seed: self.config.seed, step };
-            let tape = &mut self.tape;
-            let logits = tape.forward(&self.cx, &mut self.network, &images, Mode::Train, key);
-            let smoothing = self.config.label_smoothing;
-            let loss = cross_entropy(&self.cx, logits, &batch.labels, smoothing, Some(&mut diff));
+            let (cx, tape, network) = (&self.cx, &mut self.tape, &mut self.network);
+            let config = &self.config;
+            let loss = cx.threads().region(|| {
+                let logits = tape.forward(cx, network, &images, Mode::Train, key);
+                let smoothing = config.label_smoothing;
+                let loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
+                if loss.mean.is_finite() {
+                    tape.backward(cx, network, &diff, false);
+                    lr = config.schedule.lr(config.lr, step as f64 / steps as f64);
+                    config.optimizer.step(cx, network, lr, step);
+                }
+                loss
+            });
             if !loss.mean.is_finite() {
                 let (epoch, step) = (epoch + 1, step + 1);
                 return Err(TrainError::Diverged { epoch, step, loss: loss.mean });
             }
-            tape.backward(&self.cx, &mut self.network, &diff, false);
-            lr = self.config.schedule.lr(self.config.lr, step as f64 / steps as f64);
-            self.config.optimizer.step(&self.cx, &mut self.network, lr, step);
             seen += batch.n as u64;
             correct += loss.correct;
             loss_sum += loss.mean * batch.n as f64;

@@ -276,10 +276,12 @@ impl Run {
                 const LR: f32 = 1e-12;
                 let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
                 let key = StepKey { seed: 0, step: *step };
-                let logits = tape.forward(cx, network, &self.input, Mode::Train, key);
-                cross_entropy(cx, logits, labels, 0.0, Some(diff));
-                tape.backward(cx, network, diff, false);
-                sgd.step(cx, network, LR, *step);
+                cx.threads().region(|| {
+                    let logits = tape.forward(cx, network, &self.input, Mode::Train, key);
+                    cross_entropy(cx, logits, labels, 0.0, Some(diff));
+                    tape.backward(cx, network, diff, false);
+                    sgd.step(cx, network, LR, *step);
+                });
                 *step += 1;
             }
         }
