@@ -29,6 +29,8 @@ pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use relu::Relu;
 
 use crate::tensor::{Init, Shape, ShapeError};
+use pleach_kernels::Isa;
+use pleach_kernels::conv2d::Algorithm;
 use serde::{Deserialize, Serialize};
 
 /// What a layer is, with its settings but without its parameters' values.
@@ -117,6 +119,17 @@ pub trait LayerKind {
     fn macs(&self, inputs: &[Shape]) -> u64 {
         let _ = inputs;
         0
+    }
+    /// The algorithm by which a convolution computes a pass in training, for `n` images.
+    fn algorithm(
+        &self,
+        isa: &Isa,
+        pass: Pass,
+        n: usize,
+        inputs: &[Shape],
+    ) -> Option<&'static Algorithm> {
+        let _ = (isa, pass, n, inputs);
+        None
     }
     /// Computes the output.
     fn forward(&self, cx: ForwardCx<'_>);
