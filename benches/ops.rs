@@ -3,12 +3,11 @@
 //! what memory gives on this machine.
 
 use criterion::{Criterion, Throughput};
+use pleach_kernels::batch_norm::{self, Gradient, Then};
 use pleach_kernels::conv2d::{self, Activation, Conv2dGeometry};
 use pleach_kernels::optimizer::{self, AdamStep};
 use pleach_kernels::pool::{Pool2dGeometry, avg, global_avg, max};
-use pleach_kernels::{
-    AlignedBuffer, Context, Isa, add, batch_norm, channel_stride, linear, relu, softmax,
-};
+use pleach_kernels::{AlignedBuffer, Context, Isa, add, channel_stride, linear, relu, softmax};
 use std::time::Duration;
 
 const BATCH: usize = 128;
@@ -90,6 +89,7 @@ fn norms(
             &mut mean,
             &mut inv_std,
             &mut var,
+            Then::Nothing,
             dst,
         );
     });
@@ -97,17 +97,17 @@ fn norms(
         batch_norm::forward_eval(cx, pixels, channels, src, &ones, &zeros, &mean, &var, eps, dst);
     });
     let [mut diff_weight, mut diff_bias] = std::array::from_fn(|_| vec![0.0; channels]);
+    dst.copy_from_slice(src);
     time(c, "batch_norm_train_backward", cx, name, 5 * src.len(), || {
         batch_norm::backward_train(
             cx,
             pixels,
             channels,
-            src,
-            diff_dst,
+            dst,
+            Gradient::Nothing { diff_dst },
             &ones,
             &mean,
             &inv_std,
-            dst,
             &mut diff_weight,
             &mut diff_bias,
         );

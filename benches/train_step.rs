@@ -90,7 +90,7 @@ impl Training {
         let node = graph.node(id);
         let kind = node.layer.kind();
         let inputs: Vec<&Tensor> =
-            node.inputs.iter().map(|&input| self.tape.activation(input)).collect();
+            node.inputs.iter().filter_map(|&input| self.tape.activation(input)).collect();
         let n = self.images.n();
         let mut dst = Tensor::zeros(n, node.shape);
         let image = graph.input();
@@ -124,7 +124,7 @@ impl Training {
                 mode: Mode::Train,
                 inputs: &inputs,
                 params,
-                dst: &dst,
+                dst: Some(&dst),
                 diff_dst,
                 diff_inputs: &mut diff_inputs,
                 workspace: &mut workspace,

@@ -170,7 +170,8 @@ fn dropout_keeps_the_mean_and_its_mask_depends_on_seed_step_and_node() {
     let mut masks = |mode, seed, step| {
         let mut tape = Tape::new();
         tape.forward(&cx, &mut net, &images, mode, StepKey { seed, step });
-        [first, second].map(|id| tape.activation(id).to_nchw())
+        [first, second]
+            .map(|id| tape.activation(id).expect("kept until the backward pass").to_nchw())
     };
     let [a, b] = masks(Mode::Train, 1, 1);
     assert_ne!(a, b);

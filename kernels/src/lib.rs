@@ -40,13 +40,26 @@ pub const fn channel_stride(channels: usize) -> usize {
 pub struct Context {
     isa: &'static Isa,
     threads: Threads,
+    filtering: bool,
 }
 
 impl Context {
     /// A context for `isa` with `threads` threads (at least one).
     #[must_use]
     pub fn new(isa: &'static Isa, threads: usize) -> Self {
-        Self { isa, threads: Threads::new(threads) }
+        Self { isa, threads: Threads::new(threads), filtering: true }
+    }
+
+    /// The same, except that the passes of [`conv2d`] choose no [filtering](conv2d::Algorithm::filtering)
+    /// algorithm: for comparing what training with them comes to.
+    #[must_use]
+    pub fn without_filtering(self) -> Self {
+        Self { filtering: false, ..self }
+    }
+
+    /// Whether filtering algorithms may be chosen.
+    pub(crate) fn filtering(&self) -> bool {
+        self.filtering
     }
 
     /// The instruction set.

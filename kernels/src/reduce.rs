@@ -124,17 +124,65 @@ pub(crate) fn over_chunks<T: Copy + Send>(
     task: impl Fn(Rows, &mut T) + Sync,
     mut finish: impl FnMut(Range<usize>, &[T]),
 ) {
-    let stride = channel_stride(channels);
-    for first in (0..channels).step_by(CHANNEL_BLOCK) {
-        let width = CHANNEL_BLOCK.min(stride - first);
-        let chunk = pixels.div_ceil(MAX_CHUNKS).max(MIN_CHUNK / width);
+    for block in Block::all(pixels, channels) {
         let mut results = [empty; MAX_CHUNKS];
-        let results = &mut results[..pixels.div_ceil(chunk)];
-        cx.threads().for_each_chunk(results, 1, |i, result| {
-            let pixels = i * chunk..pixels.min((i + 1) * chunk);
-            task(Rows { pixels, stride, first, width }, &mut result[0]);
+        let results = &mut results[..block.chunks()];
+        cx.threads().for_each_chunk(results, 1, |i, result| task(block.rows(i), &mut result[0]));
+        finish(block.channels, results);
+    }
+}
+
+/// [`over_chunks`] with tasks that write to another map too: each gets its pixels of `map`, all
+/// channels of them, of which those of its block are its own.
+pub(crate) fn over_chunks_of<T: Copy + Send>(
+    cx: &Context,
+    map: &mut [f32],
+    channels: usize,
+    empty: T,
+    task: impl Fn(Rows, &mut [f32], &mut T) + Sync,
+    mut finish: impl FnMut(Range<usize>, &[T]),
+) {
+    let stride = channel_stride(channels);
+    for block in Block::all(map.len() / stride, channels) {
+        let mut results = [empty; MAX_CHUNKS];
+        let results = &mut results[..block.chunks()];
+        let chunk = block.chunk * stride;
+        cx.threads().for_each_chunk2((map, chunk), (results, 1), |i, map, result| {
+            task(block.rows(i), map, &mut result[0]);
         });
-        finish(first..channels.min(first + CHANNEL_BLOCK), results);
+        finish(block.channels, results);
+    }
+}
+
+/// A block of channels, and how its pixels are cut.
+struct Block {
+    /// Pad lanes excluded.
+    channels: Range<usize>,
+    stride: usize,
+    pixels: usize,
+    /// Pixels in a chunk.
+    chunk: usize,
+}
+
+impl Block {
+    fn all(pixels: usize, channels: usize) -> impl Iterator<Item = Self> {
+        let stride = channel_stride(channels);
+        (0..channels).step_by(CHANNEL_BLOCK).map(move |first| {
+            let width = CHANNEL_BLOCK.min(stride - first);
+            let chunk = pixels.div_ceil(MAX_CHUNKS).max(MIN_CHUNK / width);
+            Self { channels: first..channels.min(first + CHANNEL_BLOCK), stride, pixels, chunk }
+        })
+    }
+
+    fn chunks(&self) -> usize {
+        self.pixels.div_ceil(self.chunk)
+    }
+
+    /// The rows of chunk `i`.
+    fn rows(&self, i: usize) -> Rows {
+        let (first, stride) = (self.channels.start, self.stride);
+        let pixels = i * self.chunk..self.pixels.min((i + 1) * self.chunk);
+        Rows { pixels, stride, first, width: CHANNEL_BLOCK.min(stride - first) }
     }
 }
 

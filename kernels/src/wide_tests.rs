@@ -1,11 +1,12 @@
 //! The tile of AVX-512, and vectors as wide as a pixel's padding, tested on CPUs without it.
 
+use crate::batch_norm::{self, Gradient, Then};
 use crate::conv2d::{self, Activation, Conv2dGeometry, named};
 use crate::dispatch::WIDE;
 use crate::gemm::{gemm, gemm_matrixmultiply};
 use crate::optimizer::{self, AdamStep};
 use crate::pool::{Pool2dGeometry, avg, global_avg, max};
-use crate::{AlignedBuffer, Context, Isa, add, batch_norm, channel_stride, linear, relu};
+use crate::{AlignedBuffer, Context, Isa, add, channel_stride, linear, relu};
 
 /// Integers from -3 to 3, whose sums of products are exact.
 fn integers(seed: u64) -> impl FnMut() -> f32 {
@@ -116,16 +117,28 @@ fn operations(cx: &Context, channels: usize) -> Vec<(&'static str, Vec<f32>)> {
     let [mut mean, mut inv_std, mut var] = std::array::from_fn(|_| vec![f32::NAN; c]);
     let (mut dst, eps) = (empty(), 1e-5);
     let (m, i, v) = (&mut mean, &mut inv_std, &mut var);
-    batch_norm::forward_train(cx, pixels, c, &src, &weight, &bias, eps, m, i, v, &mut dst);
+    batch_norm::forward_train(
+        cx,
+        pixels,
+        c,
+        &src,
+        &weight,
+        &bias,
+        eps,
+        m,
+        i,
+        v,
+        Then::Nothing,
+        &mut dst,
+    );
     found.push(("batch_norm::forward_train", dst));
     let mut dst = empty();
     batch_norm::forward_eval(cx, pixels, c, &src, &weight, &bias, &mean, &var, eps, &mut dst);
     found.push(("batch_norm::forward_eval", dst));
-    let (mut diff, mut dw, mut db) = (empty(), vec![f32::NAN; c], vec![f32::NAN; c]);
-    let (g, w) = (&diff_dst, &weight);
-    batch_norm::backward_train(
-        cx, pixels, c, &src, g, w, &mean, &inv_std, &mut diff, &mut dw, &mut db,
-    );
+    let (mut diff, mut dw, mut db) = (src.clone(), vec![f32::NAN; c], vec![f32::NAN; c]);
+    let (g, w) = (Gradient::Nothing { diff_dst: &diff_dst }, &weight);
+    let (d, dw_, db_) = (&mut diff, &mut dw, &mut db);
+    batch_norm::backward_train(cx, pixels, c, d, g, w, &mean, &inv_std, dw_, db_);
     found.push(("batch_norm::backward_train", [diff, dw, db].concat()));
 
     let [mut rectified, mut diff, mut sum] = std::array::from_fn(|_| empty());

@@ -31,6 +31,9 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// Random crops and flips.
     pub augment: bool,
+    /// Whether convolutions are computed term by term only, never by minimal filtering: slower, for comparing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub direct: bool,
     /// Order, augmentation and dropout.
     pub seed: u64,
 }
@@ -47,6 +50,7 @@ impl Default for TrainConfig {
             schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 1000.0 },
             label_smoothing: 0.1,
             augment: true,
+            direct: false,
             seed: 42,
         }
     }
@@ -159,7 +163,11 @@ impl Trainer {
         network: Network,
         epochs_done: u64,
     ) -> Self {
-        Self { cx: cx.clone(), dataset, config, network, tape: Tape::new(), epochs_done }
+        let cx = match config.direct {
+            true => cx.clone().without_filtering(),
+            false => cx.clone(),
+        };
+        Self { cx, dataset, config, network, tape: Tape::new(), epochs_done }
     }
 
     /// The network as it is now.

@@ -53,7 +53,7 @@ fn con_ent(network: &Network, channels: &Channels, evidence: &Evidence) -> Score
 fn mean_output(network: &mut Network, images: &Tensor, layer: NodeId) -> Vec<f64> {
     let mut tape = Tape::new();
     tape.forward(&context(), network, images, Mode::Eval, StepKey::default());
-    let maps = tape.activation(layer);
+    let maps = tape.activation(layer).expect("kept in use");
     let Shape { channels, height, width } = maps.shape();
     let mut means = vec![0.0; channels];
     for (n, y, x) in (0..maps.n())

@@ -59,7 +59,7 @@ fn responses_are_the_means_of_the_maps_after_batch_norm_and_relu() {
         assert_eq!(answer_of(network.graph(), layer), answer);
         let mut tape = Tape::new();
         tape.forward(&context(), &mut network, &images, Mode::Eval, StepKey::default());
-        let maps = tape.activation(answer);
+        let maps = tape.activation(answer).expect("kept in use");
         let measured = evidence.layer(layer);
         let values = maps.to_nchw();
         for channel in 0..maps.shape().channels {
@@ -86,7 +86,7 @@ fn mean_maps_are_measured_where_consumers_take_them() {
     assert_eq!(inputs, [down, pool], "after pooling; the image cannot be pruned");
     let mut tape = Tape::new();
     tape.forward(&context(), &mut network, &images, Mode::Eval, StepKey::default());
-    let values = tape.activation(down).to_nchw();
+    let values = tape.activation(down).expect("kept in use").to_nchw();
     let len = 20 * 16;
     for (i, mean) in evidence.inputs[&down].mean.iter().enumerate() {
         let sum: f32 = (0..5).map(|n| values[n * len + i]).sum();

@@ -69,9 +69,7 @@ pub(super) fn max_pool(
     let Value::Step(step) = value else { return false };
     let step = &mut steps[step];
     let Op::Conv { pooling, .. } = &mut step.op else { return false };
-    let pairs = (pool.kernel, pool.stride, pool.padding) == (2, 2, 0);
-    let fits = pairs && pool.ih.is_multiple_of(2) && pool.iw.is_multiple_of(2);
-    if *pooling == Pooling::None && step.uses == 1 && fits {
+    if *pooling == Pooling::None && step.uses == 1 && pool.halves() {
         (*pooling, step.shape) = (Pooling::Max2x2, shape);
         return true;
     }

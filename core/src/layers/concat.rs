@@ -38,7 +38,8 @@ impl LayerKind for Concat {
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
-        let (diff_dst, stride) = (cx.diff_dst.data(), channel_stride(cx.dst.shape().channels));
+        let diff_dst = cx.diff_dst;
+        let (diff_dst, stride) = (diff_dst.data(), channel_stride(diff_dst.shape().channels));
         let mut first = 0;
         for (input, diff) in cx.inputs.iter().zip(cx.diff_inputs) {
             let channels = input.shape().channels;

@@ -2,7 +2,7 @@ use super::{
     AxisRole, BackwardCx, Coupling, ForwardCx, LayerKind, ParamSpec, Pass, single, window,
 };
 use crate::tensor::{Init, Shape, ShapeError};
-use pleach_kernels::Isa;
+use pleach_kernels::Context;
 use pleach_kernels::conv2d::{self, Activation, Algorithm, Conv2dGeometry, Direction};
 use serde::{Deserialize, Serialize};
 
@@ -132,7 +132,7 @@ impl LayerKind for Conv2d {
 
     fn algorithm(
         &self,
-        isa: &Isa,
+        cx: &Context,
         pass: Pass,
         n: usize,
         inputs: &[Shape],
@@ -142,7 +142,7 @@ impl LayerKind for Conv2d {
             Pass::BackwardData => Direction::BackwardData,
             Pass::BackwardWeights => Direction::BackwardWeights,
         };
-        Some(conv2d::chosen(direction, isa, &self.geometry(n, inputs[0])))
+        Some(conv2d::chosen(direction, cx, &self.geometry(n, inputs[0])))
     }
 
     fn forward(&self, cx: ForwardCx<'_>) {

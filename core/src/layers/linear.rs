@@ -60,7 +60,8 @@ impl LayerKind for Linear {
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
-        let (n, inputs, outputs) = (cx.dst.n(), cx.inputs[0].shape().channels, self.out_features);
+        let (n, inputs, outputs) =
+            (cx.inputs[0].n(), cx.inputs[0].shape().channels, self.out_features);
         let (kernels, src, diff_dst) = (cx.kernels, cx.inputs[0].data(), cx.diff_dst.data());
         if let Some(diff_src) = &mut cx.diff_inputs[0] {
             let (weights, diff_src) = (&cx.params[0].value, diff_src.data_mut());

@@ -15,6 +15,7 @@ mod relu;
 
 pub use add::Add;
 pub use batch_norm2d::BatchNorm2d;
+pub(crate) use batch_norm2d::{BackwardMaps, Following};
 pub use concat::Concat;
 pub(crate) use concat::join;
 pub use conv2d::{Conv2d, Groups};
@@ -29,7 +30,7 @@ pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use relu::Relu;
 
 use crate::tensor::{Init, Shape, ShapeError};
-use pleach_kernels::Isa;
+use pleach_kernels::Context;
 use pleach_kernels::conv2d::Algorithm;
 use serde::{Deserialize, Serialize};
 
@@ -123,13 +124,17 @@ pub trait LayerKind {
     /// The algorithm by which a convolution computes a pass in training, for `n` images.
     fn algorithm(
         &self,
-        isa: &Isa,
+        cx: &Context,
         pass: Pass,
         n: usize,
         inputs: &[Shape],
     ) -> Option<&'static Algorithm> {
-        let _ = (isa, pass, n, inputs);
+        let _ = (cx, pass, n, inputs);
         None
+    }
+    /// Whether the backward pass reads the output of the forward pass.
+    fn backward_reads_output(&self) -> bool {
+        false
     }
     /// Computes the output.
     fn forward(&self, cx: ForwardCx<'_>);

@@ -42,7 +42,7 @@ pub struct StepKey {
 pub struct Workspace {
     /// Batch norm: `mean`, `inv_std` and `var` of the batch. Dropout: the factor of each value.
     pub floats: AlignedBuffer,
-    /// Max pooling: the place of each window's winner.
+    /// Max pooling, within a batch norm's passes too: the place of each window's winner.
     pub bytes: Vec<u8>,
 }
 
@@ -81,8 +81,9 @@ pub struct BackwardCx<'a> {
     /// The layer's parameters; [`Param::grad`] of the trainable ones has its length and is
     /// overwritten.
     pub params: &'a mut [Param],
-    /// The output of the forward pass.
-    pub dst: &'a Tensor,
+    /// The output of the forward pass, for layers that [read it](super::LayerKind::backward_reads_output);
+    /// for others it may be gone.
+    pub dst: Option<&'a Tensor>,
     /// The gradient of the loss with respect to the output.
     pub diff_dst: &'a Tensor,
     /// The gradients with respect to the inputs, of their final shapes: overwritten, pad lanes with
@@ -97,7 +98,12 @@ pub struct BackwardCx<'a> {
     pub data_done: &'a mut dyn FnMut(),
 }
 
-impl BackwardCx<'_> {
+impl<'a> BackwardCx<'a> {
+    /// The output of the forward pass of a layer that reads it.
+    pub(super) fn output(&self) -> &'a Tensor {
+        self.dst.expect("the output of a layer whose backward pass reads it")
+    }
+
     /// The memory of the first input's gradient, if it is wanted.
     pub(super) fn diff_src(&mut self) -> Option<&mut [f32]> {
         self.diff_inputs[0].as_mut().map(Tensor::data_mut)

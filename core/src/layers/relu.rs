@@ -21,12 +21,16 @@ impl LayerKind for Relu {
         Coupling::Keeps
     }
 
+    fn backward_reads_output(&self) -> bool {
+        true
+    }
+
     fn forward(&self, cx: ForwardCx<'_>) {
         relu::forward(cx.kernels, cx.inputs[0].data(), cx.dst.data_mut());
     }
 
     fn backward(&self, mut cx: BackwardCx<'_>) {
-        let (kernels, dst, diff_dst) = (cx.kernels, cx.dst.data(), cx.diff_dst.data());
+        let (kernels, dst, diff_dst) = (cx.kernels, cx.output().data(), cx.diff_dst.data());
         if let Some(diff_src) = cx.diff_src() {
             relu::backward(kernels, dst, diff_dst, diff_src);
         }

@@ -1,5 +1,6 @@
 //! The passes that write a map: per-channel affine maps of one or two maps.
 
+use super::gradient::{Plain, Pooled, Rectified, Source, Vectors};
 use crate::reduce::CHANNEL_BLOCK;
 use crate::simd::{Simd, SimdOp};
 use crate::{Context, channel_stride};
@@ -9,89 +10,52 @@ use std::ops::Range;
 const CHUNK: usize = 64 * 1024;
 
 /// One float a channel of a block, zero for pad lanes.
-type Floats = [f32; CHANNEL_BLOCK];
+pub(super) type Floats = [f32; CHANNEL_BLOCK];
 
-fn floats(channels: &Range<usize>, value: impl Fn(usize) -> f32) -> Floats {
-    let mut floats = [0.0; CHANNEL_BLOCK];
-    for (float, c) in floats.iter_mut().zip(channels.clone()) {
-        *float = value(c);
+/// What `values` says of each of `channels`.
+pub(super) fn floats<const N: usize>(
+    channels: Range<usize>,
+    values: impl Fn(usize) -> [f32; N],
+) -> [Floats; N] {
+    let mut floats = [[0.0; CHANNEL_BLOCK]; N];
+    for (k, c) in channels.enumerate() {
+        for (floats, value) in floats.iter_mut().zip(values(c)) {
+            floats[k] = value;
+        }
     }
     floats
 }
 
-/// Cuts `dst` into chunks of rows and their channels into blocks, and calls
-/// `task(index of the chunk's first float, block, the block's channels, chunk)`.
-fn over_blocks(
-    cx: &Context,
-    channels: usize,
-    dst: &mut [f32],
-    task: impl Fn(usize, Columns, Range<usize>, &mut [f32]) + Sync,
-) {
-    let stride = channel_stride(channels);
-    let chunk = (CHUNK / stride).max(1) * stride;
-    cx.threads().for_each_chunk(dst, chunk, |i, dst| {
-        for first in (0..channels).step_by(CHANNEL_BLOCK) {
-            let columns = Columns { stride, first, width: CHANNEL_BLOCK.min(stride - first) };
-            task(i * chunk, columns, first..channels.min(first + CHANNEL_BLOCK), dst);
-        }
-    });
-}
-
-/// `dst = (src - mean) * scale + bias`.
-pub(super) fn affine(
-    cx: &Context,
-    channels: usize,
-    src: &[f32],
-    mean: impl Fn(usize) -> f32 + Sync,
-    scale: impl Fn(usize) -> f32 + Sync,
-    bias: impl Fn(usize) -> f32 + Sync,
-    dst: &mut [f32],
-) {
-    over_blocks(cx, channels, dst, |start, columns, channels, dst| {
-        (cx.isa().batch_norm.affine)(Affine {
-            src: &src[start..][..dst.len()],
-            columns,
-            mean: &floats(&channels, &mean),
-            scale: &floats(&channels, &scale),
-            bias: &floats(&channels, &bias),
-            dst,
-        });
-    });
-}
-
-/// `dst = scale * diff_dst + slope * (src - mean) + offset`.
-pub(super) fn combine(
-    cx: &Context,
-    channels: usize,
-    [src, diff_dst]: [&[f32]; 2],
-    mean: impl Fn(usize) -> f32 + Sync,
-    scale: impl Fn(usize) -> f32 + Sync,
-    slope: impl Fn(usize) -> f32 + Sync,
-    offset: impl Fn(usize) -> f32 + Sync,
-    dst: &mut [f32],
-) {
-    over_blocks(cx, channels, dst, |start, columns, channels, dst| {
-        (cx.isa().batch_norm.combine)(Combine {
-            src: &src[start..][..dst.len()],
-            diff_dst: &diff_dst[start..][..dst.len()],
-            columns,
-            mean: &floats(&channels, &mean),
-            scale: &floats(&channels, &scale),
-            slope: &floats(&channels, &slope),
-            offset: &floats(&channels, &offset),
-            dst,
-        });
-    });
-}
-
 /// A block of the channels of rows that are `stride` floats apart; `width` counts pad lanes.
+#[derive(Clone, Copy)]
 pub(super) struct Columns {
-    stride: usize,
-    first: usize,
-    width: usize,
+    pub(super) stride: usize,
+    pub(super) first: usize,
+    pub(super) width: usize,
 }
 
 impl Columns {
+    /// The blocks of a map, with their channels, pad lanes excluded.
+    pub(super) fn blocks(channels: usize) -> impl Iterator<Item = (Self, Range<usize>)> {
+        let stride = channel_stride(channels);
+        (0..channels).step_by(CHANNEL_BLOCK).map(move |first| {
+            let width = CHANNEL_BLOCK.min(stride - first);
+            (Self { stride, first, width }, first..channels.min(first + CHANNEL_BLOCK))
+        })
+    }
+
+    /// The channels of one row.
+    #[inline(always)]
+    pub(super) fn of<'a, T>(&self, map: &'a [T], row: usize) -> &'a [T] {
+        &map[row * self.stride + self.first..][..self.width]
+    }
+
+    /// The channels of one row.
+    #[inline(always)]
+    pub(super) fn of_mut<'a, T>(&self, map: &'a mut [T], row: usize) -> &'a mut [T] {
+        &mut map[row * self.stride + self.first..][..self.width]
+    }
+
     #[inline(always)]
     fn rows<'a>(&self, map: &'a [f32]) -> impl Iterator<Item = &'a [f32]> + use<'a> {
         let (first, end) = (self.first, self.first + self.width);
@@ -105,12 +69,60 @@ impl Columns {
     }
 }
 
+/// `dst = max((src - mean) * scale + bias + residual, floor)` with `[mean, scale, bias]` a channel.
+pub(super) fn affine(
+    cx: &Context,
+    channels: usize,
+    src: &[f32],
+    coefficients: impl Fn(usize) -> [f32; 3] + Sync,
+    residual: Option<&[f32]>,
+    floor: f32,
+    dst: &mut [f32],
+) {
+    let chunk = chunk(channels);
+    cx.threads().for_each_chunk(dst, chunk, |i, dst| {
+        let part = |map: &[f32]| i * chunk..(i * chunk + dst.len()).min(map.len());
+        let (src, residual) = (&src[part(src)], residual.map(|residual| &residual[part(residual)]));
+        for (columns, channels) in Columns::blocks(channels) {
+            let coefficients = &floats(channels, &coefficients);
+            let op = Affine { src, columns, coefficients, residual, floor, dst: &mut *dst };
+            (cx.isa().batch_norm.affine)(op);
+        }
+    });
+}
+
+/// `src = scale * diff_dst + slope * (src - mean) + offset` with `[mean, scale, bias, slope, offset]` a
+/// channel; the bias is for gradients that depend on the output.
+pub(super) fn combine(
+    cx: &Context,
+    channels: usize,
+    diff_dst: Source<'_>,
+    coefficients: impl Fn(usize) -> [f32; 5] + Sync,
+    src: &mut [f32],
+) {
+    let chunk = chunk(channels);
+    cx.threads().for_each_chunk(src, chunk, |i, src| {
+        for (columns, channels) in Columns::blocks(channels) {
+            let coefficients = &floats(channels, &coefficients);
+            let first_row = i * chunk / columns.stride;
+            let op = Combine { src: &mut *src, first_row, diff_dst, columns, coefficients };
+            (cx.isa().batch_norm.combine)(op);
+        }
+    });
+}
+
+/// Floats of the rows of a task.
+fn chunk(channels: usize) -> usize {
+    let stride = channel_stride(channels);
+    (CHUNK / stride).max(1) * stride
+}
+
 pub(super) struct Affine<'a> {
     src: &'a [f32],
     columns: Columns,
-    mean: &'a Floats,
-    scale: &'a Floats,
-    bias: &'a Floats,
+    coefficients: &'a [Floats; 3],
+    residual: Option<&'a [f32]>,
+    floor: f32,
     dst: &'a mut [f32],
 }
 
@@ -119,29 +131,61 @@ impl SimdOp for Affine<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        for (src, dst) in self.columns.rows(self.src).zip(self.columns.rows_mut(self.dst)) {
-            let coefficients = self.mean.chunks_exact(S::LANES);
-            let coefficients = coefficients
-                .zip(self.scale.chunks_exact(S::LANES))
-                .zip(self.bias.chunks_exact(S::LANES));
-            let pairs = src.chunks_exact(S::LANES).zip(dst.chunks_exact_mut(S::LANES));
-            for ((src, dst), ((mean, scale), bias)) in pairs.zip(coefficients) {
-                let d = simd.sub(simd.load(src), simd.load(mean));
-                simd.store(simd.mul_add(d, simd.load(scale), simd.load(bias)), dst);
+        let Self { columns, coefficients, .. } = self;
+        let floor = simd.splat(self.floor);
+        let rows = columns.rows(self.src).zip(columns.rows_mut(self.dst));
+        match self.residual {
+            None => {
+                for (src, dst) in rows {
+                    normalise(
+                        simd,
+                        src,
+                        coefficients,
+                        dst,
+                        #[inline(always)]
+                        |_, x| simd.max(floor, x),
+                    );
+                }
+            }
+            Some(residual) => {
+                for ((src, dst), residual) in rows.zip(columns.rows(residual)) {
+                    normalise(
+                        simd,
+                        src,
+                        coefficients,
+                        dst,
+                        #[inline(always)]
+                        |c, x| simd.max(floor, simd.add(x, simd.load(&residual[c..]))),
+                    );
+                }
             }
         }
     }
 }
 
+/// Writes `then(c, x)` of every normalised vector `x` of a row and its first channel `c`.
+#[inline(always)]
+fn normalise<S: Simd>(
+    simd: S,
+    src: &[f32],
+    [mean, scale, bias]: &[Floats; 3],
+    dst: &mut [f32],
+    then: impl Fn(usize, S::F32) -> S::F32,
+) {
+    for c in (0..src.len()).step_by(S::LANES) {
+        let d = simd.sub(simd.load(&src[c..]), simd.load(&mean[c..]));
+        let x = simd.mul_add(d, simd.load(&scale[c..]), simd.load(&bias[c..]));
+        simd.store(then(c, x), &mut dst[c..]);
+    }
+}
+
 pub(super) struct Combine<'a> {
-    src: &'a [f32],
-    diff_dst: &'a [f32],
+    src: &'a mut [f32],
+    /// Where `src` starts in the map.
+    first_row: usize,
+    diff_dst: Source<'a>,
     columns: Columns,
-    mean: &'a Floats,
-    scale: &'a Floats,
-    slope: &'a Floats,
-    offset: &'a Floats,
-    dst: &'a mut [f32],
+    coefficients: &'a [Floats; 5],
 }
 
 impl SimdOp for Combine<'_> {
@@ -149,23 +193,31 @@ impl SimdOp for Combine<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let columns = self.columns;
-        let maps = columns.rows(self.src).zip(columns.rows(self.diff_dst));
-        for ((src, diff_dst), dst) in maps.zip(columns.rows_mut(self.dst)) {
-            let coefficients = self.mean.chunks_exact(S::LANES);
-            let coefficients = coefficients
-                .zip(self.scale.chunks_exact(S::LANES))
-                .zip(self.slope.chunks_exact(S::LANES))
-                .zip(self.offset.chunks_exact(S::LANES));
-            let maps = src
-                .chunks_exact(S::LANES)
-                .zip(diff_dst.chunks_exact(S::LANES))
-                .zip(dst.chunks_exact_mut(S::LANES));
-            for (((src, diff_dst), dst), (((mean, scale), slope), offset)) in maps.zip(coefficients)
-            {
-                let d = simd.sub(simd.load(src), simd.load(mean));
-                let g = simd.mul_add(simd.load(diff_dst), simd.load(scale), simd.load(offset));
-                simd.store(simd.mul_add(d, simd.load(slope), g), dst);
+        let (columns, [_, scale, bias, ..]) = (self.columns, self.coefficients);
+        match self.diff_dst {
+            Source::Plain(diff) => self.run(simd, Plain { diff, columns, origin: 0 }),
+            Source::Relu { diff, .. } => {
+                let plain = Plain { diff, columns, origin: 0 };
+                self.run(simd, Rectified { plain, scale, bias });
+            }
+            Source::ReluMaxPool { diff, places, width } => {
+                self.run(simd, Pooled { diff, places, width, columns });
+            }
+        }
+    }
+}
+
+impl Combine<'_> {
+    #[inline(always)]
+    fn run<S: Simd, V: Vectors>(self, simd: S, diff_dst: V) {
+        let [mean, scale, _, slope, offset] = self.coefficients;
+        for (i, src) in self.columns.rows_mut(self.src).enumerate() {
+            let row = diff_dst.row(self.first_row + i);
+            for c in (0..src.len()).step_by(S::LANES) {
+                let d = simd.sub(simd.load(&src[c..]), simd.load(&mean[c..]));
+                let g = diff_dst.at(simd, row, c, d);
+                let g = simd.mul_add(g, simd.load(&scale[c..]), simd.load(&offset[c..]));
+                simd.store(simd.mul_add(d, simd.load(&slope[c..]), g), &mut src[c..]);
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The reductions: moments of a map, and sums of gradients.
 
+use super::apply::{Columns, Floats};
+use super::gradient::{Plain, Pooled, Rectified, Source, Vectors};
 use crate::reduce::{CHANNEL_BLOCK, Doubles, Rows, groups, sum_block};
 use crate::simd::{Simd, SimdOp};
+use std::ops::Range;
 
 /// The number of pixels, and for each channel of a block their mean and the sum of the squares of
 /// their distances from it.
@@ -94,9 +97,9 @@ impl DiffSums {
 /// Adds the pixels of `rows` to `sums`.
 pub(super) struct AddDiffSums<'a> {
     pub(super) src: &'a [f32],
-    pub(super) diff_dst: &'a [f32],
-    /// Of all channels of the map.
-    pub(super) mean: &'a [f32],
+    pub(super) diff_dst: Source<'a>,
+    /// Mean, scale and bias of the block's channels.
+    pub(super) coefficients: &'a [Floats; 3],
     pub(super) rows: Rows,
     pub(super) sums: &'a mut DiffSums,
 }
@@ -106,28 +109,100 @@ impl SimdOp for AddDiffSums<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { src, diff_dst, mean, rows, sums } = self;
-        let mut centre = [0.0; CHANNEL_BLOCK];
-        let channels = &mean[rows.first..mean.len().min(rows.first + CHANNEL_BLOCK)];
-        centre[..channels.len()].copy_from_slice(channels);
-        for block in rows.blocks() {
-            let (mut centred, mut plain) = ([0.0; CHANNEL_BLOCK], [0.0; CHANNEL_BLOCK]);
-            for (p, four) in groups(block) {
-                let centre = &centre[..rows.width];
-                let sums = (&mut centred[..rows.width], &mut plain[..rows.width]);
-                if four {
-                    let maps = (rows.group(src, p), rows.group(diff_dst, p));
-                    add_products::<S, 4>(simd, maps, centre, sums);
-                } else {
-                    let maps = (rows.group(src, p), rows.group(diff_dst, p));
-                    add_products::<S, 1>(simd, maps, centre, sums);
-                }
+        let Self { src, diff_dst, coefficients: [mean, scale, bias], rows, sums } = self;
+        let columns = columns(&rows);
+        match diff_dst {
+            Source::Plain(diff) => {
+                let plain = Plain { diff, columns, origin: 0 };
+                add_blocks(simd, src, &rows, mean, plain, sums);
             }
-            for c in 0..CHANNEL_BLOCK {
-                sums.centred[c] += f64::from(centred[c]);
-                sums.plain[c] += f64::from(plain[c]);
+            Source::Relu { diff, .. } => {
+                let plain = Plain { diff, columns, origin: 0 };
+                add_blocks(simd, src, &rows, mean, Rectified { plain, scale, bias }, sums);
+            }
+            Source::ReluMaxPool { diff, places, width } => {
+                let pooled = Pooled { diff, places, width, columns };
+                add_blocks(simd, src, &rows, mean, pooled, sums);
             }
         }
+    }
+}
+
+/// Makes `diff_dst` zero where `dst` is not positive, and adds the pixels of `rows` to `sums`.
+pub(super) struct MaskAndAddDiffSums<'a> {
+    pub(super) src: &'a [f32],
+    pub(super) dst: &'a [f32],
+    /// From the first pixel of `rows` on.
+    pub(super) diff_dst: &'a mut [f32],
+    pub(super) mean: &'a Floats,
+    pub(super) rows: Rows,
+    pub(super) sums: &'a mut DiffSums,
+}
+
+impl SimdOp for MaskAndAddDiffSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let Self { src, dst, diff_dst, mean, rows, sums } = self;
+        let (columns, origin) = (columns(&rows), rows.pixels.start);
+        for block in rows.blocks() {
+            for pixel in block.clone() {
+                let dst = columns.of(dst, pixel);
+                let diff_dst = columns.of_mut(diff_dst, pixel - origin);
+                for c in (0..dst.len()).step_by(S::LANES) {
+                    let (y, g) = (simd.load(&dst[c..]), simd.load(&diff_dst[c..]));
+                    simd.store(simd.where_positive(y, g), &mut diff_dst[c..]);
+                }
+            }
+            let plain = Plain { diff: diff_dst, columns, origin };
+            add_block(simd, src, &rows, block, mean, plain, sums);
+        }
+    }
+}
+
+fn columns(rows: &Rows) -> Columns {
+    Columns { stride: rows.stride, first: rows.first, width: rows.width }
+}
+
+#[inline(always)]
+fn add_blocks<S: Simd, V: Vectors>(
+    simd: S,
+    src: &[f32],
+    rows: &Rows,
+    mean: &Floats,
+    diff_dst: V,
+    sums: &mut DiffSums,
+) {
+    for block in rows.blocks() {
+        add_block(simd, src, rows, block, mean, diff_dst, sums);
+    }
+}
+
+/// Adds the pixels of `block`, summed in f32, to `sums`.
+#[inline(always)]
+fn add_block<S: Simd, V: Vectors>(
+    simd: S,
+    src: &[f32],
+    rows: &Rows,
+    block: Range<usize>,
+    mean: &Floats,
+    diff_dst: V,
+    sums: &mut DiffSums,
+) {
+    let (mut centred, mut plain) = ([0.0; CHANNEL_BLOCK], [0.0; CHANNEL_BLOCK]);
+    for (p, four) in groups(block) {
+        let mean = &mean[..rows.width];
+        let sums = (&mut centred[..rows.width], &mut plain[..rows.width]);
+        if four {
+            add_products::<S, V, 4>(simd, (rows.group(src, p), p, diff_dst), mean, sums);
+        } else {
+            add_products::<S, V, 1>(simd, (rows.group(src, p), p, diff_dst), mean, sums);
+        }
+    }
+    for c in 0..CHANNEL_BLOCK {
+        sums.centred[c] += f64::from(centred[c]);
+        sums.plain[c] += f64::from(plain[c]);
     }
 }
 
@@ -152,20 +227,25 @@ fn add_centred<S: Simd, const M: usize>(
     }
 }
 
-/// Adds `diff_dst * (src - centre)` and `diff_dst` of `M` pixels.
+/// Adds `diff_dst * (src - mean)` and `diff_dst` of the `M` pixels from `pixel` on.
 #[inline(always)]
-fn add_products<S: Simd, const M: usize>(
+fn add_products<S: Simd, V: Vectors, const M: usize>(
     simd: S,
-    (src, diff_dst): ([&[f32]; M], [&[f32]; M]),
-    centre: &[f32],
+    (src, pixel, diff_dst): ([&[f32]; M], usize, V),
+    mean: &[f32],
     (centred, plain): (&mut [f32], &mut [f32]),
 ) {
-    for c in (0..centre.len()).step_by(S::LANES) {
-        let centre = simd.load(&centre[c..]);
+    let rows: [V::Row; M] = std::array::from_fn(
+        #[inline(always)]
+        |i| diff_dst.row(pixel + i),
+    );
+    for c in (0..mean.len()).step_by(S::LANES) {
+        let mean = simd.load(&mean[c..]);
         let (mut products, mut sum) = (simd.splat(0.0), simd.splat(0.0));
-        for (src, diff_dst) in src.iter().zip(diff_dst) {
-            let g = simd.load(&diff_dst[c..]);
-            products = simd.mul_add(g, simd.sub(simd.load(&src[c..]), centre), products);
+        for (src, row) in src.iter().zip(rows) {
+            let d = simd.sub(simd.load(&src[c..]), mean);
+            let g = diff_dst.at(simd, row, c, d);
+            products = simd.mul_add(g, d, products);
             sum = simd.add(sum, g);
         }
         simd.store(simd.add(simd.load(&centred[c..]), products), &mut centred[c..]);

@@ -46,6 +46,9 @@ pub struct Algorithm {
     pub fuses: bool,
     /// Whether it reads packed weights that are stored otherwise than as `f32`.
     pub widens: bool,
+    /// Whether it is minimal filtering (Winograd, Toeplitz): fewer products than multiply-adds, and sums that
+    /// are rounded otherwise than term by term.
+    pub filtering: bool,
     /// What it is expected to take, where it applies.
     pub cost: fn(&Isa, &Conv2dGeometry) -> Cost,
     /// Floats that `pack` writes.

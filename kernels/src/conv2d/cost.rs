@@ -168,7 +168,13 @@ mod tests {
             ([1, 512, 512, 4, 3, 1], "implicit_gemm"),
             ([128, 512, 512, 2, 3, 1], "toeplitz_2x2"),
             ([128, 3, 64, 32, 3, 1], "direct"),
-            ([128, 64, 128, 32, 3, 2], "winograd_2x2_stride_2"),
+            ([1, 64, 128, 32, 3, 2], "winograd_4x4_stride_2"),
+            ([128, 64, 128, 32, 3, 2], "winograd_4x4_stride_2"),
+            ([1, 128, 256, 16, 3, 2], "winograd_2x2_stride_2"),
+            ([8, 128, 256, 16, 3, 2], "winograd_4x4_stride_2"),
+            ([1, 256, 512, 8, 3, 2], "implicit_gemm"),
+            ([8, 256, 512, 8, 3, 2], "winograd_2x2_stride_2"),
+            ([128, 256, 512, 8, 3, 2], "winograd_4x4_stride_2"),
             ([128, 64, 128, 32, 1, 1], "implicit_gemm"),
         ] {
             let found = chosen(shape);

@@ -43,6 +43,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     applies: |g| g.groups > 1,
     fuses: false,
     widens: false,
+    filtering: false,
     cost: |_, _| Cost::ONLY,
     packed_len,
     pack: |cx, g, weights, packed| pack(cx, g, weights, packed, |tap| tap),

@@ -34,6 +34,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     },
     fuses: false,
     widens: false,
+    filtering: false,
     cost: |isa, g| Cost { run: cost::direct(isa, g), ..(implicit_gemm::FORWARD.cost)(isa, g) },
     packed_len: implicit_gemm::FORWARD.packed_len,
     pack: implicit_gemm::FORWARD.pack,

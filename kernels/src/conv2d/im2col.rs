@@ -17,6 +17,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     applies: |g| g.groups == 1,
     fuses: false,
     widens: false,
+    filtering: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: pack_forward,

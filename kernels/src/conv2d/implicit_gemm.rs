@@ -25,6 +25,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     applies: |g| g.groups == 1,
     fuses: false,
     widens: true,
+    filtering: false,
     cost: |isa, g| cost::implicit_gemm(isa, &Pass::forward(g)),
     packed_len: |cx, g| packed_len(cx, &Pass::forward(g)),
     pack: |cx, g, weights, packed| pack(cx, &Pass::forward(g), weights, packed),

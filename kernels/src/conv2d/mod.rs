@@ -64,6 +64,7 @@ pub const FORWARD: &[Algorithm] = &[
     winograd::FORWARD_F43,
     winograd::FORWARD_F23,
     winograd::FORWARD_F23_STRIDE_2,
+    winograd::FORWARD_F43_STRIDE_2,
     winograd::FORWARD_TOEPLITZ,
     im2col::FORWARD,
     im2col::FORWARD_MATRIXMULTIPLY,
@@ -76,6 +77,7 @@ pub const BACKWARD_DATA: &[Algorithm] = &[
     implicit_gemm::BACKWARD_DATA,
     winograd::BACKWARD_DATA_F43,
     winograd::BACKWARD_DATA_F23,
+    winograd::BACKWARD_DATA_F43_STRIDE_2,
     winograd::BACKWARD_DATA_TOEPLITZ,
     im2col::BACKWARD_DATA,
     im2col::BACKWARD_DATA_MATRIXMULTIPLY,
@@ -89,6 +91,7 @@ pub const BACKWARD_WEIGHTS: &[Algorithm] = &[
     winograd::gradient::BACKWARD_WEIGHTS_F43,
     winograd::gradient::BACKWARD_WEIGHTS_F23,
     winograd::gradient::BACKWARD_WEIGHTS_F23_STRIDE_2,
+    winograd::gradient::BACKWARD_WEIGHTS_F43_STRIDE_2,
     winograd::gradient::BACKWARD_WEIGHTS_TOEPLITZ,
     im2col::BACKWARD_WEIGHTS,
     im2col::BACKWARD_WEIGHTS_MATRIXMULTIPLY,
@@ -110,7 +113,7 @@ pub fn forward(
     dst: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    let algorithm = chosen(Direction::Forward, cx.isa(), g);
+    let algorithm = chosen(Direction::Forward, cx, g);
     forward_with(algorithm, cx, g, src, weights, bias, activation, dst, scratch);
 }
 
@@ -149,7 +152,7 @@ pub fn backward_data(
     diff_src: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    let algorithm = chosen(Direction::BackwardData, cx.isa(), g);
+    let algorithm = chosen(Direction::BackwardData, cx, g);
     backward_data_with(algorithm, cx, g, diff_dst, weights, diff_src, scratch);
 }
 
@@ -186,7 +189,7 @@ pub fn backward_weights(
     diff_weights: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    let algorithm = chosen(Direction::BackwardWeights, cx.isa(), g);
+    let algorithm = chosen(Direction::BackwardWeights, cx, g);
     backward_weights_with(algorithm, cx, g, src, diff_dst, diff_weights, scratch);
 }
 
@@ -222,13 +225,15 @@ pub fn backward_bias(cx: &Context, g: &Conv2dGeometry, diff_dst: &[f32], diff_bi
 /// The algorithm by which [`forward`], [`backward_data`] or [`backward_weights`] computes `g`: the one that is
 /// expected to take the least time, packing included.
 #[must_use]
-pub fn chosen(direction: Direction, isa: &Isa, g: &Conv2dGeometry) -> &'static Algorithm {
+pub fn chosen(direction: Direction, cx: &Context, g: &Conv2dGeometry) -> &'static Algorithm {
     let list = match direction {
         Direction::Forward => FORWARD,
         Direction::BackwardData => BACKWARD_DATA,
         Direction::BackwardWeights => BACKWARD_WEIGHTS,
     };
-    choose(list, isa, g, |cost| cost.run + cost.pack)
+    let filtering = cx.filtering();
+    let list = list.iter().filter(|algorithm| filtering || !algorithm.filtering);
+    choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
 }
 
 /// The algorithm of `list` called `name`.
@@ -260,12 +265,12 @@ impl Table {
 /// The algorithm of `list` that applies to `g` with the lowest `price` of its cost; of several, the
 /// first.
 fn choose(
-    list: &'static [Algorithm],
+    list: impl IntoIterator<Item = &'static Algorithm>,
     isa: &Isa,
     g: &Conv2dGeometry,
     price: impl Fn(Cost) -> f64,
 ) -> &'static Algorithm {
-    let applicable = list.iter().filter(|algorithm| (algorithm.applies)(g));
+    let applicable = list.into_iter().filter(|algorithm| (algorithm.applies)(g));
     let price = |algorithm: &Algorithm| price((algorithm.cost)(isa, g));
     applicable.min_by(|a, b| price(a).total_cmp(&price(b))).expect("the reference always applies")
 }

@@ -10,6 +10,7 @@ pub(crate) const FORWARD: Algorithm = Algorithm {
     applies: |_| true,
     fuses: false,
     widens: false,
+    filtering: false,
     cost: |_, _| Cost::BASELINE,
     packed_len: weights_as_they_are,
     pack: copy,

@@ -52,6 +52,13 @@ impl Pool2dGeometry {
         self.n * self.oh() * self.ow() * channel_stride(self.c)
     }
 
+    /// Whether each 2x2 pixels become one, with none left over.
+    #[must_use]
+    pub fn halves(&self) -> bool {
+        let pairs = (self.kernel, self.stride, self.padding) == (2, 2, 0);
+        pairs && self.ih.is_multiple_of(2) && self.iw.is_multiple_of(2)
+    }
+
     /// Checks the geometry and the lengths of an input and an output map.
     fn check(&self, src: usize, dst: usize) {
         let Self { c, ih, iw, kernel, stride, padding, .. } = *self;

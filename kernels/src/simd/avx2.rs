@@ -205,4 +205,27 @@ impl Simd for Avx2 {
         // SAFETY: the token proves AVX.
         unsafe { _mm256_blendv_ps(b, a, _mm256_cmp_ps::<_CMP_GT_OQ>(x, y)) }
     }
+
+    #[inline(always)]
+    fn where_byte(self, bytes: &[u8], byte: u8, x: __m256) -> __m256 {
+        let bytes = &bytes[..8];
+        // SAFETY: there are eight readable bytes; the token proves AVX2.
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes.as_ptr().cast()));
+            let same = _mm256_cmpeq_epi32(bytes, _mm256_set1_epi32(i32::from(byte)));
+            _mm256_and_ps(_mm256_castsi256_ps(same), x)
+        }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, v: __m256, bytes: &mut [u8]) {
+        let bytes = &mut bytes[..8];
+        // SAFETY: there are eight writable bytes; the token proves AVX2.
+        unsafe {
+            let v = _mm256_cvtps_epi32(v);
+            let (low, high) = (_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            let v = _mm_packs_epi32(low, high);
+            _mm_storel_epi64(bytes.as_mut_ptr().cast(), _mm_packus_epi16(v, v));
+        }
+    }
 }

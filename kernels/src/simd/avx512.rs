@@ -202,4 +202,25 @@ impl Simd for Avx512 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, y), b, a) }
     }
+
+    #[inline(always)]
+    fn where_byte(self, bytes: &[u8], byte: u8, x: __m512) -> __m512 {
+        let bytes = &bytes[..16];
+        // SAFETY: there are sixteen readable bytes; the token proves AVX-512F.
+        unsafe {
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast()));
+            let same = _mm512_cmpeq_epi32_mask(bytes, _mm512_set1_epi32(i32::from(byte)));
+            _mm512_maskz_mov_ps(same, x)
+        }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, v: __m512, bytes: &mut [u8]) {
+        let bytes = &mut bytes[..16];
+        // SAFETY: there are sixteen writable bytes; the token proves AVX-512F.
+        unsafe {
+            let v = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), v);
+        }
+    }
 }

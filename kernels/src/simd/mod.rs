@@ -120,7 +120,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger of `a` and `b`; `b` where either is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The larger of `a` and `b`; NaN where either is.
+    /// The larger of `a` and `b`, `b` of equal ones; NaN where either is.
     fn max_or_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The square root.
     fn sqrt(self, a: Self::F32) -> Self::F32;
@@ -128,6 +128,29 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn where_positive(self, condition: Self::F32, x: Self::F32) -> Self::F32;
     /// `a` where `x > y`, elsewhere `b`.
     fn select_gt(self, x: Self::F32, y: Self::F32, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// Lanes of `x` where the first `LANES` of `bytes` are `byte`, elsewhere zero. Panics if there are
+    /// fewer.
+    #[inline(always)]
+    fn where_byte(self, bytes: &[u8], byte: u8, x: Self::F32) -> Self::F32 {
+        let mut floats = [0.0; MAX_LANES];
+        self.store(x, &mut floats);
+        for (float, &other) in floats[..Self::LANES].iter_mut().zip(&bytes[..Self::LANES]) {
+            // A mask of all ones or zeros keeps this a vector operation.
+            let mask = -i32::from(other == byte);
+            *float = f32::from_bits(float.to_bits() & mask as u32);
+        }
+        self.load(&floats)
+    }
+    /// Writes lanes that are whole numbers from 0 to 127 to the first `LANES` of `bytes`. Panics if
+    /// there are fewer.
+    #[inline(always)]
+    fn store_bytes(self, v: Self::F32, bytes: &mut [u8]) {
+        let mut floats = [0.0; MAX_LANES];
+        self.store(v, &mut floats);
+        for (&float, byte) in floats[..Self::LANES].iter().zip(&mut bytes[..Self::LANES]) {
+            *byte = float as u8;
+        }
+    }
 }
 
 /// A computation that can be compiled for any instruction set.
@@ -200,6 +223,39 @@ mod tests {
         }
     }
 
+    /// Masks floats by bytes, and writes floats as bytes.
+    struct Bytes<'a> {
+        floats: &'a mut [f32],
+        bytes: &'a mut [u8],
+    }
+
+    impl SimdOp for Bytes<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn eval<S: Simd>(self, simd: S) {
+            let masked = simd.where_byte(self.bytes, 3, simd.load(self.floats));
+            simd.store_bytes(simd.load(self.floats), self.bytes);
+            simd.store(masked, self.floats);
+        }
+    }
+
+    fn check_bytes<S: Simd>() {
+        let Some(simd) = S::detect() else { return };
+        let mut floats: Vec<f32> = (0..20).map(|i| (i * 6) as f32).collect();
+        let mut bytes: Vec<u8> = (0..20).map(|i| i % 5).collect();
+        simd.vectorize(Bytes { floats: &mut floats, bytes: &mut bytes });
+        for i in 0..20 {
+            let vector = i < S::LANES;
+            let float = if vector && i % 5 != 3 { 0.0 } else { (i * 6) as f32 };
+            assert_eq!(floats[i], float, "{} at {i}", S::NAME);
+            assert_eq!(usize::from(bytes[i]), if vector { i * 6 } else { i % 5 }, "{}", S::NAME);
+        }
+        let (floats, bytes) = (&mut floats, &mut bytes[..S::LANES - 1]);
+        let run = || simd.vectorize(Bytes { floats, bytes });
+        catch_unwind(std::panic::AssertUnwindSafe(run)).expect_err("too few bytes");
+    }
+
     #[test]
     fn strided_vectors_are_moved_and_checked() {
         #[cfg(target_arch = "x86_64")]
@@ -210,5 +266,17 @@ mod tests {
         check::<neon::Neon>();
         check::<portable::Portable<4>>();
         check::<portable::Portable<16>>();
+    }
+
+    #[test]
+    fn bytes_mask_lanes_and_lanes_become_bytes() {
+        #[cfg(target_arch = "x86_64")]
+        check_bytes::<avx512::Avx512>();
+        #[cfg(target_arch = "x86_64")]
+        check_bytes::<avx2::Avx2>();
+        #[cfg(target_arch = "aarch64")]
+        check_bytes::<neon::Neon>();
+        check_bytes::<portable::Portable<4>>();
+        check_bytes::<portable::Portable<16>>();
     }
 }

@@ -102,7 +102,10 @@ impl Simd for Neon {
     #[inline(always)]
     fn max_or_nan(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
         // SAFETY: the token proves NEON.
-        unsafe { vmaxq_f32(a, b) }
+        unsafe {
+            let number = vceqq_f32(a, a);
+            vbslq_f32(vorrq_u32(vcgtq_f32(a, b), vmvnq_u32(number)), a, b)
+        }
     }
 
     #[inline(always)]

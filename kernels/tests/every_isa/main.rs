@@ -1,6 +1,7 @@
 //! Every algorithm on every instruction set of this CPU, against naive loops in `f64`.
 
 mod batch_norm;
+mod batch_norm_then;
 mod conv2d;
 mod elementwise;
 mod gemm;

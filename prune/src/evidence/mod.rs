@@ -158,11 +158,12 @@ pub fn collect(
                 add_importance(network, layer, labels.len() as f64, importance);
             }
         }
+        let maps = |id| tape.activation(id).expect("all are kept in use");
         for (&id, probe) in &mut probes {
-            probe.add(cx, tape.activation(id));
+            probe.add(cx, maps(id));
         }
         for (&id, sums) in &mut sums {
-            add_maps(cx, tape.activation(id), sums);
+            add_maps(cx, maps(id), sums);
         }
         evidence.losses.extend(loss.per_image);
         evidence.labels.extend(labels);

@@ -117,7 +117,7 @@ impl Training {
             let (node, inputs) = (graph.node(id), graph.input_shapes(id));
             let (layer, kind) = (node.layer.kind(), node.layer.kind().name());
             PASSES.map(|pass| {
-                let algorithm = layer.algorithm(cx.isa(), pass, batch, &inputs);
+                let algorithm = layer.algorithm(cx, pass, batch, &inputs);
                 Part {
                     layer: node.name.clone(),
                     training: Some((kind, pass)),

@@ -30,7 +30,7 @@ const BLOCK: usize = 8;
 /// Input channels ahead whose sums are fetched.
 const AHEAD: usize = 2;
 
-impl<T: Transform> SimdOp for By<Collect<'_>, T> {
+impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Collect<'_>, T, SIDE> {
     type Output = ();
 
     #[inline(always)]

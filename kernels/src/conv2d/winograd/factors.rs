@@ -2,7 +2,7 @@
 
 use super::stages::{By, side};
 use super::tiling::Tiling;
-use super::transform::{SIDE, Transform};
+use super::transform::Transform;
 use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -17,8 +17,8 @@ pub(crate) struct Factors<'a> {
     pub(super) factors: &'a mut [f32],
 }
 
-/// Tiles side by side that are transformed together: half-way, a cache line of channels of them takes
-/// 13 KiB of the first-level cache.
+/// The most tiles side by side that are transformed together: half-way, a cache line of channels of them
+/// takes 13 KiB of the first-level cache, or 19 where a tile has nine products on an axis.
 const STRIP: usize = 8;
 
 /// Columns ahead of that being transformed that are fetched.
@@ -27,18 +27,19 @@ const AHEAD: usize = 6;
 /// Columns of inputs that a strip covers.
 const STRIP_COLUMNS: usize = 4 * STRIP + 2;
 
-impl<T: Transform> SimdOp for By<Factors<'_>, T> {
+impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Factors<'_>, T, SIDE> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        const { assert!((STRIP - 1) * T::STEP + T::INPUT <= STRIP_COLUMNS) };
+        let strip = const { tiles_of_a_strip(T::INPUT, T::STEP) };
         let Factors { tiling, src, tiles, factors } = self.0;
-        let mut half = [0.0; SIDE * STRIP_COLUMNS * LINE];
+        let mut half = [[[0.0; LINE]; STRIP_COLUMNS]; SIDE];
+        let half = half.as_flattened_mut().as_flattened_mut();
         let mut tile = tiles.start;
         while tile < tiles.end {
             let (image, y, x) = tiling.input_of(tile, T::STEP);
-            let count = STRIP.min(tiling.per_row - tile % tiling.per_row).min(tiles.end - tile);
+            let count = strip.min(tiling.per_row - tile % tiling.per_row).min(tiles.end - tile);
             let width = (count - 1) * T::STEP + T::INPUT;
             let (rows, columns) = (inside(y, T::INPUT, tiling.ih), inside(x, width, tiling.iw));
             let pixel = |row: usize, column: usize| {
@@ -100,6 +101,12 @@ impl<T: Transform> SimdOp for By<Factors<'_>, T> {
             tile += count;
         }
     }
+}
+
+/// The most tiles whose inputs a strip covers.
+const fn tiles_of_a_strip(input: usize, step: usize) -> usize {
+    let tiles = (STRIP_COLUMNS - input) / step + 1;
+    if tiles < STRIP { tiles } else { STRIP }
 }
 
 /// Which of `len` coordinates from `start` on lie in `0..size`.

@@ -8,6 +8,7 @@ use super::accumulate::Accumulate;
 use super::collect::Collect;
 use super::factors::Factors;
 use super::spread::Spread;
+use super::stride_2::F43Stride2;
 use super::tiling::{Tiling, odd_lines};
 use super::transform::{F23, F23Stride2, F43, Toeplitz};
 use super::{Kind, algorithm, pass};
@@ -17,11 +18,13 @@ use crate::conv2d::{Conv2dGeometry, cost};
 use crate::gemm::micro::MAX_NR;
 use std::ops::Range;
 
-pub(crate) const BACKWARD_WEIGHTS_F43: Algorithm = gradient::<F43>("winograd_4x4");
-pub(crate) const BACKWARD_WEIGHTS_F23: Algorithm = gradient::<F23>("winograd_2x2");
+pub(crate) const BACKWARD_WEIGHTS_F43: Algorithm = gradient::<F43, 6>("winograd_4x4");
+pub(crate) const BACKWARD_WEIGHTS_F23: Algorithm = gradient::<F23, 6>("winograd_2x2");
 pub(crate) const BACKWARD_WEIGHTS_F23_STRIDE_2: Algorithm =
-    gradient::<F23Stride2>("winograd_2x2_stride_2");
-pub(crate) const BACKWARD_WEIGHTS_TOEPLITZ: Algorithm = gradient::<Toeplitz>("toeplitz_2x2");
+    gradient::<F23Stride2, 6>("winograd_2x2_stride_2");
+pub(crate) const BACKWARD_WEIGHTS_F43_STRIDE_2: Algorithm =
+    gradient::<F43Stride2, 9>("winograd_4x4_stride_2");
+pub(crate) const BACKWARD_WEIGHTS_TOEPLITZ: Algorithm = gradient::<Toeplitz, 6>("toeplitz_2x2");
 
 /// Tiles in a group, which is transformed by one task, and which a sum is taken over before it is added to
 /// that of the groups before it.
@@ -36,7 +39,7 @@ const SUMS: usize = 2 << 20;
 /// Output channels whose weights' gradients are written by one task: the lanes of the longest vector.
 const FILTERS: usize = 16;
 
-const fn gradient<T: Kind>(name: &'static str) -> Algorithm {
+const fn gradient<T: Kind<SIDE>, const SIDE: usize>(name: &'static str) -> Algorithm {
     Algorithm {
         fuses: false,
         widens: false,
@@ -49,11 +52,11 @@ const fn gradient<T: Kind>(name: &'static str) -> Algorithm {
         packed_len: nothing_packed,
         pack: |_, _, _, _| (),
         scratch_len: |g| {
-            let cuts = Cuts::of::<T>(g);
+            let cuts = Cuts::of::<T, SIDE>(g);
             cuts.factors_len() + cuts.spread_len() + cuts.sums_len()
         },
-        run: run::<T>,
-        ..algorithm::<T, true>(name)
+        run: run::<T, SIDE>,
+        ..algorithm::<T, SIDE, true>(name)
     }
 }
 
@@ -67,7 +70,7 @@ pub(super) struct Cuts {
 }
 
 impl Cuts {
-    fn of<T: Kind>(g: &Conv2dGeometry) -> Self {
+    fn of<T: Kind<SIDE>, const SIDE: usize>(g: &Conv2dGeometry) -> Self {
         let tiling = T::tiling(&pass::<true>(g));
         let places = tiling.places();
         let columns = tiling.columns.next_multiple_of(MAX_NR);
@@ -109,9 +112,14 @@ impl Cuts {
     }
 }
 
-fn run<T: Kind>(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, scratch: &mut [f32]) {
+fn run<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    operands: Operands<'_>,
+    scratch: &mut [f32],
+) {
     let Operands { a: src, b: diff_dst, dst: diff_weights, .. } = operands;
-    let cuts = &Cuts::of::<T>(g);
+    let cuts = &Cuts::of::<T, SIDE>(g);
     let tiling = &cuts.tiling;
     let (factors, scratch) = scratch.split_at_mut(cuts.factors_len());
     let (spread, sums) = scratch.split_at_mut(cuts.spread_len());

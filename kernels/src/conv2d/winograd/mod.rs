@@ -7,7 +7,7 @@
 //! multiplying those of some places, so that weights are read once.
 //!
 //! The gradient of the input of a convolution with stride 1 is the same sum with the maps exchanged and the
-//! kernels turned around.
+//! kernels turned around. That of a convolution with stride 2 has a transform of its own.
 
 mod accumulate;
 mod collect;
@@ -17,6 +17,7 @@ mod multiply;
 mod outputs;
 mod spread;
 mod stages;
+mod stride_2;
 mod tiling;
 pub(super) mod transform;
 mod weights;
@@ -37,20 +38,28 @@ use outputs::{Finish, Outputs};
 use stages::Kernels;
 use std::marker::PhantomData;
 use std::ops::Range;
+use stride_2::{F43Stride2, F43Stride2Data};
 use tiling::Tiling;
 use transform::{F23, F23Stride2, F43, Toeplitz, Transform};
 use weights::Weights;
 
-pub(crate) const FORWARD_F43: Algorithm = algorithm::<F43, true>("winograd_4x4");
-pub(crate) const FORWARD_F23: Algorithm = algorithm::<F23, true>("winograd_2x2");
+pub(crate) const FORWARD_F43: Algorithm = algorithm::<F43, 6, true>("winograd_4x4");
+pub(crate) const FORWARD_F23: Algorithm = algorithm::<F23, 6, true>("winograd_2x2");
 pub(crate) const FORWARD_F23_STRIDE_2: Algorithm =
-    algorithm::<F23Stride2, true>("winograd_2x2_stride_2");
-pub(crate) const FORWARD_TOEPLITZ: Algorithm = algorithm::<Toeplitz, true>("toeplitz_2x2");
-pub(crate) const BACKWARD_DATA_F43: Algorithm = algorithm::<F43, false>("winograd_4x4");
-pub(crate) const BACKWARD_DATA_F23: Algorithm = algorithm::<F23, false>("winograd_2x2");
-pub(crate) const BACKWARD_DATA_TOEPLITZ: Algorithm = algorithm::<Toeplitz, false>("toeplitz_2x2");
+    algorithm::<F23Stride2, 6, true>("winograd_2x2_stride_2");
+pub(crate) const FORWARD_F43_STRIDE_2: Algorithm =
+    algorithm::<F43Stride2, 9, true>("winograd_4x4_stride_2");
+pub(crate) const FORWARD_TOEPLITZ: Algorithm = algorithm::<Toeplitz, 6, true>("toeplitz_2x2");
+pub(crate) const BACKWARD_DATA_F43: Algorithm = algorithm::<F43, 6, false>("winograd_4x4");
+pub(crate) const BACKWARD_DATA_F23: Algorithm = algorithm::<F23, 6, false>("winograd_2x2");
+pub(crate) const BACKWARD_DATA_F43_STRIDE_2: Algorithm =
+    algorithm::<F43Stride2Data, 9, false>("winograd_8x8_stride_2");
+pub(crate) const BACKWARD_DATA_TOEPLITZ: Algorithm =
+    algorithm::<Toeplitz, 6, false>("toeplitz_2x2");
 
-const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorithm {
+const fn algorithm<T: Kind<SIDE>, const SIDE: usize, const FORWARD: bool>(
+    name: &'static str,
+) -> Algorithm {
     Algorithm {
         name,
         applies: |g| {
@@ -59,6 +68,7 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
         },
         fuses: true,
         widens: true,
+        filtering: true,
         cost: |isa, g| {
             let tiling = T::tiling(&pass::<FORWARD>(g));
             let tiles = tiling.rows * tiling.per_row;
@@ -70,11 +80,11 @@ const fn algorithm<T: Kind, const FORWARD: bool>(name: &'static str) -> Algorith
             tiling.columns.next_multiple_of(cx.isa().lanes) * tiling.k * tiling.places()
         },
         pack: |cx, g, weights, packed| {
-            pack::<T>(cx, &T::tiling(&pass::<FORWARD>(g)), weights, packed)
+            pack::<T, SIDE>(cx, &T::tiling(&pass::<FORWARD>(g)), weights, packed)
         },
         scratch_len: |g| scratch_len(&T::tiling(&pass::<FORWARD>(g))),
         run: |cx, g, operands, scratch| {
-            run::<T>(cx, &T::tiling(&pass::<FORWARD>(g)), operands, scratch)
+            run::<T, SIDE>(cx, &T::tiling(&pass::<FORWARD>(g)), operands, scratch)
         },
     }
 }
@@ -84,7 +94,7 @@ fn pass<const FORWARD: bool>(g: &Conv2dGeometry) -> Pass {
 }
 
 /// A transform and the geometries that it is for.
-trait Kind: Transform {
+trait Kind<const SIDE: usize = 6>: Transform<SIDE> {
     const STAGES: Stages;
 
     fn applies(g: &Conv2dGeometry) -> bool;
@@ -136,6 +146,35 @@ impl Kind for F23Stride2 {
     }
 }
 
+impl Kind<9> for F43Stride2 {
+    const STAGES: Stages =
+        Stages { factors: 600.0, outputs: 400.0, weights: 1500.0, spread: 150.0, collect: 400.0 };
+
+    fn applies(_: &Conv2dGeometry) -> bool {
+        true
+    }
+
+    fn kernels(table: &Table) -> &Kernels {
+        &table.f43_stride_2
+    }
+}
+
+impl Kind<9> for F43Stride2Data {
+    const STAGES: Stages = Stages { factors: 400.0, outputs: 600.0, ..F43Stride2::STAGES };
+
+    fn applies(g: &Conv2dGeometry) -> bool {
+        g.padding == 1
+    }
+
+    fn kernels(table: &Table) -> &Kernels {
+        &table.f43_stride_2_data
+    }
+
+    fn tiling(pass: &Pass) -> Tiling {
+        Tiling::new(pass, Self::OUTPUT, Self::PRODUCTS, 0)
+    }
+}
+
 impl Kind for Toeplitz {
     const STAGES: Stages =
         Stages { factors: 60.0, outputs: 60.0, weights: 150.0, spread: 20.0, collect: 60.0 };
@@ -159,6 +198,8 @@ pub(super) struct Table {
     f43: Kernels,
     f23: Kernels,
     f23_stride_2: Kernels,
+    f43_stride_2: Kernels,
+    f43_stride_2_data: Kernels,
     toeplitz: Kernels,
     multiply: fn(Multiply<'_>),
     accumulate: fn(Accumulate<'_>),
@@ -167,10 +208,12 @@ pub(super) struct Table {
 impl Table {
     pub(super) const fn of<S: Simd>() -> Self {
         Self {
-            f43: Kernels::of::<S, F43>(),
-            f23: Kernels::of::<S, F23>(),
-            f23_stride_2: Kernels::of::<S, F23Stride2>(),
-            toeplitz: Kernels::of::<S, Toeplitz>(),
+            f43: Kernels::of::<S, F43, 6>(),
+            f23: Kernels::of::<S, F23, 6>(),
+            f23_stride_2: Kernels::of::<S, F23Stride2, 6>(),
+            f43_stride_2: Kernels::of::<S, F43Stride2, 9>(),
+            f43_stride_2_data: Kernels::of::<S, F43Stride2Data, 9>(),
+            toeplitz: Kernels::of::<S, Toeplitz, 6>(),
             multiply: |op| enter::<S, _>(op),
             accumulate: |op| enter::<S, _>(op),
         }
@@ -178,7 +221,12 @@ impl Table {
 }
 
 /// Packs weights as `[panel][block of channels][place][channel][column of the panel]`.
-fn pack<T: Kind>(cx: &Context, tiling: &Tiling, weights: &[f32], packed: &mut [f32]) {
+fn pack<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    tiling: &Tiling,
+    weights: &[f32],
+    packed: &mut [f32],
+) {
     let full = PANEL_VECTORS * cx.isa().lanes;
     let weights_of = T::kernels(&cx.isa().conv2d.winograd).weights;
     cx.threads().for_each_chunk(packed, tiling.places() * tiling.k * full, |i, packed| {
@@ -194,7 +242,12 @@ fn scratch_len(tiling: &Tiling) -> usize {
     tiling.groups_len(tiling.tiles()) + products
 }
 
-fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: &mut [f32]) {
+fn run<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    tiling: &Tiling,
+    operands: Operands<'_>,
+    scratch: &mut [f32],
+) {
     let Operands { a: src, b: packed, storage, dst, .. } = operands;
     let packed = Packed::new(packed, storage);
     let finish = Finish {
@@ -203,7 +256,7 @@ fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: 
         relu: operands.activation == Activation::Relu,
         pools: operands.pooling == Pooling::Max2x2,
     };
-    let stages = Run::<T> { cx, tiling, src, packed, finish, transform: PhantomData };
+    let stages = Run::<T, SIDE> { cx, tiling, src, packed, finish, transform: PhantomData };
     match tiling.own {
         true => stages.apart(dst),
         false => stages.together(dst, scratch),
@@ -211,7 +264,7 @@ fn run<T: Kind>(cx: &Context, tiling: &Tiling, operands: Operands<'_>, scratch: 
 }
 
 /// A pass being run.
-struct Run<'a, T> {
+struct Run<'a, T, const SIDE: usize> {
     cx: &'a Context,
     tiling: &'a Tiling,
     src: &'a [f32],
@@ -220,7 +273,7 @@ struct Run<'a, T> {
     transform: PhantomData<T>,
 }
 
-impl<T: Kind> Run<'_, T> {
+impl<T: Kind<SIDE>, const SIDE: usize> Run<'_, T, SIDE> {
     /// Each task takes rows of tiles from input to output, in its buffer.
     fn apart(&self, dst: &mut [f32]) {
         let (threads, tiling) = (self.cx.threads(), self.tiling);

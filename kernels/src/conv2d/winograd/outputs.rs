@@ -7,7 +7,7 @@
 
 use super::stages::{By, side};
 use super::tiling::Tiling;
-use super::transform::{SIDE, Transform};
+use super::transform::Transform;
 use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::{Simd, SimdOp, load_up_to};
 use std::ops::Range;
@@ -40,23 +40,32 @@ pub(super) struct Finish<'a> {
     pub(super) pools: bool,
 }
 
-impl<T: Transform> SimdOp for By<Outputs<'_>, T> {
+impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Outputs<'_>, T, SIDE> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         match (self.0.finish.residual, self.0.finish.pools) {
-            (None, false) => self.0.transform::<S, T, false, false>(simd),
-            (Some(_), false) => self.0.transform::<S, T, true, false>(simd),
-            (None, true) => self.0.transform::<S, T, false, true>(simd),
-            (Some(_), true) => self.0.transform::<S, T, true, true>(simd),
+            (None, false) => self.0.transform::<S, T, SIDE, false, false>(simd),
+            (Some(_), false) => self.0.transform::<S, T, SIDE, true, false>(simd),
+            (None, true) => self.0.transform::<S, T, SIDE, false, true>(simd),
+            (Some(_), true) => self.0.transform::<S, T, SIDE, true, true>(simd),
         }
     }
 }
 
 impl Outputs<'_> {
     #[inline(always)]
-    fn transform<S: Simd, T: Transform, const ADDS: bool, const POOLS: bool>(self, simd: S) {
+    fn transform<
+        S: Simd,
+        T: Transform<SIDE>,
+        const SIDE: usize,
+        const ADDS: bool,
+        const POOLS: bool,
+    >(
+        self,
+        simd: S,
+    ) {
         let Outputs { tiling, products, tiles, columns, rows, finish, dst } = self;
         let Finish { bias, residual, relu, .. } = finish;
         let (residual, pools) = (residual.filter(|_| ADDS), POOLS);
@@ -71,7 +80,8 @@ impl Outputs<'_> {
         };
         let written = tiling.columns.next_multiple_of(S::LANES);
         // Half-way: `[output row][product column][channel]`.
-        let mut half = [0.0; SIDE * SIDE * LINE];
+        let mut half = [[[0.0; LINE]; SIDE]; SIDE];
+        let half = half.as_flattened_mut().as_flattened_mut();
         for row in rows {
             let (start, height) = tiling.output_of(row, T::OUTPUT, pools);
             let next_row = tiling.output_of(row + 1, T::OUTPUT, pools).0;
@@ -138,8 +148,8 @@ impl Outputs<'_> {
                             let last = Last { residual, half: &half[c..], bias, ..last };
                             for i in 0..height {
                                 let y = match pools {
-                                    false => last.row::<S, T>(simd, i),
-                                    true => last.pooled::<S, T>(simd, i),
+                                    false => last.row::<S, T, SIDE>(simd, i),
+                                    true => last.pooled::<S, T, SIDE>(simd, i),
                                 };
                                 let dst = &mut dst[i * across * stride + line + c..];
                                 if width == tile_side {
@@ -185,10 +195,14 @@ struct Last<'a, V> {
 impl<V: Copy> Last<'_, V> {
     /// The outputs of row `i`.
     #[inline(always)]
-    fn row<S: Simd<F32 = V>, T: Transform>(&self, simd: S, i: usize) -> [V; SIDE] {
+    fn row<S: Simd<F32 = V>, T: Transform<SIDE>, const SIDE: usize>(
+        &self,
+        simd: S,
+        i: usize,
+    ) -> [V; SIDE] {
         let row = simd.load_strided(&self.half[i * SIDE * LINE..], LINE, T::PRODUCTS);
         let y = T::output(simd, row);
-        let sums = side(
+        let sums: [V; SIDE] = side(
             #[inline(always)]
             |j| simd.add(y[j], self.bias),
         );
@@ -221,12 +235,19 @@ impl<V: Copy> Last<'_, V> {
 
     /// The largest of each two by two outputs of row `2 * i` and the next.
     #[inline(always)]
-    fn pooled<S: Simd<F32 = V>, T: Transform>(&self, simd: S, i: usize) -> [V; SIDE] {
-        let (a, b) = (self.row::<S, T>(simd, 2 * i), self.row::<S, T>(simd, 2 * i + 1));
-        let [a, b, c, d, e, f] = side(
+    fn pooled<S: Simd<F32 = V>, T: Transform<SIDE>, const SIDE: usize>(
+        &self,
+        simd: S,
+        i: usize,
+    ) -> [V; SIDE] {
+        let (a, b) = (self.row::<S, T, SIDE>(simd, 2 * i), self.row::<S, T, SIDE>(simd, 2 * i + 1));
+        let mut largest = side(
             #[inline(always)]
             |j| simd.max_or_nan(a[j], b[j]),
         );
-        [simd.max_or_nan(a, b), simd.max_or_nan(c, d), c, d, e, f]
+        for j in 0..T::OUTPUT / 2 {
+            largest[j] = simd.max_or_nan(largest[2 * j], largest[2 * j + 1]);
+        }
+        largest
     }
 }

@@ -7,7 +7,7 @@
 
 use super::gradient::Cuts;
 use super::stages::By;
-use super::transform::{SIDE, Transform};
+use super::transform::Transform;
 use crate::gemm::micro::{PANEL_VECTORS, panel_vectors};
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub(crate) struct Spread<'a> {
     pub(super) spread: &'a mut [f32],
 }
 
-impl<T: Transform> SimdOp for By<Spread<'_>, T> {
+impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Spread<'_>, T, SIDE> {
     type Output = ();
 
     #[inline(always)]

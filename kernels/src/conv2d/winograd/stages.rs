@@ -5,7 +5,7 @@ use super::collect::Collect;
 use super::factors::Factors;
 use super::outputs::Outputs;
 use super::spread::Spread;
-use super::transform::{SIDE, Transform};
+use super::transform::Transform;
 use super::weights::Weights;
 use crate::dispatch::enter;
 use crate::simd::Simd;
@@ -22,22 +22,26 @@ pub(crate) struct Kernels {
 }
 
 impl Kernels {
-    pub(crate) const fn of<S: Simd, T: Transform>() -> Self {
+    pub(crate) const fn of<S: Simd, T: Transform<SIDE>, const SIDE: usize>() -> Self {
         Self {
-            weights: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
-            factors: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
-            outputs: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
-            spread: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
-            collect: |op| enter::<S, _>(By::<_, T>(op, PhantomData)),
+            weights: |op| enter::<S, _>(By::<_, T, SIDE>(op, PhantomData)),
+            factors: |op| enter::<S, _>(By::<_, T, SIDE>(op, PhantomData)),
+            outputs: |op| enter::<S, _>(By::<_, T, SIDE>(op, PhantomData)),
+            spread: |op| enter::<S, _>(By::<_, T, SIDE>(op, PhantomData)),
+            collect: |op| enter::<S, _>(By::<_, T, SIDE>(op, PhantomData)),
         }
     }
 }
 
 /// A stage with the transform it is for.
-pub(super) struct By<O, T>(pub(super) O, PhantomData<T>);
+pub(super) struct By<O, T, const SIDE: usize>(pub(super) O, PhantomData<T>);
 
 /// `f` of each index: written out, so that nothing of the array need exist before.
 #[inline(always)]
-pub(super) fn side<V>(f: impl Fn(usize) -> V) -> [V; SIDE] {
-    [f(0), f(1), f(2), f(3), f(4), f(5)]
+pub(super) fn side<V: Copy, const SIDE: usize>(f: impl Fn(usize) -> V) -> [V; SIDE] {
+    let mut all = [f(0); SIDE];
+    for (i, v) in all.iter_mut().enumerate().skip(1) {
+        *v = f(i);
+    }
+    all
 }

@@ -7,19 +7,19 @@
 use crate::simd::Simd;
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-/// The most inputs or products of any of them.
+/// The most inputs or products of these.
 pub(crate) const SIDE: usize = 6;
 
 /// `y = output((WEIGHTS w) * input(x))`, where `*` multiplies element by element. Of arrays longer than
 /// what they hold, the rest is not looked at.
-pub(crate) trait Transform: Copy + Send + Sync + 'static {
-    /// Inputs, at most [`SIDE`].
+pub(crate) trait Transform<const SIDE: usize = 6>: Copy + Send + Sync + 'static {
+    /// Inputs, at most `SIDE`.
     const INPUT: usize;
-    /// Products, at most [`SIDE`].
+    /// Products, at most `SIDE`.
     const PRODUCTS: usize;
     /// Outputs.
     const OUTPUT: usize;
-    /// Inputs from one output to the next.
+    /// The stride of the convolution.
     const STRIDE: usize = 1;
     /// Inputs from one tile to the next.
     const STEP: usize = Self::OUTPUT * Self::STRIDE;
@@ -211,11 +211,17 @@ impl Transform for Toeplitz {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stride_2::{F43Stride2, F43Stride2Data};
     use super::*;
     use crate::simd::portable::Portable;
 
-    /// The outputs for every pair of a unit input and a unit tap, from the definition and by `T`.
-    fn check<T: Transform>(first: isize, tolerance: f32) {
+    /// The outputs for every pair of a unit input and a unit tap, from the definition and by `T`, whose
+    /// outputs and inputs are `steps` pixels apart.
+    fn check<T: Transform<SIDE>, const SIDE: usize>(
+        steps: [usize; 2],
+        first: isize,
+        tolerance: f32,
+    ) {
         let simd = Portable::<4>::detect().expect("always there");
         for i in 0..T::INPUT {
             for tap in 0..3 {
@@ -229,8 +235,8 @@ mod tests {
                 for (o, y) in outputs.into_iter().enumerate().take(T::OUTPUT) {
                     let mut found = [0.0; 4];
                     simd.store(y, &mut found);
-                    let from = (o * T::STRIDE + tap) as isize + first;
-                    let expected = f32::from(from == i as isize);
+                    let from = (o * steps[0] + tap) as isize + first;
+                    let expected = f32::from(from == (i * steps[1]) as isize);
                     assert!((found[0] - expected).abs() <= tolerance, "{i} {tap} {o}: {found:?}");
                 }
             }
@@ -238,7 +244,7 @@ mod tests {
     }
 
     /// Whether the products' share in each output is what each output hands back to them.
-    fn check_spread<T: Transform>(tolerance: f32) {
+    fn check_spread<T: Transform<SIDE>, const SIDE: usize>(tolerance: f32) {
         let simd = Portable::<4>::detect().expect("always there");
         let unit = |i: usize| {
             let mut x = [simd.splat(0.0); SIDE];
@@ -259,17 +265,21 @@ mod tests {
 
     #[test]
     fn gradients_of_outputs_go_back_the_way_products_came() {
-        check_spread::<F43>(1e-6);
-        check_spread::<F23>(0.0);
-        check_spread::<F23Stride2>(0.0);
-        check_spread::<Toeplitz>(0.0);
+        check_spread::<F43, _>(1e-6);
+        check_spread::<F23, _>(0.0);
+        check_spread::<F23Stride2, _>(0.0);
+        check_spread::<F43Stride2, _>(1e-6);
+        check_spread::<F43Stride2Data, _>(1e-6);
+        check_spread::<Toeplitz, _>(0.0);
     }
 
     #[test]
     fn transforms_compute_three_tap_filters() {
-        check::<F43>(0, 1e-6);
-        check::<F23>(0, 0.0);
-        check::<F23Stride2>(0, 0.0);
-        check::<Toeplitz>(-1, 0.0);
+        check::<F43, _>([1, 1], 0, 1e-6);
+        check::<F23, _>([1, 1], 0, 0.0);
+        check::<F23Stride2, _>([2, 1], 0, 0.0);
+        check::<F43Stride2, _>([2, 1], 0, 1e-6);
+        check::<F43Stride2Data, _>([1, 2], -1, 1e-6);
+        check::<Toeplitz, _>([1, 1], -1, 0.0);
     }
 }

@@ -7,7 +7,7 @@
 
 use super::stages::By;
 use super::tiling::Tiling;
-use super::transform::{SIDE, Transform};
+use super::transform::Transform;
 use crate::gemm::micro::MAX_NR;
 use crate::simd::{Simd, SimdOp};
 
@@ -22,7 +22,7 @@ pub(crate) struct Weights<'a> {
     pub(super) packed: &'a mut [f32],
 }
 
-impl<T: Transform> SimdOp for By<Weights<'_>, T> {
+impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Weights<'_>, T, SIDE> {
     type Output = ();
 
     #[inline(always)]
@@ -32,8 +32,8 @@ impl<T: Transform> SimdOp for By<Weights<'_>, T> {
         let panel = Panel { tiling, weights, column, packed, nr };
         // Constant widths are vectors of doubles.
         match nr.is_multiple_of(8) {
-            true => panel.transform::<T, 8>(),
-            false => panel.transform::<T, 4>(),
+            true => panel.transform::<T, SIDE, 8>(),
+            false => panel.transform::<T, SIDE, 4>(),
         }
     }
 }
@@ -53,10 +53,11 @@ struct Panel<'a> {
 impl Panel<'_> {
     /// Transforms `W` columns at a time.
     #[inline(always)]
-    fn transform<T: Transform, const W: usize>(self) {
+    fn transform<T: Transform<SIDE>, const SIDE: usize, const W: usize>(self) {
         let Self { tiling, weights, column, packed, nr } = self;
         // Whole lines of every place are written at once: `[place][channel][column]`.
-        let mut lines = [[0.0f32; ROWS * MAX_NR]; SIDE * SIDE];
+        let mut lines = [[[0.0f32; ROWS * MAX_NR]; SIDE]; SIDE];
+        let lines = lines.as_flattened_mut();
         for block in 0..tiling.blocks() {
             let channels = tiling.block(block);
             for start in channels.clone().step_by(ROWS) {

@@ -40,6 +40,9 @@ pub(super) struct Settings {
     /// Train on the images as they are, without random crops and flips
     #[arg(long)]
     no_augment: bool,
+    /// Compute convolutions term by term, without Winograd's and Toeplitz's algorithms: slower, to compare
+    #[arg(long)]
+    direct: bool,
     /// The type of the weights in best.safetensors [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     dtype: Option<DtypeName>,
@@ -172,6 +175,7 @@ impl Settings {
         }
         set(&mut train.label_smoothing, self.label_smoothing);
         train.augment &= !self.no_augment;
+        train.direct |= self.direct;
         if let Some(name) = self.schedule {
             train.schedule = match name {
                 ScheduleName::Constant => Schedule::Constant {},
