@@ -14,10 +14,6 @@ use std::time::Instant;
 /// Rounds of the multiply-add loop that the peak is taken from: about 50 microseconds.
 const PEAK_ITERATIONS: u64 = 10_000;
 
-/// Seconds below which a pass of training had nothing to do: the gradient of the images, or a layer
-/// that another computes in its pass. The stopwatch alone takes some 50 nanoseconds.
-const NOTHING: f64 = 1e-6;
-
 /// One step of one network's inference, or one pass of one layer in a training step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerRow {
@@ -32,8 +28,8 @@ pub struct LayerRow {
     /// The layer's kind; only in training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// The pass, if this is one of a layer in training. A pass that took less than a microsecond has no row:
-    /// another layer's pass did its work, or it had none.
+    /// The pass, if this is one of a layer in training. A batch norm's do what follows it too, and the layers
+    /// whose work that was have no rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
     /// What computes it: for convolutions, the algorithm (in inference for linear layers too).
@@ -151,7 +147,7 @@ impl Timed {
         let seconds: Vec<f64> = (0..self.parts.len()).map(of).collect();
         let total = seconds.iter().sum::<f64>();
         let parts = self.parts.iter().zip(&seconds);
-        let parts = parts.filter(|(part, seconds)| part.training.is_none() || **seconds >= NOTHING);
+        let parts = parts.filter(|(part, seconds)| part.training.is_none() || **seconds > 0.0);
         let rows = parts.map(|(part, &seconds)| {
             let operations = 2.0 * part.macs as f64 * batch as f64;
             let traffic = part.bytes.map(|[weights, maps]| (weights + batch * maps) as f64);
