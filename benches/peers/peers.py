@@ -31,11 +31,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import openvino
+from common import POOLED, add_arguments, pleach_command, print_header, print_row, run_pleach
+from common import vgg_widths, write_json
 from onnx import TensorProto, helper, numpy_helper
 
-PRUNED = [21, 43, 67, 73, 101, 93, 71, 53, 37, 29, 23, 19, 31]
-NETWORKS = ["vgg16", "vgg16:" + ",".join(map(str, PRUNED)), "resnet18"]
-POOLED = {1, 3, 6, 9, 12}
 ENGINES = "benches/peers/engines/target/release/engines"
 # How far logits may be from onnxruntime's, as a fraction of its largest.
 TOLERANCE, BF16_TOLERANCE = 1e-3, 5e-2
@@ -96,10 +95,8 @@ def build(name, net):
                 plain = stride == 1
                 x = net.add(y, x if plain else net.conv(x, channels, 1, stride, relu=False))
         return net.classify(x)
-    dense = [64, 64, 128, 128, 256, 256, 256] + [512] * 6
-    widths = dense if name == "vgg16" else [int(width) for width in name.split(":")[1].split(",")]
     x = "image"
-    for i, width in enumerate(widths):
+    for i, width in enumerate(vgg_widths(name)):
         x = net.conv(x, width)
         x = net.pool(x) if i in POOLED else x
     return net.classify(x)
@@ -236,20 +233,17 @@ def checked(work):
     return {name: work[name] for name in logits}
 
 
-def pleach(binary, net, batch, threads, seconds, isa):
-    command = [binary, "bench", net, "--batch", str(batch), "--threads", str(threads), "--json"]
-    command += ["--seconds", str(seconds)] + (["--isa", isa] if isa else [])
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)["rows"][0]["latency_ms_p50"]
-
-
 def measure(args, peers, path, net, batch, threads):
     """Milliseconds of each engine, a list of the rounds."""
     shape = (batch, 3, 32, 32)
     image = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
     work = checked({name: make(path, image, threads) for name, make in peers.items() if make})
-    ours = (args.pleach, net, batch, threads)
-    work["pleach"] = lambda seconds: (pleach(*ours, seconds, args.isa), None)
+
+    def pleach(seconds):
+        row = run_pleach(pleach_command(args, net, batch, threads, seconds))
+        return row["latency_ms_p50"], None
+
+    work["pleach"] = pleach
     times = {name: [] for name in work}
     for _ in range(args.rounds):
         for name in random.sample(list(work), len(work)):
@@ -260,21 +254,14 @@ def measure(args, peers, path, net, batch, threads):
 def main():
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    parser.add_argument("--pleach", default="target/release/pleach")
+    add_arguments(parser, rounds=5, seconds=1.0)
     parser.add_argument("--engines", default=ENGINES, help="the program that runs tract and rten")
-    parser.add_argument("--nets", default=";".join(NETWORKS), help="separated by semicolons")
     parser.add_argument("--batch", default="1,8,128")
-    parser.add_argument("--threads", default=f"1,{os.cpu_count()}")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of each engine in a round")
-    parser.add_argument("--isa", help="the instruction set that pleach is to use")
-    parser.add_argument("--json", help="where to write the numbers")
     args = parser.parse_args()
     peers = engines(args.engines)
     names, numbers = ["pleach", *peers], []
     head = ["network", "batch", "threads", *(f"{name}, ms" for name in names)]
-    print("| " + " | ".join([*head, "OpenVINO f32 / pleach"]) + " |")
-    print("| --- " * (len(head) + 1) + "|")
+    print_header([*head, "OpenVINO f32 / pleach"])
     with tempfile.TemporaryDirectory() as folder:
         for net in args.nets.split(";"):
             builder, path = Onnx(), os.path.join(folder, "network.onnx")
@@ -285,14 +272,10 @@ def main():
                     ms = {name: statistics.median(found) for name, found in times.items()}
                     row = {"net": net, "batch": batch, "threads": threads}
                     numbers.append({**row, "ms": ms, "rounds": times})
-                    label = net.split(":")[0] + (", pruned" if ":" in net else "")
                     shown = [f"{ms[name]:.2f}" if name in ms else "-" for name in names]
-                    cells = [label, batch, threads, *shown]
                     ratio = ms["OpenVINO f32"] / ms["pleach"]
-                    print("| " + " | ".join(map(str, cells)) + f" | {ratio:.2f}x |", flush=True)
-    if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:
-            json.dump(numbers, file, indent=1)
+                    print_row(net, [batch, threads, *shown, f"{ratio:.2f}x"])
+    write_json(args, numbers)
 
 
 if __name__ == "__main__":

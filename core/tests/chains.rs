@@ -216,6 +216,28 @@ fn a_chain_counts_as_its_batch_norm() -> Result<(), GraphError> {
 }
 
 #[test]
+fn the_first_convolution_has_no_pass_for_a_gradient_that_nobody_wants() -> Result<(), GraphError> {
+    let cx = Context::new(Isa::from_env().expect("it exists"), 1);
+    let mut net = Network::init(ends()?, 1);
+    let (images, _) = batch(2, net.graph().input_shape(), 0);
+    let first = net.graph().consumers(net.graph().input())[0];
+    for (wanted, expected) in [
+        (false, &[Pass::BackwardWeights][..]),
+        (true, &[Pass::BackwardData, Pass::BackwardWeights]),
+    ] {
+        let (mut tape, mut passes) = (Tape::new(), Vec::new());
+        let diff = tape.forward(&cx, &mut net, &images, Mode::Train, StepKey::default()).clone();
+        tape.backward_with(&cx, &mut net, &diff, wanted, &mut |id, pass| {
+            if id == first {
+                passes.push(pass);
+            }
+        });
+        assert_eq!(passes, expected);
+    }
+    Ok(())
+}
+
+#[test]
 #[should_panic(expected = "since the last backward pass")]
 fn a_step_is_differentiated_once() {
     let cx = Context::new(Isa::from_env().expect("it exists"), 1);

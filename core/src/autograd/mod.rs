@@ -157,7 +157,7 @@ impl Tape {
     }
 
     /// [`Tape::backward`] that calls `after` with each layer and each part of its backward pass when that is
-    /// done. Layers that run in the passes of the batch norm before them count as that.
+    /// done; a convolution of the image has no [`Pass::BackwardData`] unless its gradient is wanted. Layers that run in the passes of the batch norm before them count as that.
     ///
     /// # Panics
     /// As [`Tape::backward`].
@@ -224,6 +224,7 @@ impl Tape {
         if !node.inputs.is_empty() {
             let inputs = node.inputs.iter().map(|&input| kept(&self.activations, input));
             let inputs: Vec<&Tensor> = inputs.collect();
+            let differentiates_inputs = diff_inputs.iter().any(Option::is_some);
             node.layer.kind().backward(BackwardCx {
                 kernels: cx,
                 mode: self.mode,
@@ -235,7 +236,9 @@ impl Tape {
                 workspace: &mut self.workspaces[id.0],
                 scratch: &mut self.scratch,
                 data_done: &mut || {
-                    after(id, Pass::BackwardData);
+                    if differentiates_inputs {
+                        after(id, Pass::BackwardData);
+                    }
                     pass = Pass::BackwardWeights;
                 },
             });

@@ -1,6 +1,9 @@
-use super::{AxisRole, BackwardCx, Coupling, ForwardCx, LayerKind, ParamSpec, single, window};
-use crate::tensor::{Init, Shape, ShapeError, Tensor};
-use pleach_kernels::conv2d::{self, Activation, Conv2dGeometry};
+use super::{
+    AxisRole, BackwardCx, Coupling, ForwardCx, LayerKind, ParamSpec, Pass, single, window,
+};
+use crate::tensor::{Init, Shape, ShapeError};
+use pleach_kernels::Context;
+use pleach_kernels::conv2d::{self, Activation, Algorithm, Conv2dGeometry, Direction};
 use serde::{Deserialize, Serialize};
 
 /// Which input channels an output channel of a convolution sees.
@@ -61,12 +64,12 @@ impl Conv2d {
         }
     }
 
-    fn geometry(&self, src: &Tensor) -> Conv2dGeometry {
-        let Shape { channels: ic, height: ih, width: iw } = src.shape();
-        let (oc, per_group) = self.channels(src.shape());
+    fn geometry(&self, n: usize, input: Shape) -> Conv2dGeometry {
+        let Shape { channels: ic, height: ih, width: iw } = input;
+        let (oc, per_group) = self.channels(input);
         let [kh, kw] = self.kernel;
         let (stride, padding, groups) = (self.stride, self.padding, ic / per_group);
-        Conv2dGeometry { n: src.n(), ic, ih, iw, oc, kh, kw, stride, padding, groups }
+        Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups }
     }
 }
 
@@ -127,8 +130,23 @@ impl LayerKind for Conv2d {
         (out_channels * per_group * kh * kw) as u64 * area as u64
     }
 
+    fn algorithm(
+        &self,
+        cx: &Context,
+        pass: Pass,
+        n: usize,
+        inputs: &[Shape],
+    ) -> Option<&'static Algorithm> {
+        let direction = match pass {
+            Pass::Forward => Direction::Forward,
+            Pass::BackwardData => Direction::BackwardData,
+            Pass::BackwardWeights => Direction::BackwardWeights,
+        };
+        Some(conv2d::chosen(direction, cx, &self.geometry(n, inputs[0])))
+    }
+
     fn forward(&self, cx: ForwardCx<'_>) {
-        let geometry = self.geometry(cx.inputs[0]);
+        let geometry = self.geometry(cx.inputs[0].n(), cx.inputs[0].shape());
         let (src, dst) = (cx.inputs[0].data(), cx.dst.data_mut());
         let weights = &cx.params[0].value;
         let bias = cx.params.get(1).map(|bias| bias.value.as_slice());
@@ -137,7 +155,7 @@ impl LayerKind for Conv2d {
     }
 
     fn backward(&self, cx: BackwardCx<'_>) {
-        let geometry = self.geometry(cx.inputs[0]);
+        let geometry = self.geometry(cx.inputs[0].n(), cx.inputs[0].shape());
         let (kernels, src, diff_dst) = (cx.kernels, cx.inputs[0].data(), cx.diff_dst.data());
         if let Some(diff_src) = &mut cx.diff_inputs[0] {
             let (weights, diff_src) = (&cx.params[0].value, diff_src.data_mut());

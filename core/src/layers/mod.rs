@@ -30,6 +30,8 @@ pub use pool2d::{AvgPool2d, MaxPool2d};
 pub use relu::Relu;
 
 use crate::tensor::{Init, Shape, ShapeError};
+use pleach_kernels::Context;
+use pleach_kernels::conv2d::Algorithm;
 use serde::{Deserialize, Serialize};
 
 /// What a layer is, with its settings but without its parameters' values.
@@ -118,6 +120,17 @@ pub trait LayerKind {
     fn macs(&self, inputs: &[Shape]) -> u64 {
         let _ = inputs;
         0
+    }
+    /// The algorithm by which a convolution computes a pass in training, for `n` images.
+    fn algorithm(
+        &self,
+        cx: &Context,
+        pass: Pass,
+        n: usize,
+        inputs: &[Shape],
+    ) -> Option<&'static Algorithm> {
+        let _ = (cx, pass, n, inputs);
+        None
     }
     /// Whether the backward pass reads the output of the forward pass.
     fn backward_reads_output(&self) -> bool {

@@ -4,6 +4,7 @@ use crate::graph::NodeId;
 use crate::network::Param;
 use crate::tensor::Tensor;
 use pleach_kernels::{AlignedBuffer, Context};
+use serde::{Deserialize, Serialize};
 
 /// How layers that know training from use behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,8 @@ pub enum Mode {
 }
 
 /// A part of a training step's work for one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pass {
     /// The output.
     Forward,

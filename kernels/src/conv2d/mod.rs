@@ -45,6 +45,17 @@ pub enum Pooling {
     Max2x2,
 }
 
+/// What a pass computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// The output.
+    Forward,
+    /// The gradient with respect to the input.
+    BackwardData,
+    /// The gradient with respect to the weights.
+    BackwardWeights,
+}
+
 /// Algorithms of the forward pass, in order of priority.
 pub const FORWARD: &[Algorithm] = &[
     depthwise::FORWARD,
@@ -102,7 +113,8 @@ pub fn forward(
     dst: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    forward_with(cheapest(FORWARD, cx, g), cx, g, src, weights, bias, activation, dst, scratch);
+    let algorithm = chosen(Direction::Forward, cx, g);
+    forward_with(algorithm, cx, g, src, weights, bias, activation, dst, scratch);
 }
 
 /// [`forward`] by the algorithm given, which must apply to `g`.
@@ -140,7 +152,8 @@ pub fn backward_data(
     diff_src: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    backward_data_with(cheapest(BACKWARD_DATA, cx, g), cx, g, diff_dst, weights, diff_src, scratch);
+    let algorithm = chosen(Direction::BackwardData, cx, g);
+    backward_data_with(algorithm, cx, g, diff_dst, weights, diff_src, scratch);
 }
 
 /// [`backward_data`] by the algorithm given, which must apply to `g`.
@@ -176,7 +189,7 @@ pub fn backward_weights(
     diff_weights: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
-    let algorithm = cheapest(BACKWARD_WEIGHTS, cx, g);
+    let algorithm = chosen(Direction::BackwardWeights, cx, g);
     backward_weights_with(algorithm, cx, g, src, diff_dst, diff_weights, scratch);
 }
 
@@ -209,6 +222,20 @@ pub fn backward_bias(cx: &Context, g: &Conv2dGeometry, diff_dst: &[f32], diff_bi
     reduce::channel_sums_f32(cx, g.dst_pixels(), g.oc, diff_dst, diff_bias);
 }
 
+/// The algorithm by which [`forward`], [`backward_data`] or [`backward_weights`] computes `g`: the one that is
+/// expected to take the least time, packing included.
+#[must_use]
+pub fn chosen(direction: Direction, cx: &Context, g: &Conv2dGeometry) -> &'static Algorithm {
+    let list = match direction {
+        Direction::Forward => FORWARD,
+        Direction::BackwardData => BACKWARD_DATA,
+        Direction::BackwardWeights => BACKWARD_WEIGHTS,
+    };
+    let filtering = cx.filtering();
+    let list = list.iter().filter(|algorithm| filtering || !algorithm.filtering);
+    choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
+}
+
 /// The algorithm of `list` called `name`.
 #[must_use]
 pub fn named(list: &'static [Algorithm], name: &str) -> Option<&'static Algorithm> {
@@ -233,13 +260,6 @@ impl Table {
             winograd: winograd::Table::of::<S>(),
         }
     }
-}
-
-/// The algorithm of `list` that is expected to take the least time, packing included.
-fn cheapest(list: &'static [Algorithm], cx: &Context, g: &Conv2dGeometry) -> &'static Algorithm {
-    let filtering = cx.filtering();
-    let list = list.iter().filter(|algorithm| filtering || !algorithm.filtering);
-    choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
 }
 
 /// The algorithm of `list` that applies to `g` with the lowest `price` of its cost; of several, the

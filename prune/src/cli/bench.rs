@@ -1,5 +1,7 @@
 //! `pleach bench`
 
+mod layers;
+
 use super::common::{self, Common, DataArgs};
 use super::exit::{self, usage};
 use super::interrupt;
@@ -31,8 +33,8 @@ pub(super) struct Args {
     train: bool,
     #[command(flatten)]
     weights: WeightsArg,
-    /// Show where the time goes, layer by layer
-    #[arg(long, conflicts_with = "train")]
+    /// Show where the time goes, layer by layer; with --train, pass by pass
+    #[arg(long)]
     per_layer: bool,
     /// Measure which algorithm computes each convolution fastest here, and use that one
     #[arg(long, conflicts_with = "train")]
@@ -114,7 +116,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         let weights = args.weights.name();
         output::json(&Document { schema, weights, measurement, algorithms, layers })?;
     } else {
-        let layers = layers.as_deref().map(layers_text).unwrap_or_default();
+        let layers = layers.as_deref().map(layers::text).unwrap_or_default();
         let algorithms = algorithms.as_deref().map(algorithms_text).unwrap_or_default();
         let weights = match args.weights.storage() {
             Storage::F32 => String::new(),
@@ -181,45 +183,6 @@ fn algorithms_text(layers: &[&AlgorithmRow]) -> String {
     format!(
         "\nmeasured: {found} of {count} convolutions have another algorithm than the cost table's:\n{table}"
     )
-}
-
-/// A table for each network, batch size and number of threads.
-fn layers_text(layers: &[LayerRow]) -> String {
-    let same =
-        |a: &LayerRow, b: &LayerRow| (&a.net, a.batch, a.threads) == (&b.net, b.batch, b.threads);
-    let tables = layers.chunk_by(same).map(|layers| {
-        let rows = layers.iter().map(|row| {
-            let of_convolution = |text: String| if row.macs > 0 { text } else { String::new() };
-            vec![
-                row.layer.clone(),
-                row.kernel.clone(),
-                of_convolution(format!("{:.1}", row.macs as f64 / 1e6)),
-                of_convolution(format!("{:.1}", 100.0 * row.macs_share)),
-                format!("{:.1}", 100.0 * row.time_share),
-                format!("{:.3}", row.ms_p50),
-                of_convolution(format!("{:.0}", row.effective_gflops)),
-                of_convolution(format!("{:.0}", 100.0 * row.peak_share)),
-                format!("{:.1}", row.gb_per_s),
-                row.speedup.map(|speedup| format!("{speedup:.2}x")).unwrap_or_default(),
-            ]
-        });
-        let header = [
-            "layer",
-            "kernel",
-            "M MACs",
-            "% of MACs",
-            "% of time",
-            "ms",
-            "GFLOP/s",
-            "% of peak",
-            "GB/s",
-            "speed-up",
-        ];
-        let LayerRow { net, batch, threads, .. } = &layers[0];
-        let table = output::table(&header, rows.collect());
-        format!("\n{net}, batch {batch}, threads {threads}:\n{table}")
-    });
-    tables.collect()
 }
 
 /// The rows, and under them the ratios.

@@ -1,10 +1,11 @@
-//! Where a network's time goes, layer by layer.
+//! Where a network's time goes, layer by layer: the steps of inference, or the passes of training.
 
+use super::run::{Part, Run};
 use super::statistics::median;
-use super::{Config, images, title};
-use pleach_core::infer::Plan;
+use super::{Config, title};
+use pleach_core::Network;
+use pleach_core::layers::Pass;
 use pleach_core::tensor::rng::{Purpose, Rng};
-use pleach_core::{Network, Tensor};
 use pleach_kernels::{Context, peak};
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
@@ -13,7 +14,7 @@ use std::time::Instant;
 /// Rounds of the multiply-add loop that the peak is taken from: about 50 microseconds.
 const PEAK_ITERATIONS: u64 = 10_000;
 
-/// One step of one network's inference.
+/// One step of one network's inference, or one pass of one layer in a training step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerRow {
     /// The network.
@@ -22,33 +23,43 @@ pub struct LayerRow {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
-    /// The layer that the step began as.
+    /// The layer that the step began as. In training also `loss` and `optimizer`.
     pub layer: String,
-    /// What computes it: for convolutions, linear layers included, the algorithm.
+    /// The layer's kind; only in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The pass, if this is one of a layer in training. A batch norm's do what follows it too, and the layers
+    /// whose work that was have no rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
+    /// What computes it: for convolutions, the algorithm (in inference for linear layers too).
     pub kernel: String,
-    /// Multiply-adds per image, those on padding included.
+    /// Multiply-adds per image, those on padding included; each pass of a convolution or linear layer has as
+    /// many.
     pub macs: u64,
-    /// Bytes of weights, packed and stored as they are read.
-    pub weight_bytes: usize,
+    /// Bytes of weights, packed and stored as they are read; only in inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_bytes: Option<usize>,
     /// Median time for the batch, in milliseconds.
     pub ms_p50: f64,
-    /// The part of all steps' median times.
+    /// The part of all median times.
     pub time_share: f64,
-    /// The part of the network's multiply-adds.
+    /// The layer's part of the network's multiply-adds.
     pub macs_share: f64,
     /// Billions of operations a second, two for each of `macs`: what a direct convolution would have to
     /// reach.
     pub effective_gflops: f64,
     /// That, as a part of what a loop of multiply-adds reached beside it on as many threads.
     pub peak_share: f64,
-    /// Billions of bytes a second of weights, inputs and outputs, each counted once.
-    pub gb_per_s: f64,
-    /// How many times faster than the layer of the same name in the first network, if that has one.
+    /// Billions of bytes a second of weights, inputs and outputs, each counted once; only in inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gb_per_s: Option<f64>,
+    /// How many times faster than the same part of the first network, if that has one.
     pub speedup: Option<f64>,
 }
 
-/// Measures the layers of `nets` in inference, in rounds as [`measure`](super::measure) does; speed-ups
-/// are against the first. `progress` as there.
+/// Measures the parts of `nets` in inference or training, in rounds as [`measure`](super::measure) does;
+/// speed-ups are against the first. `progress` as there.
 ///
 /// # Panics
 /// If a batch size is 0.
@@ -62,13 +73,9 @@ pub fn measure_layers(
         let cx = Context::new(config.isa, threads);
         for &batch in &config.batches {
             let title = title(batch, threads);
-            let mut runs: Vec<Run> = nets
+            let mut runs: Vec<Timed> = nets
                 .iter()
-                .map(|&(net, network)| Run {
-                    plan: config.choice.plan(&cx, (net, network), batch, config.weights),
-                    input: images(network, batch, config.seed),
-                    rounds: Vec::new(),
-                })
+                .map(|&net| Timed::new(Run::new(&cx, net, batch, config), &cx))
                 .collect();
             let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(&cx)));
             runs.iter_mut().for_each(|run| run.rounds.clear());
@@ -86,21 +93,18 @@ pub fn measure_layers(
                 peaks.push(operations / started.elapsed().as_secs_f64());
             }
             let peak = median(peaks) * threads as f64;
-            let first = found.len();
-            for ((name, _), run) in nets.iter().zip(&runs) {
-                let rows = run.rows(name, batch, threads, peak);
-                let base: Vec<(String, f64)> = match found.len() == first {
-                    true => Vec::new(),
-                    false => found[first..]
-                        .iter()
-                        .filter(|row| row.net == nets[0].0)
-                        .map(|row| (row.layer.clone(), row.ms_p50))
-                        .collect(),
+            let mut base: Option<Vec<LayerRow>> = None;
+            for ((name, network), run) in nets.iter().zip(&runs) {
+                let rows = run.rows((name, network.graph().macs()), batch, threads, peak);
+                let faster = |row: &LayerRow| {
+                    let same =
+                        |other: &&LayerRow| (&other.layer, other.pass) == (&row.layer, row.pass);
+                    base.as_ref()?.iter().find(same).map(|other| other.ms_p50 / row.ms_p50)
                 };
-                found.extend(rows.into_iter().map(|row| {
-                    let base = base.iter().find(|(layer, _)| *layer == row.layer);
-                    LayerRow { speedup: base.map(|(_, ms)| ms / row.ms_p50), ..row }
-                }));
+                found.extend(
+                    rows.iter().map(|row| LayerRow { speedup: faster(row), ..row.clone() }),
+                );
+                base.get_or_insert(rows);
             }
         }
     }
@@ -108,47 +112,61 @@ pub fn measure_layers(
 }
 
 /// A network being timed.
-struct Run {
-    plan: Plan,
-    input: Tensor,
-    /// Seconds of every step in every round.
+struct Timed {
+    run: Run,
+    parts: Vec<Part>,
+    /// Seconds of every part in every round.
     rounds: Vec<Vec<f64>>,
 }
 
-impl Run {
+impl Timed {
+    fn new(run: Run, cx: &Context) -> Self {
+        let parts = run.parts(cx);
+        Self { run, parts, rounds: Vec::new() }
+    }
+
     fn once(&mut self, cx: &Context) {
-        let mut times = vec![0.0; self.plan.steps().count()];
+        let mut times = vec![0.0; self.parts.len()];
         let mut last = Instant::now();
-        self.plan.run_with(cx, &self.input, |step| {
+        self.run.once(cx, &mut |part| {
             let now = Instant::now();
-            times[step] += (now - last).as_secs_f64();
+            times[part] += (now - last).as_secs_f64();
             last = now;
         });
         self.rounds.push(times);
     }
 
-    fn rows(&self, net: &str, batch: usize, threads: usize, peak: f64) -> Vec<LayerRow> {
-        let steps: Vec<_> = self.plan.steps().collect();
-        let of = |step: usize| median(self.rounds.iter().map(|round| round[step]).collect());
-        let seconds: Vec<f64> = (0..steps.len()).map(of).collect();
-        let (total, macs) = (seconds.iter().sum::<f64>(), self.plan.macs());
-        let rows = steps.iter().zip(&seconds).map(|(step, &seconds)| {
-            let operations = 2.0 * step.macs as f64 * batch as f64;
-            let bytes = step.weight_bytes + batch * step.map_bytes;
+    fn rows(
+        &self,
+        (net, macs): (&str, u64),
+        batch: usize,
+        threads: usize,
+        peak: f64,
+    ) -> Vec<LayerRow> {
+        let of = |part: usize| median(self.rounds.iter().map(|round| round[part]).collect());
+        let seconds: Vec<f64> = (0..self.parts.len()).map(of).collect();
+        let total = seconds.iter().sum::<f64>();
+        let parts = self.parts.iter().zip(&seconds);
+        let parts = parts.filter(|(part, seconds)| part.training.is_none() || **seconds > 0.0);
+        let rows = parts.map(|(part, &seconds)| {
+            let operations = 2.0 * part.macs as f64 * batch as f64;
+            let traffic = part.bytes.map(|[weights, maps]| (weights + batch * maps) as f64);
             LayerRow {
                 net: net.to_owned(),
                 batch,
                 threads,
-                layer: step.name.to_owned(),
-                kernel: step.kernel.to_owned(),
-                macs: step.macs,
-                weight_bytes: step.weight_bytes,
+                layer: part.layer.clone(),
+                kind: part.training.map(|(kind, _)| kind.to_owned()),
+                pass: part.training.map(|(_, pass)| pass),
+                kernel: part.kernel.clone(),
+                macs: part.macs,
+                weight_bytes: part.bytes.map(|[weights, _]| weights),
                 ms_p50: 1e3 * seconds,
                 time_share: seconds / total,
-                macs_share: step.macs as f64 / macs.max(1) as f64,
+                macs_share: part.macs as f64 / macs.max(1) as f64,
                 effective_gflops: 1e-9 * operations / seconds,
                 peak_share: operations / seconds / peak,
-                gb_per_s: 1e-9 * bytes as f64 / seconds,
+                gb_per_s: traffic.map(|bytes| 1e-9 * bytes / seconds),
                 speedup: None,
             }
         });

@@ -7,19 +7,18 @@
 //! a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
 
 mod layers;
+mod run;
 mod statistics;
 mod tune;
 
 pub use layers::{LayerRow, measure_layers};
 pub use tune::{AlgorithmRow, Choice, Tuning, tune};
 
-use pleach_core::infer::Plan;
-use pleach_core::layers::StepKey;
-use pleach_core::loss::cross_entropy;
+use pleach_core::Network;
 use pleach_core::tensor::rng::{Purpose, Rng};
-use pleach_core::{Mode, Network, Optimizer, Tape, Tensor};
 use pleach_kernels::conv2d::Storage;
 use pleach_kernels::{Context, Isa};
+use run::Run;
 use serde::{Deserialize, Serialize};
 use statistics::{quantile, ratio_of_medians};
 use std::ops::ControlFlow;
@@ -29,7 +28,7 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// The logits of a batch, by a prepared [`Plan`].
+    /// The logits of a batch, by a prepared [`Plan`](pleach_core::Plan).
     #[default]
     Infer,
     /// A training step: forward, loss, backward, optimiser.
@@ -95,14 +94,6 @@ impl Config {
 /// What a configuration is called while it is measured.
 fn title(batch: usize, threads: usize) -> String {
     format!("batch {batch}, {threads} thread{}", if threads == 1 { "" } else { "s" })
-}
-
-/// The images that are timed.
-fn images(network: &Network, batch: usize, seed: u64) -> Tensor {
-    let shape = network.graph().input_shape();
-    let mut rng = Rng::new(seed, Purpose::Measurement, batch as u64, 0);
-    let values: Vec<f32> = (0..batch * shape.len()).map(|_| rng.normal() as f32).collect();
-    Tensor::from_nchw(batch, shape, &values)
 }
 
 /// One network's speed.
@@ -216,7 +207,7 @@ fn time(
     rng: &mut Rng,
     notify: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Option<Vec<Vec<f64>>> {
-    let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx)));
+    let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx, &mut |_| ())));
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut rounds = Vec::with_capacity(count);
     for done in 0..count {
@@ -227,63 +218,10 @@ fn time(
         let mut times = vec![0.0; runs.len()];
         for &i in &order {
             let started = Instant::now();
-            runs[i].once(cx);
+            runs[i].once(cx, &mut |_| ());
             times[i] = started.elapsed().as_secs_f64();
         }
         rounds.push(times);
     }
     Some(rounds)
-}
-
-/// A network ready to be timed.
-struct Run {
-    input: Tensor,
-    job: Job,
-}
-
-enum Job {
-    Infer(Box<Plan>),
-    Train { network: Box<Network>, tape: Box<Tape>, labels: Vec<u32>, diff: Tensor, step: u64 },
-}
-
-impl Run {
-    fn new(cx: &Context, net: (&str, &Network), batch: usize, config: &Config) -> Self {
-        let (_, network) = net;
-        let input = images(network, batch, config.seed);
-        let job = match config.work {
-            Work::Infer => Job::Infer(Box::new(config.choice.plan(cx, net, batch, config.weights))),
-            Work::Train => {
-                let logits = network.graph().output_shape();
-                Job::Train {
-                    network: Box::new(network.clone()),
-                    tape: Box::new(Tape::new()),
-                    labels: (0..batch).map(|i| (i % logits.channels) as u32).collect(),
-                    diff: Tensor::zeros(batch, logits),
-                    step: 0,
-                }
-            }
-        };
-        Self { input, job }
-    }
-
-    fn once(&mut self, cx: &Context) {
-        match &mut self.job {
-            Job::Infer(plan) => {
-                std::hint::black_box(plan.run(cx, &self.input));
-            }
-            Job::Train { network, tape, labels, diff, step } => {
-                // So small a rate that the weights stay as they are: what is timed is always the same.
-                const LR: f32 = 1e-12;
-                let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
-                let key = StepKey { seed: 0, step: *step };
-                cx.threads().region(|| {
-                    let logits = tape.forward(cx, network, &self.input, Mode::Train, key);
-                    cross_entropy(cx, logits, labels, 0.0, Some(diff));
-                    tape.backward(cx, network, diff, false);
-                    sgd.step(cx, network, LR, *step);
-                });
-                *step += 1;
-            }
-        }
-    }
 }

@@ -252,7 +252,7 @@ fn times(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::images;
+    use crate::latency::run::images;
     use pleach_core::{Shape, models};
     use pleach_kernels::Isa;
 

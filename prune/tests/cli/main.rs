@@ -117,6 +117,51 @@ fn bench_tune_names_the_algorithm_of_each_convolution_and_runs_it() {
 }
 
 #[test]
+fn bench_train_per_layer_splits_a_step_into_its_passes() {
+    let half = "vgg-small:4,4,6,6,8,8";
+    let args = ["bench", TINY, half, "--train", "--per-layer", "--batch", "3", "--threads", "2"];
+    let args = [&args[..], &["--seconds", "0.02"]].concat();
+    let found = json(&[&args[..], &["--json"]].concat());
+    let (rows, pruned): (Vec<&Value>, Vec<&Value>) =
+        found["layers"].as_array().unwrap().iter().partition(|row| row["net"] == TINY);
+    assert!(rows.iter().all(|row| row["speedup"].is_null()));
+    for rows in [&rows, &pruned] {
+        let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
+        let sum: f64 = rows.iter().map(|row| number(row, "time_share")).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+        assert!(rows.iter().all(|row| number(row, "ms_p50") > 0.0));
+        let of_kind = |kind: &str, pass: &str| {
+            rows.iter().filter(|row| row["kind"] == kind && row["pass"] == pass).count()
+        };
+        // Nothing needs the gradient with respect to the images.
+        for (pass, convolutions) in [("forward", 6), ("backward_data", 5), ("backward_weights", 6)]
+        {
+            assert_eq!((of_kind("conv2d", pass), of_kind("linear", pass)), (convolutions, 1));
+        }
+        assert_eq!(of_kind("batch_norm2d", "forward"), 6);
+        assert_eq!(of_kind("relu", "forward"), 0, "their batch norms did their work");
+        let macs: u64 = rows.iter().filter_map(|row| row["macs"].as_u64()).sum();
+        let first = rows.iter().find(|row| row["kind"] == "conv2d").unwrap()["macs"].as_u64();
+        let (net, total) = (&rows[0]["net"], found["rows"].as_array().unwrap());
+        let total = total.iter().find(|row| row["net"] == *net).unwrap()["macs"].as_u64();
+        assert_eq!(macs + first.unwrap(), 3 * total.unwrap());
+        for row in rows.iter().filter(|row| row["kind"] == "conv2d") {
+            assert_ne!(row["kernel"], "conv2d", "an algorithm");
+            assert!(number(row, "effective_gflops") > 0.0 && number(row, "peak_share") > 0.0);
+        }
+        let last: Vec<_> = rows[rows.len() - 2..].iter().map(|row| &row["layer"]).collect();
+        assert_eq!(last, ["loss", "optimizer"]);
+    }
+    assert!(pruned.iter().all(|row| row["speedup"].as_f64() > Some(0.0)));
+    let text = String::from_utf8(pleach().args(&args).output().unwrap().stdout).unwrap();
+    let header = |text: &str, words: &str| {
+        text.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") == words)
+    };
+    assert!(header(&text, "kind forward backward_data backward_weights ms % of time speed-up"));
+    assert!(text.contains("\nvgg-small:4,4,6,6,8,8, batch 3, threads 2:\n"), "{text}");
+}
+
+#[test]
 fn weights_are_stored_as_asked() {
     let bench = |weights: &str| {
         let args = ["bench", TINY, "--batch", "1", "--threads", "1", "--seconds", "0.01"];
