@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, hint};
+use std::{fmt, hint, thread};
 
 /// Floats in the buffer of a task: 2 MiB. Tasks that work on one block of it at a time keep to about half
 /// of the second-level cache of the smallest machine this is meant for, 256 KiB.
@@ -21,6 +21,9 @@ pub(crate) const ELEMENTWISE_CHUNK: usize = 64 * 1024;
 
 /// Pauses of a thread between two looks for a task.
 const PAUSES: usize = 16;
+
+/// Looks in vain after which a thread lets others of the machine run: some ten microseconds.
+const LOOKS: usize = 64;
 
 /// A pool of threads. Cheap to clone.
 #[derive(Clone)]
@@ -212,9 +215,16 @@ fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|scope| {
         scope.spawn_broadcast(|_, cx| {
             let other = this != Some(cx.index());
+            let mut in_vain = 0;
             while other && !end.load(Ordering::Acquire) {
-                if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                    in_vain = 0;
+                } else if in_vain < LOOKS {
+                    in_vain += 1;
                     (0..PAUSES).for_each(|_| hint::spin_loop());
+                } else {
+                    // Whoever else wants this core may have it: it may be the thread that has the work.
+                    thread::yield_now();
                 }
             }
         });
