@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""pleach beside other inference engines, on the same networks, in one run.
+"""pleach beside other inference engines, on the same networks, in one run. `train.py` is about training.
 
     python3 -m venv peers && peers/bin/pip install -r benches/peers/requirements.txt
     cargo build --release

@@ -10,6 +10,9 @@ of synthetic images, in f32. PyTorch runs eagerly, in both memory formats. In ea
 measures in turn, in an order drawn anew and in a process of its own, which takes two steps before it
 measures; a cell is the median over rounds of each round's median.
 
+Nothing else may run meanwhile: PyTorch's threads wait for the slowest of them at every layer, and a
+busy core slows them many times more than it slows pleach.
+
 Memory is the most that a process had resident (ru_maxrss of Linux): the engine's code, weights,
 optimiser state and images included. PyTorch's process makes three steps and imports nothing but what
 they need; pleach's makes thirteen, the fewest that `pleach bench` makes, and reserves nothing after the
