@@ -79,7 +79,7 @@ impl Tape {
             src
         };
         let workspace = &mut self.workspaces[id.0];
-        let dst = kept(&self.activations, chain.end);
+        let dst = self.activations[chain.end.0].as_ref();
         let maps = BackwardMaps { src: &mut src, dst, diff_dst: &mut diff_dst };
         chain.norm.backward_train(cx, chain.following, params, workspace, maps);
         let shares = [(chain.residual, diff_dst), (Some(input), src)];

@@ -22,6 +22,8 @@ pub(super) struct Chain {
     pub(super) following: Following,
     /// The other input of the sum, if there is one.
     pub(super) residual: Option<NodeId>,
+    /// Whether nothing reads that input after the chain.
+    pub(super) last_reader: bool,
     /// The last node.
     pub(super) end: NodeId,
     /// Whether the gradient with respect to the batch norm's input may take its place.
@@ -65,7 +67,11 @@ fn chain(graph: &Graph, id: NodeId) -> Option<Chain> {
     let input = graph.node(id).inputs[0];
     let takes_over = graph.consumers(input).len() == 1
         && !graph.node(input).layer.kind().backward_reads_output();
-    let chain = Chain { norm: norm.clone(), following, residual, end, takes_over };
+    // A batch norm with nothing in its passes does not read its output to go back.
+    let last_reader = residual.is_some_and(|id| {
+        graph.consumers(id).len() == 1 && chain(graph, id).is_some_and(|chain| chain.end == id)
+    });
+    let chain = Chain { norm: norm.clone(), following, residual, last_reader, end, takes_over };
     (end != graph.output()).then_some(chain)
 }
 

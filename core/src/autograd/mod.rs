@@ -11,7 +11,7 @@ use crate::layers::{ForwardCx, Mode, Pass, StepKey, Workspace};
 use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use backward::{allocate_grads, wanted};
-use chains::Step;
+use chains::{Chain, Step};
 use pleach_kernels::{AlignedBuffer, Context};
 
 /// The activations of a forward pass, and what a backward pass makes of them. A tape keeps its
@@ -103,7 +103,7 @@ impl Tape {
         assert!(input.n() > 0, "a batch has images");
         assert_eq!(input.shape(), graph.input_shape(), "the shape of the images");
         self.mode = mode;
-        self.prepare(graph, input.n());
+        self.prepare(graph);
         for id in graph.ids() {
             let (end, residual) = match &self.steps[id.0] {
                 Step::Alone => (id, None),
@@ -111,7 +111,14 @@ impl Tape {
                 Step::Within => continue,
             };
             let node = graph.node(id);
-            let mut dst = self.activations[end.0].take().expect("it was prepared");
+            let (n, shape) = (input.n(), graph.node(end).shape);
+            let mut dst = match self.activations[end.0].take() {
+                Some(mut dst) => {
+                    dst.reshape(n, shape);
+                    dst
+                }
+                None => self.take_spare(n, shape),
+            };
             let inputs: Vec<&Tensor> = match node.inputs.as_slice() {
                 [] => vec![input],
                 inputs => {
@@ -135,6 +142,11 @@ impl Tape {
                 Step::Alone | Step::Within => node.layer.kind().forward(forward),
             }
             self.activations[end.0] = Some(dst);
+            if let (Step::Chain(Chain { last_reader: true, .. }), Some(residual)) =
+                (&self.steps[id.0], residual)
+            {
+                self.spare.extend(self.activations[residual.0].take());
+            }
             after(id, Pass::Forward);
         }
         kept(&self.activations, graph.output())
@@ -235,8 +247,8 @@ impl Tape {
         self.mode == Mode::Train && self.keep == Keep::Ends
     }
 
-    /// Shapes every map for `n` images.
-    fn prepare(&mut self, graph: &Graph, n: usize) {
+    /// Makes ready for a forward pass of `graph`.
+    fn prepare(&mut self, graph: &Graph) {
         let nodes = graph.nodes();
         let steps =
             if self.runs_chains() { chains::steps(graph) } else { vec![Step::Alone; nodes.len()] };
@@ -254,22 +266,6 @@ impl Tape {
         self.diffs.resize(nodes.len(), None);
         self.activations.resize(nodes.len(), None);
         self.workspaces.resize_with(nodes.len(), Workspace::default);
-        let mut held = vec![true; nodes.len()];
-        for (i, step) in self.steps.iter().enumerate() {
-            if let Step::Chain(chain) = step {
-                held[i..chain.end.0].fill(false);
-            }
-        }
-        for (i, node) in nodes.iter().enumerate().filter(|(i, _)| held[*i]) {
-            let activation = match self.activations[i].take() {
-                Some(mut activation) => {
-                    activation.reshape(n, node.shape);
-                    activation
-                }
-                None => self.take_spare(n, node.shape),
-            };
-            self.activations[i] = Some(activation);
-        }
     }
 
     /// A tensor of unspecified contents.

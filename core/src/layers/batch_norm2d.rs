@@ -41,8 +41,8 @@ pub(crate) enum Following {
 pub(crate) struct BackwardMaps<'a> {
     /// The input; becomes its gradient.
     pub(crate) src: &'a mut Tensor,
-    /// The output of what follows.
-    pub(crate) dst: &'a Tensor,
+    /// The output of what follows; of [`Following::AddRelu`] only, it is read.
+    pub(crate) dst: Option<&'a Tensor>,
     /// The gradient with respect to `dst`; becomes that of the sum's other input, if there is a sum.
     pub(crate) diff_dst: &'a mut Tensor,
 }
@@ -92,12 +92,15 @@ impl BatchNorm2d {
         let shape = maps.src.shape();
         let (pixels, channels) = (maps.src.n() * shape.area(), shape.channels);
         let [weight, bias, ..] = four(params);
-        let (diff_dst, dst) = (maps.diff_dst.data_mut(), maps.dst.data());
+        let diff_dst = maps.diff_dst.data_mut();
         let Workspace { floats, bytes } = workspace;
         let gradient = match following {
             Following::Nothing => Gradient::Nothing { diff_dst },
             Following::Relu => Gradient::Relu { diff_dst, bias: &bias.value },
-            Following::AddRelu => Gradient::AddRelu { diff_dst, dst },
+            Following::AddRelu => {
+                let dst = maps.dst.expect("what a sum made is kept").data();
+                Gradient::AddRelu { diff_dst, dst }
+            }
             Following::ReluMaxPool => {
                 Gradient::ReluMaxPool { diff_dst, width: shape.width, places: bytes }
             }
