@@ -152,10 +152,11 @@ impl Tape {
         kept(&self.activations, graph.output())
     }
 
-    /// Differentiates the last [`Tape::forward`]: overwrites [`Param::grad`] of every trainable
-    /// parameter of `net`, given `diff_output`, the gradient with respect to the logits. With
-    /// `want_input_grad`, the gradient with respect to the image is [`Tape::diff`] of the input
-    /// node; the first layer is spared it otherwise.
+    /// Differentiates the last [`Tape::forward`]: overwrites
+    /// [`Param::grad`](crate::network::Param::grad) of every trainable parameter of `net`, given
+    /// `diff_output`, the gradient with respect to the logits. With `want_input_grad`, the gradient
+    /// with respect to the image is [`Tape::diff`] of the input node; the first layer is spared it
+    /// otherwise.
     ///
     /// # Panics
     /// If there was no forward pass of this network, in [`Mode::Train`] since the last backward pass,
