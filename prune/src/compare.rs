@@ -1,14 +1,16 @@
-//! Criteria and bias updates side by side: how accuracy falls with what is removed, right after
-//! surgery, when every layer loses the same share of its channels.
+//! Criteria and bias updates side by side: how accuracy falls with what is removed when every layer
+//! loses the same share of its channels, right after surgery and after fine-tuning.
 
 use crate::bias_update::{self, BiasUpdate};
 use crate::channels::Channels;
-use crate::criteria::{self, ConEnt, Criterion, CriterionError, Join, Normalise, ScoreCx, Scores};
+use crate::criteria::{self, ConEnt, Criterion, Join, Normalise, ScoreCx, Scores};
+use crate::error::PruneError;
 use crate::eval::evaluate;
 use crate::evidence::{self, Wants};
 use crate::lineage::Lineage;
 use crate::select::{DEFAULT_FLOOR, Floors, lowest};
 use crate::surgery::{self, Kept};
+use crate::trainer::{Observer, TrainConfig, TrainError, Trainer};
 use pleach_core::network::Network;
 use pleach_datasets::{Dataset, Split, class_balanced};
 use pleach_kernels::Context;
@@ -28,6 +30,9 @@ pub struct CompareConfig {
     pub con_ent: ConEnt,
     /// Calibration images, taken from the training split.
     pub calibration: usize,
+    /// How each point is fine-tuned after it was measured, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<TrainConfig>,
     /// Calibration images and random scores.
     pub seed: u64,
 }
@@ -44,7 +49,7 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
-/// A network pruned at once, without fine-tuning.
+/// A network pruned at once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
@@ -54,10 +59,19 @@ pub struct Point {
     pub removed: usize,
     /// Multiply-adds per image that are left.
     pub macs: u64,
-    /// Validation accuracy, a fraction.
+    /// Validation accuracy right after surgery, a fraction.
     pub accuracy: f64,
-    /// Mean validation loss, in nats.
+    /// Mean validation loss then, in nats.
     pub loss: f64,
+    /// Validation accuracy (a fraction) after fine-tuning, if there was some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned_accuracy: Option<f64>,
+}
+
+/// Watches a comparison.
+pub trait CompareObserver: Observer {
+    /// So many points are done; a `Break` ends the comparison.
+    fn point(&mut self, done: usize, of: usize) -> ControlFlow<()>;
 }
 
 impl CompareConfig {
@@ -65,11 +79,9 @@ impl CompareConfig {
     /// other updates too.
     #[must_use]
     pub fn every_criterion(network: &Network, seed: u64) -> Self {
-        let layers = Channels::of(network.graph()).prunable_layers();
-        let fits = |criterion: &&&dyn Criterion| criterion.check(network.graph(), &layers).is_ok();
-        let names = criteria::CRITERIA.iter().filter(fits).map(|criterion| criterion.name());
+        let names = criteria::fitting(network.graph(), &Channels::of(network.graph()));
         let mut curves: Vec<(String, BiasUpdate)> =
-            names.map(|name| (name.to_owned(), BiasUpdate::Mean)).collect();
+            names.into_iter().map(|name| (name.to_owned(), BiasUpdate::Mean)).collect();
         let updates = [BiasUpdate::None, BiasUpdate::MaxEntropy];
         let first = criteria::CRITERIA[0].name();
         curves.extend(updates.map(|update| (first.to_owned(), update)));
@@ -78,6 +90,7 @@ impl CompareConfig {
             shares: vec![0.1, 0.2, 0.3, 0.4, 0.5],
             con_ent: ConEnt::default(),
             calibration: 5_000,
+            tune: None,
             seed,
         }
     }
@@ -85,11 +98,11 @@ impl CompareConfig {
 
 /// Prunes `network` along every curve of `config`, each point anew from the whole network, and
 /// measures it on the validation split. All curves are scored on one pass over the calibration
-/// images. `progress` is told the points done of all, and ends the comparison with a `Break`; curves
-/// that are whole by then are returned.
+/// images. If the observer ends it with a `Break`, curves that are whole by then are returned.
 ///
 /// # Errors
-/// If a criterion is unknown or cannot score this network.
+/// If a criterion is unknown or cannot score this network, fine-tuning diverges, or the observer stops
+/// that.
 ///
 /// # Panics
 /// If the network and the data set do not fit.
@@ -98,8 +111,8 @@ pub fn compare(
     dataset: &Arc<dyn Dataset>,
     network: &Network,
     config: &CompareConfig,
-    progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Vec<Curve>, CriterionError> {
+    observer: &mut dyn CompareObserver,
+) -> Result<Vec<Curve>, PruneError> {
     let channels = Channels::of(network.graph());
     let layers = channels.prunable_layers();
     let mut wants = Wants::default();
@@ -131,7 +144,7 @@ pub fn compare(
         let order = scores(criteria::named(name)?)?.within_groups(&channels);
         let mut points = Vec::with_capacity(config.shares.len());
         for &share in &config.shares {
-            if progress(done, total).is_break() {
+            if observer.point(done, total).is_break() {
                 return Ok(curves);
             }
             let amount = (candidates.len() as f64 * share).round() as usize;
@@ -141,16 +154,39 @@ pub fn compare(
             bias_update::apply(cx, &mut whole, &channels, &kept, &evidence, *update, &con_ent);
             let pruned = surgery::prune(&whole, &channels, &kept);
             let found = evaluate(cx, &pruned, dataset, Split::Validation, None);
+            let macs = pruned.graph().macs();
+            let tuned_accuracy = match &config.tune {
+                Some(tune) => {
+                    let tuned = fine_tuned(cx, dataset, pruned, tune, observer)?;
+                    Some(evaluate(cx, &tuned, dataset, Split::Validation, None).accuracy)
+                }
+                None => None,
+            };
             points.push(Point {
                 share,
                 removed: removed.len(),
-                macs: pruned.graph().macs(),
+                macs,
                 accuracy: found.accuracy,
                 loss: found.loss,
+                tuned_accuracy,
             });
             done += 1;
         }
         curves.push(Curve { criterion: name.clone(), bias_update: *update, points });
     }
     Ok(curves)
+}
+
+fn fine_tuned(
+    cx: &Context,
+    dataset: &Arc<dyn Dataset>,
+    network: Network,
+    config: &TrainConfig,
+    observer: &mut dyn CompareObserver,
+) -> Result<Network, TrainError> {
+    let mut trainer = Trainer::new(cx, Arc::clone(dataset), config.clone(), network);
+    while !trainer.is_finished() {
+        trainer.epoch(observer)?;
+    }
+    Ok(trainer.into_network())
 }

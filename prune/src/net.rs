@@ -1,7 +1,8 @@
 //! Networks as users name them: a checkpoint, a model at its usual or at given widths, or weights
 //! that PyTorch saved.
 
-use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Meta};
+use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Meta, Normalisation};
+use pleach_core::graph::Graph;
 use pleach_core::models::{self, ModelError};
 use pleach_core::{Network, Shape};
 use pleach_datasets::Spec;
@@ -111,6 +112,25 @@ impl Resolve<'_> {
             (result, _) => result,
         }
     }
+}
+
+/// What a checkpoint says of a network of this model that was trained on this data.
+#[must_use]
+pub fn meta(model: &str, spec: &Spec) -> Meta {
+    let normalisation = Normalisation { mean: spec.mean.to_vec(), std: spec.std.to_vec() };
+    Meta {
+        model: model.into(),
+        dataset: Some(spec.name.clone()),
+        normalisation: Some(normalisation),
+        ..Meta::default()
+    }
+}
+
+/// Whether a network takes the images of a data set and tells its classes apart.
+#[must_use]
+pub fn fits(graph: &Graph, spec: &Spec) -> bool {
+    graph.input_shape() == Shape::new(spec.channels, spec.height, spec.width)
+        && graph.output_shape().channels == spec.classes
 }
 
 fn looks_like_a_path(argument: &str) -> bool {

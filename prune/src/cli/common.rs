@@ -5,9 +5,10 @@ use super::progress::Style;
 use anyhow::{Context as _, Result};
 use clap::{Args, ColorChoice, ValueEnum};
 use pleach_core::Shape;
-use pleach_core::checkpoint::{Meta, Normalisation};
+use pleach_core::checkpoint::Normalisation;
 use pleach_datasets::{Dataset, Spec};
 use pleach_kernels::{Context, Isa};
+pub(super) use pleach_prune::net::meta;
 use pleach_prune::net::{Net, Resolve};
 use pleach_prune::run_dir::RunDir;
 use std::ffi::OsString;
@@ -248,17 +249,6 @@ fn warn_of_other_data(net: &Net, spec: &Spec) {
                 spec.std
             );
         }
-    }
-}
-
-/// What a checkpoint says of a network that was trained on this data.
-pub(super) fn meta(model: &str, spec: &Spec) -> Meta {
-    let normalisation = Normalisation { mean: spec.mean.to_vec(), std: spec.std.to_vec() };
-    Meta {
-        model: model.into(),
-        dataset: Some(spec.name.clone()),
-        normalisation: Some(normalisation),
-        ..Meta::default()
     }
 }
 

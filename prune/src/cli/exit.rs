@@ -52,7 +52,14 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         // It shows its cause as itself, so that the cause is not in the chain.
         Some(ReproduceError::Train(error)) => return of(error),
         Some(ReproduceError::Prune(error)) => return of(error),
-        Some(ReproduceError::Criterion(_)) => return Some(USAGE),
+        Some(ReproduceError::Net(error)) => return of(error),
+        Some(
+            ReproduceError::Table(_)
+            | ReproduceError::NoCell(_)
+            | ReproduceError::Model(_)
+            | ReproduceError::Unfit { .. }
+            | ReproduceError::Criterion(_),
+        ) => return Some(USAGE),
         _ => {}
     }
     if let Some(TrainRunError::Train(error)) = cause.downcast_ref::<TrainRunError>() {

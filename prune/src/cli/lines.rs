@@ -63,11 +63,6 @@ pub(super) struct Pruning {
 }
 
 impl Pruning {
-    /// The pruning of a network with so many MACs.
-    pub(super) fn new(base_macs: u64) -> Self {
-        Self { base_macs, ..Self::default() }
-    }
-
     /// Whether the epochs of this fine-tuning are told: a fraction of one in each of hundreds of trials is
     /// not worth a line.
     pub(super) fn tells_epochs(&self) -> bool {
@@ -83,11 +78,14 @@ impl Pruning {
 
     pub(super) fn event(&mut self, event: &phases::Event<'_>, progress: &Progress) {
         match event {
-            phases::Event::Base { validation, test, reference } => progress.line(&format!(
-                "base: validation {:.2} %, test {:.2} %; drops are counted against {reference}",
-                100.0 * validation,
-                100.0 * test
-            )),
+            phases::Event::Base { macs, validation, test, reference } => {
+                self.base_macs = *macs;
+                progress.line(&format!(
+                    "base: validation {:.2} %, test {:.2} %; drops are counted against {reference}",
+                    100.0 * validation,
+                    100.0 * test
+                ));
+            }
             phases::Event::Tuning { phase, epochs } => {
                 (self.phase, self.epochs) = (phase, *epochs);
                 if *phase == "final" && *epochs > 0.0 {

@@ -68,7 +68,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
 
     let model = model_name(&net.meta, &file.net);
     let meta = Meta { extra: net.meta.extra.clone(), ..common::meta(&model, dataset.spec()) };
-    let mut watch = Watch::new(common.style(), &run, &meta, net.network.graph().macs());
+    let mut watch = Watch::new(common.style(), &run, &meta);
     watch.line(&format!(
         "pruning {} on {} into {}",
         net.name,

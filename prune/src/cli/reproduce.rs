@@ -1,51 +1,83 @@
 //! `pleach reproduce`
 
-use super::common::{self, Common, DataArgs, RunArgs, read};
+mod watch;
+
+use super::common::{Common, DataArgs, RunArgs, read};
 use super::exit::usage;
-use super::lines::{self, Pruning, Training};
-use super::progress::Progress;
 use super::{exit, interrupt, output};
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use pleach_core::graph::Graph;
-use pleach_core::{Network, Shape, models};
 use pleach_prune::environment::Environment;
-use pleach_prune::phases;
-use pleach_prune::report;
-use pleach_prune::reproduce::{self, Base, Job, ReproduceConfig, ReproduceObserver, TABLES};
+use pleach_prune::reproduce::{self, Cell, Given, Job, Settings, TABLES_FILE};
 use pleach_prune::run_dir::RunDir;
-use pleach_prune::train_run;
-use pleach_prune::trainer::{Observer, StepReport};
 use serde::{Deserialize, Serialize};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
+use watch::Watch;
 
-/// Do the whole job: a base network, the phases together and one by one, criteria, speed, tables
+/// Reproduce the paper's tables: base networks, both phases and each alone, criteria, speed
 ///
-/// The base is trained here unless --base names it. The run's folder gets the tables as Markdown, JSON
-/// and CSV, and a folder with the network of each part.
+/// A study is made of cells, independent runs that are each done once: interrupted, it goes on with the
+/// first that is not. The folder gets report.json and report.md, each table as CSV, LaTeX and JSON, each
+/// figure as SVG, and under cells/ the networks.
+///
+/// Several processes, on one machine or on several that see the folder, do cells at once:
+///
+///   pleach reproduce T3 --data DIR -o RUN --list-cells | parallel -j 2 pleach reproduce --resume RUN
+///   --threads 1 --cell
+///
+/// Then `pleach reproduce --resume RUN` does what is left, and makes the tables.
 #[derive(ClapArgs)]
 pub(super) struct Args {
-    /// A small VGG, within three minutes on two cores with the built-in data set
+    /// The tables, T1 to T6; the default is all
+    #[arg(value_name = "TABLE")]
+    tables: Vec<String>,
+    /// A small VGG and one seed, within three minutes on two cores with the built-in data set
     #[arg(long)]
     quick: bool,
-    /// The base network, instead of one that is trained here
+    /// The base network of T1 and T6, instead of one that is trained here
     #[arg(long, value_name = "NET")]
     base: Option<String>,
     /// The architecture of weights that PyTorch saved, such as vgg16
     #[arg(long, requires = "base")]
     arch: Option<String>,
+    /// The base network of T4, instead of one that is trained here
+    #[arg(long, value_name = "NET")]
+    residual_base: Option<String>,
+    /// The model on which methods are compared over seeds
+    #[arg(long, value_name = "MODEL")]
+    narrow: Option<String>,
+    /// Seeds that methods are compared over
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100))]
+    seeds: Option<u64>,
+    /// CPU hours that it may take: epochs are cut to fit
+    #[arg(long, value_name = "HOURS", value_parser = hours)]
+    budget: Option<f64>,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
-    /// Go on with a run at the first part that is not done
+    /// Go on with a study
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["out", "force", "quick", "base", "arch", "seed"]
+        conflicts_with_all = [
+            "tables", "out", "force", "quick", "base", "arch", "residual_base", "narrow", "seeds",
+            "budget", "seed",
+        ]
     )]
     resume: Option<PathBuf>,
+    /// Do this cell, and what it needs, and make no tables; may be repeated
+    #[arg(long = "cell", value_name = "ID")]
+    cells: Vec<String>,
+    /// Make the folder and print the names of the cells that are not done; do nothing else
+    #[arg(long, conflicts_with_all = ["cells", "merge"])]
+    list_cells: bool,
+    /// Make the tables of what is done; do nothing else
+    #[arg(long, requires = "resume", conflicts_with = "cells")]
+    merge: bool,
+    /// Say what would be done, and the CPU hours that it takes; do nothing
+    #[arg(short = 'n', long, conflicts_with_all = ["cells", "list_cells", "merge"])]
+    dry_run: bool,
 }
 
 /// `run.toml`.
@@ -53,27 +85,25 @@ pub(super) struct Args {
 #[serde(deny_unknown_fields)]
 struct File {
     verb: String,
-    quick: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    base: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    arch: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
-    seed: u64,
+    settings: Settings,
+}
+
+fn hours(text: &str) -> Result<f64, String> {
+    let hours = text.strip_suffix('h').unwrap_or(text).parse().ok();
+    hours
+        .filter(|hours: &f64| hours.is_finite() && *hours > 0.0)
+        .ok_or_else(|| "expected a number of hours above 0".into())
 }
 
 impl File {
     fn new(common: &Common, args: &Args) -> Result<Self> {
         let Some(path) = &args.resume else {
-            let Args { quick, base, arch, .. } = args;
             return Ok(Self {
                 verb: "reproduce".into(),
-                quick: *quick,
-                base: base.clone(),
-                arch: arch.clone(),
                 data: args.data.data.clone(),
-                seed: common.seed(),
+                settings: settings(common.seed(), args)?,
             });
         };
         RunDir::existing(path)?;
@@ -89,118 +119,116 @@ impl File {
         // The data may have moved.
         Ok(Self { data: args.data.data.clone().or(file.data), ..file })
     }
+}
 
-    fn config(&self) -> ReproduceConfig {
-        if self.quick {
-            ReproduceConfig::quick(self.seed)
-        } else {
-            ReproduceConfig::full(self.seed)
-        }
+fn settings(seed: u64, args: &Args) -> Result<Settings> {
+    let mut settings = match args.quick {
+        true => Settings::quick(seed),
+        false => Settings::full(seed),
+    };
+    if !args.tables.is_empty() {
+        let names = args.tables.iter().map(|id| Ok(reproduce::named(id)?.id.to_owned()));
+        settings.tables = names.collect::<Result<_>>()?;
+        settings.tables.dedup();
     }
+    let given =
+        |net: &String, arch: Option<&String>| Given { net: net.clone(), arch: arch.cloned() };
+    settings.base = args.base.as_ref().map(|net| given(net, args.arch.as_ref()));
+    settings.residual_base = args.residual_base.as_ref().map(|net| given(net, None));
+    if let Some(narrow) = &args.narrow {
+        settings.narrow.clone_from(narrow);
+        settings.narrow_nobn = None;
+    }
+    settings.effort.seeds = args.seeds.unwrap_or(settings.effort.seeds);
+    Ok(settings)
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
-    let file = File::new(common, args)?;
-    let config = file.config();
+    let mut file = File::new(common, args)?;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
-    let spec = dataset.spec();
-    let base = match &file.base {
-        Some(name) => Some(common::net_for_data(name, file.arch.as_deref(), &*dataset, file.seed)?),
-        None => None,
-    };
-    let image = Shape::new(spec.channels, spec.height, spec.width);
-    let untrained = models::build(&config.model, image, spec.classes)?;
-    let (model, graph) = match &base {
-        Some(net) => (net.meta.model.clone(), net.network.graph()),
-        None => (config.model.clone(), &untrained),
-    };
-    let meta = common::meta(&model, spec);
-    let mut watch = Watch::new(common, graph);
+    if let Some(budget) = args.budget {
+        let settings = &file.settings;
+        let rate = reproduce::macs_per_core_second(&cx, settings, &*dataset)?;
+        let found = reproduce::within(settings, &*dataset, budget, rate)?;
+        file.settings = found.map_err(|error| usage(error.to_string()))?;
+    }
+    // What is wrong with the settings is found before anything is written.
+    let cells = reproduce::cells(&file.settings, &*dataset)?;
+    if args.dry_run {
+        let rate = reproduce::macs_per_core_second(&cx, &file.settings, &*dataset)?;
+        return plan(&file.settings, &cells, rate, common.json);
+    }
     let run = match &args.resume {
         Some(path) => RunDir::existing(path)?,
         None => {
             let run = args.run.create("reproduce")?;
+            reproduce::clear(&run)?;
             let environment = Environment::current(cx.isa(), cx.threads().count());
             run.write("run.toml", &toml::to_string_pretty(&file)?)?;
             run.write("env.json", &output::to_json(&environment))?;
             run
         }
     };
+    let job = Job { cx: &cx, dataset: &dataset, run: &run, settings: &file.settings };
+    if args.list_cells {
+        let missing = reproduce::report(&job)?.missing;
+        let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
+        return output::print(&lines).map(|()| exit::OK);
+    }
+
     interrupt::listen()?;
+    let mut watch = Watch::new(common);
     let path = run.path().display();
-    watch.progress.line(&format!("reproducing {model} on {} into {path}", spec.name));
-    let job =
-        Job { cx: &cx, dataset: &dataset, run: &run, meta: &meta, resume: args.resume.is_some() };
-    let base = base.map(|net| Base { name: net.name, network: net.network });
-    let fresh = || Network::init(untrained.clone(), file.seed);
-    let report = reproduce::run(&job, &config, base, fresh, &mut watch);
-    watch.progress.finish();
-    let report = report.inspect_err(|_| {
-        watch.progress.line(&format!("stopped; pleach reproduce --resume {path} goes on"));
-    })?;
+    if !args.merge {
+        let Settings { tables, model, .. } = &file.settings;
+        let (tables, data) = (tables.join(", "), &dataset.spec().name);
+        watch.line(&format!("reproducing {tables} ({model} on {data}) into {path}"));
+        let result = reproduce::run(&job, &args.cells, &mut watch);
+        watch.finish();
+        result.inspect_err(|_| {
+            watch.line(&format!("stopped; pleach reproduce --resume {path} goes on"));
+        })?;
+    }
+    let report = reproduce::report(&job)?;
+    if args.cells.is_empty() {
+        reproduce::write(&run, &report)?;
+    }
     if common.json {
         output::json(&report)?;
-    } else {
-        let tables = run.file(TABLES);
-        output::print(&format!("{}\nin {}\n", report::to_markdown(&report), tables.display()))?;
+    } else if args.cells.is_empty() {
+        let tables = run.file(TABLES_FILE);
+        output::print(&format!("{}\nin {}\n", report.to_markdown(), tables.display()))?;
     }
     Ok(exit::OK)
 }
 
-struct Watch {
-    progress: Progress,
-    base_macs: u64,
-    part: String,
-    /// Of the part that runs, the one or the other.
-    training: Option<Training>,
-    pruning: Pruning,
+#[derive(Serialize)]
+struct Plan<'a> {
+    schema: &'static str,
+    settings: &'a Settings,
+    core_hours: f64,
+    cells: &'a [Cell],
 }
 
-impl Watch {
-    fn new(common: &Common, base: &Graph) -> Self {
-        let base_macs = base.macs();
-        let (progress, pruning) = (Progress::new(common.style()), Pruning::new(base_macs));
-        Self { progress, base_macs, part: String::new(), training: None, pruning }
+/// What would be done.
+fn plan(settings: &Settings, cells: &[Cell], rate: f64, json: bool) -> Result<u8> {
+    let hours = |cells: &[Cell]| reproduce::core_hours(cells, rate);
+    let core_hours = hours(cells);
+    if json {
+        output::json(&Plan { schema: "pleach.plan/1", settings, core_hours, cells })?;
+        return Ok(exit::OK);
     }
-}
-
-impl Observer for Watch {
-    fn step(&mut self, report: &StepReport) -> bool {
-        match self.training {
-            Some(_) => self.progress.set(report.step, || lines::step(report)),
-            None => self.pruning.step(report, &mut self.progress),
-        }
-        !interrupt::is_requested()
+    let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or_default();
+    let mut text = format!("CPU hours  {:widest$}  what\n", "cell");
+    for cell in cells {
+        let hours = hours(std::slice::from_ref(cell));
+        text.push_str(&format!("{hours:>9.2}  {:widest$}  {}\n", cell.id, cell.about));
     }
-}
-
-impl train_run::RunObserver for Watch {
-    fn event(&mut self, event: &train_run::Event<'_>) {
-        self.training.get_or_insert_default().event(event, &mut self.progress);
-    }
-}
-
-impl phases::RunObserver for Watch {
-    fn event(&mut self, event: &phases::Event<'_>) {
-        self.training = None;
-        self.pruning.event(event, &self.progress);
-    }
-}
-
-impl ReproduceObserver for Watch {
-    fn part(&mut self, title: &str) {
-        self.progress.line(&format!("-- {title}"));
-        self.part = title.to_owned();
-        self.training = None;
-        self.pruning = Pruning::new(self.base_macs);
-    }
-
-    fn progress(&mut self, done: usize, of: usize) -> ControlFlow<()> {
-        if done == 0 {
-            self.progress.start(self.part.clone(), of as u64);
-        }
-        self.progress.set(done as u64, String::new);
-        if interrupt::is_requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
+    let count = cells.len();
+    text.push_str(&format!(
+        "{count} cells, {core_hours:.1} CPU hours of training as this machine trains now\n"
+    ));
+    output::print(&text)?;
+    Ok(exit::OK)
 }

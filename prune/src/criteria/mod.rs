@@ -103,6 +103,14 @@ pub fn names() -> Vec<&'static str> {
     CRITERIA.iter().map(|criterion| criterion.name()).collect()
 }
 
+/// The names of the criteria that can score the layers of `graph`, whose channels are `channels`.
+#[must_use]
+pub fn fitting(graph: &Graph, channels: &Channels) -> Vec<&'static str> {
+    let layers = channels.prunable_layers();
+    let fit = |criterion: &&&dyn Criterion| criterion.check(graph, &layers).is_ok();
+    CRITERIA.iter().filter(fit).map(|criterion| criterion.name()).collect()
+}
+
 /// How scores of different layers are made comparable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

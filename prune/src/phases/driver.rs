@@ -89,6 +89,7 @@ impl<'a> Driver<'a> {
         let seed = config.seed;
         let calibration = class_balanced(&**dataset, Split::Train, config.calibration, seed);
         observer.event(&Event::Base {
+            macs: base.graph().macs(),
             validation: validation.accuracy,
             test: base_test.accuracy,
             reference: reference.0,

@@ -49,7 +49,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(graph: &Graph, test: &Evaluation, validation: f64) -> Self {
+    pub(crate) fn new(graph: &Graph, test: &Evaluation, validation: f64) -> Self {
         Self {
             accuracy: test.accuracy,
             validation_accuracy: validation,
@@ -123,6 +123,8 @@ pub struct Outcome {
 pub enum Event<'a> {
     /// The base network was evaluated.
     Base {
+        /// Its multiply-adds per image.
+        macs: u64,
         /// Validation accuracy, a fraction.
         validation: f64,
         /// Test accuracy, a fraction.

@@ -1,19 +1,31 @@
-//! Tables made of a run's JSON document: nothing in them is typed by hand but the published numbers,
-//! which name their source.
+//! What reports are made of: tables and figures, and what they say of a pruning run. Nothing in them is
+//! typed by hand but published numbers, which name their source.
 
 mod document;
-mod tables;
+mod figure;
 
+pub use document::RunReport;
 pub(crate) use document::activation_bytes;
-pub use document::{BaseReport, Report, RunReport, SCHEMA, TrainingReport};
-pub use tables::tables;
+pub use figure::{Axis, Figure, Series};
+
+use serde::{Deserialize, Serialize};
+
+/// What a part of a report shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rendered {
+    /// Tables.
+    pub tables: Vec<Table>,
+    /// Figures.
+    pub figures: Vec<Figure>,
+}
 
 /// A table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Table {
     /// A short name, for file names.
-    pub name: &'static str,
-    /// What it shows, in a sentence.
+    pub name: String,
+    /// What it shows, in a sentence of Markdown whose only markup is `**`.
     pub title: String,
     /// The columns' heads, units included.
     pub columns: Vec<String>,
@@ -50,32 +62,45 @@ impl Table {
         });
         lines.collect()
     }
-}
 
-/// The whole report as Markdown.
-#[must_use]
-pub fn to_markdown(report: &Report) -> String {
-    let mut text = format!("# {} on {}\n\n{}\n", report.model, report.dataset, summary(report));
-    for table in tables(report) {
-        text.push_str(&format!("\n{}", table.to_markdown()));
+    /// As a LaTeX `table`, which needs no package.
+    #[must_use]
+    pub fn to_latex(&self) -> String {
+        let line = |cells: &[String]| {
+            let cells: Vec<String> = cells.iter().map(|cell| latex(cell)).collect();
+            format!("{} \\\\\n", cells.join(" & "))
+        };
+        let columns = self.columns.iter().enumerate().map(|(i, _)| if i == 0 { 'l' } else { 'r' });
+        let mut text = format!(
+            "\\begin{{table}}\n\\caption{{{}}}\n\\label{{tab:{}}}\n\\begin{{tabular}}{{{}}}\n\\hline\n{}\\hline\n",
+            latex(&self.title.replace("**", "")),
+            self.name,
+            columns.collect::<String>(),
+            line(&self.columns)
+        );
+        self.rows.iter().for_each(|row| text.push_str(&line(row)));
+        text.push_str("\\hline\n\\end{tabular}\n\\end{table}\n");
+        text
     }
-    text
 }
 
-fn summary(report: &Report) -> String {
-    let origin = match &report.base.training {
-        Some(training) => format!(
-            "trained here for {} epochs in {:.0} s (the best by validation accuracy, epoch {}, is kept)",
-            training.epochs, training.seconds, training.best_epoch
-        ),
-        None => format!("given ({})", report.base.name),
-    };
-    format!(
-        "The base network was {origin}. Choices were made on the validation split; test accuracies were \
-         read once a network. Drops are in points of accuracy, with 95 % intervals over the test \
-         images. Seed {}, {:.0} s in all.",
-        report.config.seed, report.seconds
-    )
+/// Text with what means something to LaTeX written so that it does not.
+fn latex(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => escaped.extend(['\\', c]),
+            '\\' => escaped.push_str("\\textbackslash{}"),
+            '~' => escaped.push_str("\\textasciitilde{}"),
+            '^' => escaped.push_str("\\textasciicircum{}"),
+            '<' => escaped.push_str("$<$"),
+            '>' => escaped.push_str("$>$"),
+            '±' => escaped.push_str("$\\pm$"),
+            '\n' => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -85,7 +110,7 @@ mod tests {
     fn table() -> Table {
         let text = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
         Table {
-            name: "t",
+            name: "t".into(),
             title: "Two rows.".into(),
             columns: text(&["name", "MACs"]),
             rows: vec![text(&["a|b", "1,000"]), text(&["say \"c\"", "2"])],
@@ -98,5 +123,10 @@ mod tests {
             "Two rows.\n\n| name | MACs |\n| --- | --: |\n| a\\|b | 1,000 |\n| say \"c\" | 2 |\n";
         assert_eq!(table().to_markdown(), expected);
         assert_eq!(table().to_csv(), "name,MACs\na|b,\"1,000\"\n\"say \"\"c\"\"\",2\n");
+        let rows = vec![vec!["a_b & 5 %".into(), "1 ± 2".into()]];
+        let latex = Table { title: "**T.** 50 % {x}".into(), rows, ..table() }.to_latex();
+        let expected = "\\begin{table}\n\\caption{T. 50 \\% \\{x\\}}\n\\label{tab:t}\n\\begin{tabular}{lr}\n\\hline\n\
+            name & MACs \\\\\n\\hline\na\\_b \\& 5 \\% & 1 $\\pm$ 2 \\\\\n\\hline\n\\end{tabular}\n\\end{table}\n";
+        assert_eq!(latex, expected);
     }
 }

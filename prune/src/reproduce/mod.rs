@@ -1,52 +1,41 @@
-//! The whole job in one run: a base network trained or given, the phases together and one by one,
-//! criteria and bias updates side by side, measured speed; and the tables of all that.
+//! The paper's tables, from cells: independent runs with a folder each.
 //!
-//! Every part leaves its JSON in the run's folder when it is done, so a run that was interrupted goes
-//! on with the first part that is not.
+//! A study is a folder and [`Settings`]. From these follows a list of [`Cell`]s: base networks, pruning
+//! runs, comparisons, measurements. Each is done once, in `cells/ID` of the folder, and leaves
+//! `cell.json` there when it is done, so that a study which was interrupted goes on with the first cell
+//! that is not. Cells share no file that any of them writes; a cell that needs another's network waits
+//! for it, or does it first. So any number of processes, on any machines that see the folder, may do
+//! cells of one study at once. [`report`] makes the tables of whatever is done.
 
-mod config;
-mod part;
+mod cell;
+mod estimate;
+mod folder;
+mod settings;
+mod study;
+mod tables;
+mod work;
 
-use crate::compare::{CompareConfig, Curve, compare};
+pub use cell::{
+    CELL_SCHEMA, Cell, Found, NetworkFile, NetworkReport, Record, TrainingReport, Work,
+};
+pub use estimate::{BudgetError, core_hours, macs_per_core_second, within};
+pub use settings::{Effort, Given, Settings};
+pub use study::{REPORT, Report, SCHEMA, TABLES_FILE, report, write};
+pub use tables::{PaperTable, TABLES, cells, named};
+
 use crate::criteria::CriterionError;
 use crate::error::PruneError;
-use crate::latency::{self, Measurement};
-use crate::phases::{self, PruneConfig};
-use crate::report::{self, BaseReport, Report, RunReport, SCHEMA, TrainingReport};
+use crate::net::NetError;
+use crate::phases;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::train_run::{self, TrainRunError};
-use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
-use pleach_core::network::Network;
+use pleach_core::checkpoint::CheckpointError;
+use pleach_core::models::ModelError;
 use pleach_datasets::Dataset;
 use pleach_kernels::Context;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
-
-pub use config::ReproduceConfig;
-use part::{Timed, folder, forget, part, to_json};
-
-/// The report's file in the run's folder.
-pub const REPORT: &str = "report.json";
-/// The tables' file in the run's folder.
-pub const TABLES: &str = "report.md";
-
-const BASE: &str = "base";
-const TRAINING: &str = "training.json";
-const RUN: &str = "run.json";
-const CURVES: &str = "curves.json";
-const LATENCY: &str = "latency.json";
-const PRUNED: &str = "pruned.safetensors";
-
-/// A base that is given.
-#[derive(Clone, Debug)]
-pub struct Base {
-    /// What it is called.
-    pub name: String,
-    /// The network.
-    pub network: Network,
-}
 
 /// Where it all goes, and on what.
 #[derive(Clone)]
@@ -55,19 +44,27 @@ pub struct Job<'a> {
     pub cx: &'a Context,
     /// The data.
     pub dataset: &'a Arc<dyn Dataset>,
-    /// The run's folder.
+    /// The study's folder.
     pub run: &'a RunDir,
-    /// What checkpoints say of the networks.
-    pub meta: &'a Meta,
-    /// Whether parts that are done in the folder count as done; otherwise they go.
-    pub resume: bool,
+    /// What is asked for.
+    pub settings: &'a Settings,
+}
+
+impl Job<'_> {
+    /// The cells, each after those that it needs.
+    ///
+    /// # Errors
+    /// If there is no such table or model.
+    pub fn cells(&self) -> Result<Vec<Cell>, ReproduceError> {
+        tables::cells(self.settings, &**self.dataset)
+    }
 }
 
 /// Watches it all.
 pub trait ReproduceObserver: phases::RunObserver + train_run::RunObserver {
-    /// A part begins.
+    /// A cell begins, or is waited for.
     fn part(&mut self, title: &str);
-    /// So much of a part without training is done; a `Break` ends the run.
+    /// So much of a cell without training is done; a `Break` ends the study.
     fn progress(&mut self, done: usize, of: usize) -> ControlFlow<()>;
 }
 
@@ -79,17 +76,37 @@ impl ReproduceObserver for crate::trainer::Silent {
     }
 }
 
-/// Why it stopped. Parts that are done stay done.
+/// Why it stopped. Cells that are done stay done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReproduceError {
-    /// In the training of the base.
+    /// There is no such table.
+    #[error("there is no table {0:?}: use {names}", names = tables::names().join(", "))]
+    Table(String),
+    /// There is no such cell.
+    #[error("this study has no cell {0:?}: --list-cells shows those that it has")]
+    NoCell(String),
+    /// A model's name is wrong.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A network that is given cannot be read.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// A network that is given takes other images or has other classes.
+    #[error("{net} is no network for the images and classes of {dataset}")]
+    Unfit {
+        /// The network.
+        net: String,
+        /// The data set.
+        dataset: String,
+    },
+    /// In the training of a network.
     #[error(transparent)]
     Train(#[from] TrainRunError),
-    /// In a pruning run.
+    /// In a pruning run or a comparison.
     #[error(transparent)]
     Prune(#[from] PruneError),
-    /// In the comparison of criteria.
+    /// In the ranking of filters.
     #[error(transparent)]
     Criterion(#[from] CriterionError),
     /// A checkpoint cannot be read or written.
@@ -98,9 +115,9 @@ pub enum ReproduceError {
     /// Another file cannot be written.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
-    /// A part's file cannot be read.
-    #[error("{}: expected a part of this report, found {found}", path.display())]
-    Part {
+    /// A cell's file cannot be read.
+    #[error("{}: expected a cell of this study, found {found}", path.display())]
+    Cell {
         /// The file.
         path: PathBuf,
         /// What is there.
@@ -111,153 +128,45 @@ pub enum ReproduceError {
     Interrupted,
 }
 
-/// Does all of `config` with `base`, or with a network of its model trained here (`untrained` has its
-/// structure and first values), and writes [`REPORT`], [`TABLES`] and a CSV file a table.
+/// Does the cells called `ids`, or all if there are none, and what these need.
 ///
 /// # Errors
-/// If training diverges, the observer stops it, or a file cannot be read or written.
+/// If there is no such cell, training diverges, the observer stops it, or a file cannot be read or
+/// written.
 ///
 /// # Panics
-/// If a network and the data set do not fit.
+/// If the settings ask for a training without steps.
 pub fn run(
     job: &Job<'_>,
-    config: &ReproduceConfig,
-    base: Option<Base>,
-    untrained: impl FnOnce() -> Network,
+    ids: &[String],
     observer: &mut dyn ReproduceObserver,
-) -> Result<Report, ReproduceError> {
-    if !job.resume {
-        forget(job.run, CURVES)?;
-        forget(job.run, LATENCY)?;
-    }
-    let (base, training) = match base {
-        Some(base) => (base, None),
-        None => trained(job, config, untrained, observer)?,
+) -> Result<(), ReproduceError> {
+    let cells = job.cells()?;
+    let wanted: Vec<&Cell> = match ids {
+        [] => cells.iter().collect(),
+        ids => {
+            let find = |id: &String| {
+                let found = cells.iter().find(|cell| cell.id == *id);
+                found.ok_or_else(|| ReproduceError::NoCell(id.clone()))
+            };
+            ids.iter().map(find).collect::<Result<_, _>>()?
+        }
     };
-    let mut seconds = training.as_ref().map_or(0.0, |training| training.seconds);
-    let mut runs = Vec::with_capacity(config.runs.len());
-    let mut networks = vec![("base".to_owned(), base.network.clone())];
-    for (name, prune) in &config.runs {
-        let (report, network) = pruned(job, name, prune, &base.network, observer)?;
-        seconds += report.seconds;
-        runs.push(report);
-        networks.push((name.clone(), network));
+    for cell in wanted {
+        work::run(job, &cells, cell, observer)?;
     }
-
-    let curves: Timed<Vec<Curve>> = part(job.run, CURVES, || curves(job, config, &base, observer))?;
-    let latency: Timed<Measurement> =
-        part(job.run, LATENCY, || measured(job, config, &networks, observer))?;
-    seconds += curves.seconds + latency.seconds;
-    let report = Report {
-        schema: SCHEMA.into(),
-        model: job.meta.model.clone(),
-        dataset: job.dataset.spec().name.clone(),
-        config: config.clone(),
-        base: BaseReport {
-            name: base.name,
-            facts: runs.first().map(|run| run.base.clone()),
-            activation_bytes: report::activation_bytes(job.cx, &base.network),
-            training,
-        },
-        runs,
-        curves: curves.value,
-        latency: latency.value,
-        seconds,
-    };
-    job.run.write(REPORT, &to_json(&report))?;
-    job.run.write(TABLES, &report::to_markdown(&report))?;
-    for table in report::tables(&report) {
-        job.run.write(&format!("{}.csv", table.name), &table.to_csv())?;
-    }
-    Ok(report)
+    Ok(())
 }
 
-fn trained(
-    job: &Job<'_>,
-    config: &ReproduceConfig,
-    untrained: impl FnOnce() -> Network,
-    observer: &mut dyn ReproduceObserver,
-) -> Result<(Base, Option<TrainingReport>), ReproduceError> {
-    let run = folder(job, BASE)?;
-    let training = part(&run, TRAINING, || {
-        observer.part(&format!("training {}", config.model));
-        let training = train_run::Job {
-            meta: job.meta.clone(),
-            config: config.train.clone(),
-            dtype: Dtype::F32,
-        };
-        let trained =
-            train_run::train(job.cx, job.dataset, &run, &training, untrained(), observer)?;
-        Ok(TrainingReport {
-            epochs: trained.epochs,
-            best_epoch: trained.best_epoch,
-            best_accuracy: trained.best_accuracy,
-            seconds: trained.seconds,
-        })
-    })?;
-    let network = checkpoint::load(&run.file(train_run::BEST))?.network;
-    Ok((Base { name: config.model.clone(), network }, Some(training)))
+/// Removes the cells of an earlier study from a folder.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn clear(run: &RunDir) -> Result<(), ReproduceError> {
+    folder::clear(run)
 }
 
-fn pruned(
-    job: &Job<'_>,
-    name: &str,
-    config: &PruneConfig,
-    base: &Network,
-    observer: &mut dyn ReproduceObserver,
-) -> Result<(RunReport, Network), ReproduceError> {
-    let run = folder(job, name)?;
-    let report = part(&run, RUN, || {
-        observer.part(&format!("pruning: {name}"));
-        let started = Instant::now();
-        let Job { cx, dataset, meta, .. } = *job;
-        let outcome = phases::run(cx, dataset, base, &meta.model, config, observer)?;
-        checkpoint::save(&run.file(PRUNED), &outcome.network, meta, Dtype::F32, false)?;
-        run.write("plan.json", &outcome.plan.to_json())?;
-        Ok(RunReport::new(cx, name, config, &outcome, started.elapsed().as_secs_f64()))
-    })?;
-    Ok((report, checkpoint::load(&run.file(PRUNED))?.network))
-}
-
-fn curves(
-    job: &Job<'_>,
-    config: &ReproduceConfig,
-    base: &Base,
-    observer: &mut dyn ReproduceObserver,
-) -> Result<Timed<Vec<Curve>>, ReproduceError> {
-    observer.part("criteria side by side");
-    let started = Instant::now();
-    let every = CompareConfig::every_criterion(&base.network, config.seed);
-    let (shares, calibration) = (config.shares.clone(), config.calibration);
-    let every = CompareConfig { shares, calibration, ..every };
-    let mut progress = |done, of| observer.progress(done, of);
-    let value = compare(job.cx, job.dataset, &base.network, &every, &mut progress)?;
-    if value.len() < every.curves.len() {
-        return Err(ReproduceError::Interrupted);
-    }
-    Ok(Timed { seconds: started.elapsed().as_secs_f64(), value })
-}
-
-fn measured(
-    job: &Job<'_>,
-    config: &ReproduceConfig,
-    networks: &[(String, Network)],
-    observer: &mut dyn ReproduceObserver,
-) -> Result<Timed<Measurement>, ReproduceError> {
-    observer.part("speed");
-    let started = Instant::now();
-    let defaults = latency::Config::new(job.cx.isa(), job.cx.threads().count());
-    let (seconds, seed) = (config.latency_seconds, config.seed);
-    let timing = latency::Config { seconds, seed, ..defaults };
-    let nets: Vec<(&str, &Network)> = networks.iter().map(|(name, net)| (&**name, net)).collect();
-    let mut stopped = false;
-    let value = latency::measure(&nets, &timing, &mut |_, done, of| {
-        let flow = observer.progress(done, of);
-        stopped |= flow.is_break();
-        flow
-    });
-    if stopped {
-        return Err(ReproduceError::Interrupted);
-    }
-    Ok(Timed { seconds: started.elapsed().as_secs_f64(), value })
+fn to_json(value: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string_pretty(value);
+    text.expect("a report has string keys and finite numbers") + "\n"
 }

@@ -1,4 +1,4 @@
-//! `pleach reproduce`: what it refuses. Its work is tested as the library's.
+//! `pleach reproduce`: what it lists and what it refuses. Its work is tested as the library's.
 
 use crate::command::pleach;
 
@@ -22,4 +22,47 @@ fn a_seed_cannot_be_changed_in_the_middle_of_a_run() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("cannot be used with"), "{stderr}");
+}
+
+#[test]
+fn cells_are_listed_by_name_for_workers_and_each_can_be_done_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("study");
+    let list = |args: &[&str]| {
+        let output = pleach().arg("reproduce").args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let path = run.to_str().unwrap();
+    let all = list(&["t1", "--quick", "-o", path, "--list-cells"]);
+    assert_eq!(all, "base\nt1-both\nt1-global\nt1-layerwise\nt1-speed\n");
+    assert_eq!(list(&["--resume", path, "--list-cells"]), all, "none was done");
+    let merged = list(&["--resume", path, "--merge"]);
+    assert!(
+        merged.contains("0 of 5 cells") && merged.contains("No cell of it is done"),
+        "{merged}"
+    );
+
+    let output = pleach().args(["reproduce", "--resume", path, "--cell", "t2"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("this study has no cell \"t2\""));
+}
+
+#[test]
+fn tables_budgets_and_bases_that_cannot_be_leave_no_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("study");
+    let cases: [(&[&str], &str); 4] = [
+        (&["T7"], "there is no table \"T7\": use T1, T2, T3, T4, T5, T6"),
+        (&["T1", "--narrow", "vgg61"], "no model called \"vgg61\""),
+        (&["T1", "--budget", "none"], "expected a number of hours above 0"),
+        (&["T1", "--quick", "--budget", "1e-9"], "is too small: the least"),
+    ];
+    for (args, expected) in cases {
+        let output = pleach().arg("reproduce").args(args).arg("-o").arg(&run).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+        assert!(!run.exists(), "{args:?}");
+    }
 }

@@ -22,8 +22,8 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(style: Style, run: &'a RunDir, meta: &'a Meta, base_macs: u64) -> Self {
-        let (progress, lines) = (Progress::new(style), Pruning::new(base_macs));
+    pub(super) fn new(style: Style, run: &'a RunDir, meta: &'a Meta) -> Self {
+        let (progress, lines) = (Progress::new(style), Pruning::default());
         Self { progress, lines, run, meta, saved: false, error: None }
     }
 

@@ -1,0 +1,210 @@
+//! Line charts as SVG.
+
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Lines through points.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// A short name, for file names.
+    pub name: String,
+    /// What it shows.
+    pub title: String,
+    /// To the right.
+    pub x: Axis,
+    /// Upwards.
+    pub y: Axis,
+    /// The lines.
+    pub series: Vec<Series>,
+}
+
+/// An axis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    /// What it measures, with the unit.
+    pub label: String,
+    /// Whether equal steps are equal factors.
+    pub logarithmic: bool,
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
+    /// Its points, x and y.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Pixels, at the usual resolution.
+const SIZE: (u32, u32) = (720, 440);
+/// Colours that people of every colour vision tell apart (Okabe and Ito 2008).
+const COLORS: [RGBColor; 8] = [
+    RGBColor(0, 114, 178),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(213, 94, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(110, 110, 110),
+    RGBColor(160, 140, 0),
+];
+
+impl Figure {
+    /// As SVG, on white. The text is a function of the figure.
+    ///
+    /// # Panics
+    /// If a value is not finite, or not positive on a logarithmic axis.
+    #[must_use]
+    pub fn to_svg(&self) -> String {
+        let points = || self.series.iter().flat_map(|series| &series.points);
+        let x = range(points().map(|point| point.0), &self.x);
+        let y = range(points().map(|point| point.1), &self.y);
+        let mut svg = String::new();
+        {
+            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            let scale = |axis: &Axis, range: Range<f64>| match axis.logarithmic {
+                true => Scale::Logarithmic(range),
+                false => Scale::Linear(range),
+            };
+            let drawn = match (scale(&self.x, x), scale(&self.y, y)) {
+                (Scale::Linear(x), Scale::Linear(y)) => self.draw(&area, x, y),
+                (Scale::Logarithmic(x), Scale::Linear(y)) => self.draw(&area, x.log_scale(), y),
+                (Scale::Linear(x), Scale::Logarithmic(y)) => self.draw(&area, x, y.log_scale()),
+                (Scale::Logarithmic(x), Scale::Logarithmic(y)) => {
+                    self.draw(&area, x.log_scale(), y.log_scale())
+                }
+            };
+            drawn.and_then(|()| area.present()).expect("a string takes all drawing");
+        }
+        svg
+    }
+
+    fn draw<X, Y>(
+        &self,
+        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+        x: X,
+        y: Y,
+    ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
+    where
+        X: AsRangedCoord<Value = f64>,
+        Y: AsRangedCoord<Value = f64>,
+        X::CoordDescType: ValueFormatter<f64>,
+        Y::CoordDescType: ValueFormatter<f64>,
+    {
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(area)
+            .caption(&self.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(44)
+            .y_label_area_size(56)
+            .build_cartesian_2d(x, y)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(RGBColor(225, 225, 225))
+            .x_desc(&self.x.label)
+            .y_desc(&self.y.label)
+            .label_style(("sans-serif", 13))
+            .x_label_formatter(&|value| short(*value))
+            .y_label_formatter(&|value| short(*value))
+            .draw()?;
+        for (series, color) in self.series.iter().zip(COLORS.iter().cycle()) {
+            let mut points = series.points.clone();
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            chart
+                .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?
+                .label(&series.name)
+                .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+            chart.draw_series(
+                points.into_iter().map(|point| Circle::new(point, 3, color.filled())),
+            )?;
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::LowerRight)
+            .label_font(("sans-serif", 13))
+            .background_style(WHITE.mix(0.85))
+            .border_style(RGBColor(200, 200, 200))
+            .draw()
+    }
+}
+
+enum Scale {
+    Linear(Range<f64>),
+    Logarithmic(Range<f64>),
+}
+
+/// From the least to the largest value, with some room.
+fn range(values: impl Iterator<Item = f64>, axis: &Axis) -> Range<f64> {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        let fits = value.is_finite() && (value > 0.0 || !axis.logarithmic);
+        assert!(fits, "{value} has no place on {axis:?}");
+        (low, high) = (low.min(value), high.max(value));
+    }
+    if low > high {
+        return 1.0..2.0;
+    }
+    if axis.logarithmic {
+        return low / 1.1..high * 1.1;
+    }
+    let room = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
+    low - room..high + room
+}
+
+/// A number on an axis.
+fn short(value: f64) -> String {
+    let digits = match value.abs() {
+        size if size >= 10.0 => 0,
+        size if size >= 1.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(logarithmic: bool) -> Figure {
+        let line = |name: &str, points: &[(f64, f64)]| Series {
+            name: name.into(),
+            points: points.to_vec(),
+        };
+        Figure {
+            name: "f".into(),
+            title: "A <title>".into(),
+            x: Axis { label: "MACs (M)".into(), logarithmic },
+            y: Axis { label: "accuracy (%)".into(), logarithmic: false },
+            series: vec![line("a & b", &[(31.0, 92.0), (310.0, 93.5)]), line("c", &[(62.0, 90.0)])],
+        }
+    }
+
+    #[test]
+    fn a_figure_has_all_its_lines_points_and_labels() {
+        for logarithmic in [false, true] {
+            let svg = figure(logarithmic).to_svg();
+            assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+            assert_eq!(svg.matches("<circle").count(), 3);
+            for text in ["A &lt;title&gt;", "a &amp; b", "MACs (M)", "accuracy (%)"] {
+                assert!(svg.contains(text), "{text} in {svg}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_points_and_equal_points_draw_too() {
+        let mut empty = figure(false);
+        empty.series.clear();
+        assert!(empty.to_svg().contains("A &lt;title&gt;"));
+        let mut same = figure(true);
+        same.series = vec![Series { name: "one".into(), points: vec![(5.0, 90.0)] }];
+        assert_eq!(same.to_svg().matches("<circle").count(), 1);
+    }
+}

@@ -1,0 +1,132 @@
+//! A study's report: everything that is done, and the tables of it.
+
+use super::cell::{Found, Record};
+use super::{Job, ReproduceError, Settings, folder, tables, to_json};
+use crate::report::Rendered;
+use crate::run_dir::RunDir;
+use serde::{Deserialize, Serialize};
+
+/// The schema of [`Report`].
+pub const SCHEMA: &str = "pleach.reproduce/2";
+/// The report's file in the study's folder.
+pub const REPORT: &str = "report.json";
+/// The file of the tables.
+pub const TABLES_FILE: &str = "report.md";
+
+/// All that a study found so far, from which its tables are made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The data set.
+    pub dataset: String,
+    /// What was asked for.
+    pub settings: Settings,
+    /// The cells that are done.
+    pub cells: Vec<Record>,
+    /// The names of those that are not.
+    pub missing: Vec<String>,
+    /// Seconds of all cells that are done.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// What a cell found, if it is done.
+    #[must_use]
+    pub fn found(&self, id: &str) -> Option<&Found> {
+        self.cells.iter().find(|record| record.cell.id == id).map(|record| &record.found)
+    }
+
+    /// Its tables and figures; those that no cell has anything for are left out.
+    #[must_use]
+    pub fn rendered(&self) -> Rendered {
+        let mut all = Rendered::default();
+        for id in &self.settings.tables {
+            let Ok(table) = tables::named(id) else { continue };
+            let Rendered { tables, figures } = (table.render)(self);
+            all.tables.extend(tables);
+            all.figures.extend(figures);
+        }
+        all
+    }
+
+    /// The report as Markdown.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text =
+            format!("# {} on {}\n\n{}\n", self.settings.model, self.dataset, self.summary());
+        for id in &self.settings.tables {
+            let Ok(table) = tables::named(id) else { continue };
+            let Rendered { tables, figures } = (table.render)(self);
+            text.push_str(&format!("\n## {}\n\n{}\n", table.id, table.question));
+            if tables.is_empty() {
+                text.push_str("\nNo cell of it is done yet.\n");
+            }
+            for table in tables {
+                text.push_str(&format!("\n{}", table.to_markdown()));
+            }
+            for figure in figures {
+                text.push_str(&format!("\n![{}]({}.svg)\n", figure.title, figure.name));
+            }
+        }
+        text
+    }
+
+    fn summary(&self) -> String {
+        let done = self.cells.len();
+        let missing = match &self.missing[..] {
+            [] => String::new(),
+            missing => format!(" Not done yet: {}.", missing.join(", ")),
+        };
+        format!(
+            "{done} of {} cells, {:.0} s in all. Choices were made on the validation split; test accuracies \
+             were read once a network. Drops are in points of accuracy, with 95 % intervals over the test \
+             images. Seed {}.{missing}",
+            done + self.missing.len(),
+            self.seconds,
+            self.settings.seed
+        )
+    }
+}
+
+/// What is done of a study, by whichever process.
+///
+/// # Errors
+/// If a cell's file is none of this study.
+pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
+    let (mut cells, mut missing) = (Vec::new(), Vec::new());
+    for cell in job.cells()? {
+        match folder::record(job.run, &cell)? {
+            Some(record) => cells.push(record),
+            None => missing.push(cell.id),
+        }
+    }
+    Ok(Report {
+        schema: SCHEMA.into(),
+        dataset: job.dataset.spec().name.clone(),
+        settings: job.settings.clone(),
+        seconds: cells.iter().map(|record| record.seconds).sum(),
+        cells,
+        missing,
+    })
+}
+
+/// Writes [`REPORT`], [`TABLES_FILE`], each table as CSV, LaTeX and JSON, and each figure as SVG.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn write(run: &RunDir, report: &Report) -> Result<(), ReproduceError> {
+    run.write(REPORT, &to_json(report))?;
+    run.write(TABLES_FILE, &report.to_markdown())?;
+    let Rendered { tables, figures } = report.rendered();
+    for table in tables {
+        run.write(&format!("{}.csv", table.name), &table.to_csv())?;
+        run.write(&format!("{}.tex", table.name), &table.to_latex())?;
+        run.write(&format!("{}.json", table.name), &to_json(&table))?;
+    }
+    for figure in figures {
+        run.write(&format!("{}.svg", figure.name), &figure.to_svg())?;
+    }
+    Ok(())
+}

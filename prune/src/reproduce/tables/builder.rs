@@ -1,0 +1,188 @@
+//! Makes the cells of tables.
+
+use crate::bias_update::BiasUpdate;
+use crate::phases::PruneConfig;
+use crate::reproduce::cell::{Cell, Work};
+use crate::reproduce::work::image;
+use crate::reproduce::{Effort, Given, ReproduceError, Settings};
+use crate::target::{Amount, Target, Unit};
+use crate::trainer::TrainConfig;
+use pleach_core::graph::Graph;
+use pleach_core::models;
+use pleach_datasets::{Dataset, Spec, Split};
+
+/// A training step takes about three times the multiply-adds of a forward pass.
+const STEP: f64 = 3.0;
+/// A network that is being pruned has this share of its multiply-adds, on average over the run.
+const WHILE_PRUNED: f64 = 0.5;
+
+/// A list of cells in the making.
+pub(super) struct Builder<'a> {
+    pub(super) settings: &'a Settings,
+    spec: &'a Spec,
+    /// Training images.
+    images: f64,
+    cells: Vec<Cell>,
+}
+
+/// A cell with a base network.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) id: String,
+    pub(super) graph: Graph,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(settings: &'a Settings, dataset: &'a dyn Dataset) -> Self {
+        let images = dataset.len(Split::Train) as f64;
+        Self { settings, spec: dataset.spec(), images, cells: Vec::new() }
+    }
+
+    pub(super) fn finish(self) -> Vec<Cell> {
+        self.cells
+    }
+
+    pub(super) fn effort(&self) -> Effort {
+        self.settings.effort
+    }
+
+    /// The network of T1 and T6.
+    pub(super) fn base(&mut self) -> Result<Base, ReproduceError> {
+        let Settings { model, base, seed, .. } = self.settings;
+        self.network("base".into(), model, base.as_ref(), *seed, 1.0)
+    }
+
+    /// The network that methods are compared on.
+    pub(super) fn narrow(&mut self, seed: u64) -> Result<Base, ReproduceError> {
+        if self.settings.narrow == self.settings.model && seed == self.settings.seed {
+            return self.base();
+        }
+        self.network(format!("base-narrow-s{seed}"), &self.settings.narrow, None, seed, 1.0)
+    }
+
+    /// Its like without batch norm, if the settings have one.
+    pub(super) fn narrow_nobn(&mut self, seed: u64) -> Result<Option<Base>, ReproduceError> {
+        /// Without batch norm, training at the usual rate diverges.
+        const RATE: f32 = 0.2;
+        let Some(model) = &self.settings.narrow_nobn else { return Ok(None) };
+        self.network(format!("base-nobn-s{seed}"), model, None, seed, RATE).map(Some)
+    }
+
+    /// The network of T4.
+    pub(super) fn residual(&mut self) -> Result<Base, ReproduceError> {
+        let Settings { residual, residual_base, seed, .. } = self.settings;
+        self.network("base-residual".into(), residual, residual_base.as_ref(), *seed, 1.0)
+    }
+
+    fn network(
+        &mut self,
+        id: String,
+        model: &str,
+        given: Option<&Given>,
+        seed: u64,
+        rate: f32,
+    ) -> Result<Base, ReproduceError> {
+        let graph = models::build(model, image(self.spec), self.spec.classes)?;
+        let (about, macs, work) = match given {
+            Some(Given { net, arch }) => {
+                let work = Work::Given { net: net.clone(), arch: arch.clone() };
+                (format!("{net}, given"), 0.0, work)
+            }
+            None => {
+                let mut config = self.scratch(seed);
+                config.lr *= rate;
+                let macs = self.epochs(&graph, config.epochs);
+                let about = format!("{model}, trained for {} epochs, seed {seed}", config.epochs);
+                (about, macs, Work::Train { model: model.into(), config })
+            }
+        };
+        self.add(id.clone(), about, macs, work);
+        Ok(Base { id, graph })
+    }
+
+    /// How networks are trained from scratch.
+    pub(super) fn scratch(&self, seed: u64) -> TrainConfig {
+        TrainConfig { epochs: self.effort().base_epochs, seed, ..self.settings.train.clone() }
+    }
+
+    /// What pruning runs have in common.
+    pub(super) fn pruning(&self, seed: u64) -> PruneConfig {
+        PruneConfig {
+            epochs_budget: Some(self.effort().prune_epochs),
+            calibration: self.effort().calibration,
+            seed,
+            ..self.settings.prune.clone()
+        }
+    }
+
+    /// Adds a pruning run and returns its name.
+    pub(super) fn prune(
+        &mut self,
+        id: String,
+        about: String,
+        base: &Base,
+        config: PruneConfig,
+    ) -> String {
+        let macs =
+            WHILE_PRUNED * self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
+        self.add(
+            id.clone(),
+            about,
+            macs,
+            Work::Prune { base: base.id.clone(), config: Box::new(config) },
+        );
+        id
+    }
+
+    /// Adds a comparison's curve, each of whose points is fine-tuned for the effort's epochs.
+    pub(super) fn curve(
+        &mut self,
+        id: String,
+        about: String,
+        base: &Base,
+        (criterion, bias_update): (&str, BiasUpdate),
+        seed: u64,
+    ) {
+        let Effort { curve_epochs, calibration, .. } = self.effort();
+        let tune = (curve_epochs > 0.0).then(|| TrainConfig {
+            epochs: curve_epochs,
+            seed,
+            ..self.settings.prune.tune.clone()
+        });
+        let shares = self.settings.shares.clone();
+        let macs = WHILE_PRUNED * shares.len() as f64 * self.epochs(&base.graph, curve_epochs);
+        let base = base.id.clone();
+        let criterion = criterion.to_owned();
+        let work = Work::Curve { base, criterion, bias_update, shares, calibration, tune, seed };
+        self.add(id, about, macs, work);
+    }
+
+    /// Adds a measurement of speed of these cells' networks beside the first's.
+    pub(super) fn speed(&mut self, id: &str, nets: Vec<String>) {
+        let (seconds, seed) = (self.effort().latency_seconds, self.settings.seed);
+        let about = "measured speed".into();
+        self.add(id.into(), about, 0.0, Work::Speed { nets, seconds, seed });
+    }
+
+    /// Adds a cell, once.
+    pub(super) fn add(&mut self, id: String, about: String, macs: f64, work: Work) {
+        if self.cells.iter().all(|cell| cell.id != id) {
+            self.cells.push(Cell { id, about, macs, work });
+        }
+    }
+
+    /// Multiply-adds of so many epochs of training.
+    pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
+        STEP * graph.macs() as f64 * self.images * epochs
+    }
+}
+
+/// A target of so many times fewer multiply-adds.
+pub(super) fn fewer_macs(times: f64) -> Target {
+    Target { unit: Unit::Macs, amount: Amount { keep: 1.0 / times } }
+}
+
+/// A pruning run that gets to a target whatever it loses: amounts are compared by their accuracy.
+pub(super) fn to_amount(config: PruneConfig, times: f64) -> PruneConfig {
+    PruneConfig { target: Some(fewer_macs(times)), max_drop: 100.0, recovery: 0.0, ..config }
+}

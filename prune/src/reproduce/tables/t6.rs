@@ -1,0 +1,217 @@
+//! T6: the paper against ours, and accuracy against what is left, in multiply-adds and in time.
+
+use super::PaperTable;
+use super::builder::{Builder, to_amount};
+use super::t1;
+use super::text::{
+    SIZE, drop_points, faster, heads, measurement, network, percent, run, size, speed, times,
+};
+use crate::phases::PruneConfig;
+use crate::report::{Axis, Figure, Rendered, Series, Table};
+use crate::reproduce::cell::Work;
+use crate::reproduce::{Report, ReproduceError};
+
+pub(super) const T6: PaperTable = PaperTable {
+    id: "T6",
+    question: "How do the decisions turn into multiply-adds, model size and time? (RQ4)",
+    cells,
+    render,
+};
+
+/// Criteria that lead to each amount.
+const CRITERIA: [&str; 3] = ["con_ent", "l1", "random"];
+/// The shape that the first of them leads to, trained from scratch.
+const SCRATCH: &str = "scratch";
+/// The batch size and threads of the paper's comparison here.
+const TIMED: (usize, usize) = (1, 1);
+
+/// What Min et al. 2018 (2PFPCE) report for VGG-16 on CIFAR-10, as their abstract has it: fewer
+/// FLOPs, share of inference time saved, accuracy lost in points.
+const PAPER: (f64, f64, f64) = (10.0, 0.46, 2.0);
+
+fn id(way: &str, amount: f64) -> String {
+    format!("t6-{way}-{amount}x")
+}
+
+fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
+    let base = builder.base()?;
+    let amounts = builder.settings.amounts.clone();
+    if amounts.is_empty() {
+        return (t1::T1.cells)(builder);
+    }
+    let seed = builder.settings.seed;
+    let mut timed = vec![base.id.clone()];
+    for criterion in CRITERIA {
+        for &amount in &amounts {
+            let config = PruneConfig { criterion: criterion.into(), ..builder.pruning(seed) };
+            let about = format!("{amount}x fewer MACs by {criterion}");
+            let config = to_amount(config, amount);
+            let cell = builder.prune(id(criterion, amount), about, &base, config);
+            if criterion != "random" {
+                timed.push(cell);
+            }
+        }
+    }
+    for &amount in &amounts {
+        let config = builder.scratch(seed);
+        let macs = builder.epochs(&base.graph, config.epochs) / amount;
+        let about = format!("the shape of {amount}x fewer MACs from scratch");
+        let like = id(CRITERIA[0], amount);
+        builder.add(id(SCRATCH, amount), about, macs, Work::Scratch { like, config });
+    }
+    builder.speed("t6-speed", timed);
+    Ok(())
+}
+
+fn render(report: &Report) -> Rendered {
+    let (amounts, measured) = match report.settings.amounts.is_empty() {
+        true => (t1::ids().collect(), "t1-speed"),
+        false => {
+            let ids = report.settings.amounts.iter().map(|&amount| id(CRITERIA[0], amount));
+            (ids.collect::<Vec<_>>(), "t6-speed")
+        }
+    };
+    let speed = speed(report, "t6-speed", "t6-speed");
+    Rendered {
+        tables: paper(report, &amounts, measured)
+            .into_iter()
+            .chain(ways(report))
+            .chain(speed)
+            .collect(),
+        figures: macs_figure(report).into_iter().chain(time_figure(report)).collect(),
+    }
+}
+
+fn paper(report: &Report, ids: &[String], measured: &str) -> Option<Table> {
+    let columns = [
+        "network",
+        "fewer MACs",
+        "faster",
+        "accuracy lost (points)",
+        "share of the MACs speed-up that is measured",
+    ];
+    let (fewer, saved, lost) = PAPER;
+    let published = 1.0 / (1.0 - saved);
+    let mut rows = vec![vec![
+        "2PFPCE, VGG-16 on CIFAR-10 (as published)".to_owned(),
+        format!("{fewer:.2}x"),
+        format!("{published:.2}x"),
+        format!("{lost:.2}"),
+        format!("{:.0} %", 100.0 * published / fewer),
+    ]];
+    let measured = measurement(report, measured)?;
+    for id in ids {
+        let Some(run) = run(report, id) else { continue };
+        for ratio in measured.ratios.iter().filter(|ratio| ratio.net == *id) {
+            let fewer = run.base.macs as f64 / run.pruned.macs.max(1) as f64;
+            rows.push(vec![
+                format!(
+                    "{id}, {} on {}, batch {}, threads {}",
+                    report.settings.model, report.dataset, ratio.batch, ratio.threads
+                ),
+                format!("{fewer:.2}x"),
+                faster(ratio),
+                drop_points(&run.drop),
+                format!("{:.0} %", 100.0 * ratio.speedup / fewer),
+            ]);
+        }
+    }
+    let title = "**T6.** The paper against ours: what fewer MACs gained in measured time.".into();
+    let table = Table { name: "t6-paper".into(), title, columns: heads(&columns), rows };
+    (table.rows.len() > 1).then_some(table)
+}
+
+/// Every way to every amount.
+fn ways(report: &Report) -> Option<Table> {
+    let mut columns = vec!["amount", "way", "test acc %", "drop (95 %)", "val acc %", "fewer MACs"];
+    columns.extend(SIZE);
+    columns.push("epochs");
+    let base = network(report, "base")?;
+    let mut rows = Vec::new();
+    for &amount in &report.settings.amounts {
+        for way in CRITERIA {
+            let Some(run) = run(report, &id(way, amount)) else { continue };
+            let mut row = vec![format!("{amount}x"), way.to_owned(), percent(run.pruned.accuracy)];
+            row.extend([drop_points(&run.drop), percent(run.pruned.validation_accuracy)]);
+            row.push(times(run.base.macs, run.pruned.macs));
+            row.extend(size(&run.pruned, run.activation_bytes));
+            row.push(format!("{:.2}", run.epochs));
+            rows.push(row);
+        }
+        let Some(scratch) = network(report, &id(SCRATCH, amount)) else { continue };
+        let lost = 100.0 * (base.facts.accuracy - scratch.facts.accuracy);
+        let mut row = vec![format!("{amount}x"), SCRATCH.to_owned()];
+        row.extend([percent(scratch.facts.accuracy), format!("{lost:+.2}")]);
+        row.push(percent(scratch.facts.validation_accuracy));
+        row.push(times(base.facts.macs, scratch.facts.macs));
+        row.extend(size(&scratch.facts, scratch.activation_bytes));
+        row.push(scratch.training.as_ref().map_or(String::new(), |t| format!("{}.00", t.epochs)));
+        rows.push(row);
+    }
+    let title = format!(
+        "**T6, amounts.** {} on {} (base {} % test accuracy): both phases to each amount by three criteria, \
+         and the shape that con_ent led to, trained from scratch.",
+        report.settings.model,
+        report.dataset,
+        percent(base.facts.accuracy)
+    );
+    let table = Table { name: "t6-amounts".into(), title, columns: heads(&columns), rows };
+    (!table.rows.is_empty()).then_some(table)
+}
+
+fn accuracy_axis() -> Axis {
+    Axis { label: "test accuracy (%)".into(), logarithmic: false }
+}
+
+/// Test accuracy and multiply-adds (M) of the network of each amount.
+fn macs_figure(report: &Report) -> Option<Figure> {
+    let facts = |way: &str, amount: f64| match way {
+        SCRATCH => network(report, &id(way, amount)).map(|network| &network.facts),
+        _ => run(report, &id(way, amount)).map(|run| &run.pruned),
+    };
+    let point = |way: &str, amount: f64| {
+        let facts = facts(way, amount)?;
+        Some((facts.macs as f64 / 1e6, 100.0 * facts.accuracy))
+    };
+    let series = CRITERIA.into_iter().chain([SCRATCH]).map(|way| {
+        let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
+        Series { name: way.to_owned(), points: points.collect() }
+    });
+    let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
+    (!series.is_empty()).then(|| Figure {
+        name: "t6-macs".into(),
+        title: format!("{} on {}", report.settings.model, report.dataset),
+        x: Axis { label: "multiply-adds per image (M)".into(), logarithmic: true },
+        y: accuracy_axis(),
+        series,
+    })
+}
+
+/// Test accuracy against measured time.
+fn time_figure(report: &Report) -> Option<Figure> {
+    let measured = measurement(report, "t6-speed")?;
+    let (batch, threads) = TIMED;
+    let point = |way: &str, amount: f64| {
+        let id = id(way, amount);
+        let row = measured
+            .rows
+            .iter()
+            .find(|row| (row.net.as_str(), row.batch, row.threads) == (&*id, batch, threads))?;
+        Some((row.latency_ms_p50, 100.0 * run(report, &id)?.pruned.accuracy))
+    };
+    let series = CRITERIA.into_iter().map(|way| {
+        let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
+        Series { name: way.to_owned(), points: points.collect() }
+    });
+    let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
+    (!series.is_empty()).then(|| Figure {
+        name: "t6-time".into(),
+        title: format!("{} on {}", report.settings.model, report.dataset),
+        x: Axis {
+            label: format!("milliseconds at batch {batch}, {threads} thread"),
+            logarithmic: true,
+        },
+        y: accuracy_axis(),
+        series,
+    })
+}
