@@ -2,6 +2,7 @@
 
 use crate::tensor::Tensor;
 use pleach_kernels::{Context, softmax};
+use serde::{Deserialize, Serialize};
 
 /// Cross-entropy over a batch.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +51,40 @@ pub fn cross_entropy(
     Loss { mean: per_image.iter().sum::<f64>() / n as f64, per_image, correct, is_correct }
 }
 
+/// How much a student listens to a teacher.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// The share of the loss that is the teacher's, in `[0, 1]`.
+    pub weight: f32,
+    /// What logits are divided by before they are compared, above 0.
+    pub temperature: f32,
+}
+
+/// Mixes what a teacher says into `loss` and its gradient `diff`, which [`cross_entropy`] made of
+/// `logits`: `(1 - w)` of it remains, and `w T^2 KL(teacher || student)` of the distributions at
+/// temperature `T` is added (Hinton, Vinyals and Dean 2015, section 2). What counts as correct stays.
+///
+/// # Panics
+/// If shapes differ, or a setting is out of range.
+pub fn distill(
+    cx: &Context,
+    logits: &Tensor,
+    teacher: &Tensor,
+    distillation: Distillation,
+    loss: &mut Loss,
+    diff: &mut Tensor,
+) {
+    let (n, shape) = (logits.n(), logits.shape());
+    assert_eq!((teacher.n(), teacher.shape()), (n, shape), "teacher and student see the same");
+    let Distillation { weight, temperature } = distillation;
+    let pair = (logits.data(), teacher.data());
+    let settings = (weight, temperature);
+    let losses = &mut loss.per_image;
+    softmax::distill(cx, n, shape.channels, pair, settings, losses, diff.data_mut());
+    loss.mean = loss.per_image.iter().sum::<f64>() / n as f64;
+}
+
 /// False if any value is NaN.
 fn is_first_maximum(values: &[f32], index: usize) -> bool {
     let value = values[index];
@@ -91,6 +126,34 @@ mod tests {
         // 2.169846 + 0.169846) / 3, with ln(e + e^2 + e^4) = 4.169846.
         let (loss, _) = loss(&[1.0, 2.0, 4.0], &[1], 0.3);
         assert!((loss.mean - 2.069_846).abs() < 1e-6, "{loss:?}");
+    }
+
+    #[test]
+    fn a_teacher_pulls_the_student_as_pytorch_says() {
+        // import torch; F = torch.nn.functional
+        // z = torch.tensor([[1., 2., 4.], [0., -1., 3.]], dtype=torch.float64, requires_grad=True)
+        // t = torch.tensor([[2., 0., 1.], [0., -1., 3.]], dtype=torch.float64)
+        // kl = F.kl_div(F.log_softmax(z / 4, 1), F.softmax(t / 4, 1), reduction="batchmean")
+        // loss = 0.3 * F.cross_entropy(z, torch.tensor([1, 2])) + 0.7 * 16 * kl
+        // loss.backward(); print(loss.item(), z.grad)
+        let cx = Context::new(Isa::from_env().unwrap(), 1);
+        let shape = Shape::flat(3);
+        let logits = Tensor::from_nchw(2, shape, &[1.0, 2.0, 4.0, 0.0, -1.0, 3.0]);
+        let teacher = Tensor::from_nchw(2, shape, &[2.0, 0.0, 1.0, 0.0, -1.0, 3.0]);
+        let mut diff = Tensor::zeros(1, Shape::flat(1));
+        let mut loss = cross_entropy(&cx, &logits, &[1, 2], 0.0, Some(&mut diff));
+        let settings = Distillation { weight: 0.7, temperature: 4.0 };
+        distill(&cx, &logits, &teacher, settings, &mut loss, &mut diff);
+        assert!((loss.mean - 0.869_024_016_514_860).abs() < 1e-7, "{loss:?}");
+        let gradient = [
+            [-0.262_511_34, -0.080_397_67, 0.342_909_01],
+            [0.006_991_893, 0.002_572_174, -0.009_564_067],
+        ];
+        for (i, row) in gradient.iter().enumerate() {
+            for (found, expected) in diff.pixel(i, 0, 0).iter().zip(row) {
+                assert!((found - expected).abs() < 1e-6, "{diff:?}");
+            }
+        }
     }
 
     #[test]

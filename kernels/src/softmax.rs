@@ -60,6 +60,63 @@ pub fn cross_entropy(
     }
 }
 
+/// Mixes what a teacher says into a loss that [`cross_entropy`] found: with `w` the `weight` and `T` the
+/// `temperature`, `losses[i]` becomes `(1 - w) losses[i] + w T^2 KL(q || p)`, where `q` and `p` are the
+/// softmax of the teacher's and of the student's logits over `T` (Hinton, Vinyals and Dean 2015, section
+/// 2), and `diff`, the gradient of the mean loss, `(1 - w) diff + w T (p - q) / n`. All arithmetic is in
+/// f64.
+///
+/// `logits`, `teacher` and `diff` are `[n, classes]` with the channel stride.
+///
+/// # Panics
+/// If lengths differ, `weight` is outside `0..=1`, or `temperature` is not positive.
+pub fn distill(
+    cx: &Context,
+    n: usize,
+    classes: usize,
+    (logits, teacher): (&[f32], &[f32]),
+    (weight, temperature): (f32, f32),
+    losses: &mut [f64],
+    diff: &mut [f32],
+) {
+    let stride = channel_stride(classes);
+    assert_eq!(logits.len(), n * stride, "logits are [n, classes]");
+    assert_eq!(teacher.len(), n * stride, "the teacher's logits are [n, classes]");
+    assert_eq!(diff.len(), n * stride, "diff is [n, classes]");
+    assert_eq!(losses.len(), n, "one loss an image");
+    assert!((0.0..=1.0).contains(&weight), "weight {weight} lies in 0..=1");
+    assert!(temperature > 0.0, "temperature {temperature} is positive");
+    let (weight, temperature) = (f64::from(weight), f64::from(temperature));
+    let chunks = ((losses, IMAGES), (diff, IMAGES * stride));
+    cx.threads().for_each_chunk2(chunks.0, chunks.1, |task, losses, diff| {
+        for (k, loss) in losses.iter_mut().enumerate() {
+            let at = (task * IMAGES + k) * stride;
+            let (student, teacher) = (&logits[at..][..classes], &teacher[at..][..classes]);
+            let log = |logits: &[f32], normalizer: f64, c: usize| {
+                f64::from(logits[c]) / temperature - normalizer
+            };
+            let (ours, theirs) =
+                (normalizer(student, temperature), normalizer(teacher, temperature));
+            let mut divergence = 0.0;
+            for (c, diff) in diff[k * stride..][..classes].iter_mut().enumerate() {
+                let (log_p, log_q) = (log(student, ours, c), log(teacher, theirs, c));
+                let (p, q) = (log_p.exp(), log_q.exp());
+                divergence += q * (log_q - log_p);
+                let taught = temperature * (p - q) / n as f64;
+                *diff = ((1.0 - weight) * f64::from(*diff) + weight * taught) as f32;
+            }
+            *loss = (1.0 - weight) * *loss + weight * temperature * temperature * divergence;
+        }
+    });
+}
+
+/// `ln sum exp(logits / temperature)`, shifted by the largest logit so that nothing overflows.
+fn normalizer(logits: &[f32], temperature: f64) -> f64 {
+    let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let sum: f64 = logits.iter().map(|&x| ((f64::from(x) - largest) / temperature).exp()).sum();
+    largest / temperature + sum.ln()
+}
+
 struct Image<'a> {
     logits: &'a [f32],
     label: usize,
@@ -67,13 +124,10 @@ struct Image<'a> {
 }
 
 impl Image<'_> {
-    /// `ln sum exp(logits)`, shifted by the largest logit so that nothing overflows.
     fn normalizer(&self) -> f64 {
         let classes = self.logits.len();
         assert!(self.label < classes, "label {} is not below {classes} classes", self.label);
-        let largest = f64::from(self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        let sum: f64 = self.logits.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
-        largest + sum.ln()
+        normalizer(self.logits, 1.0)
     }
 
     fn loss(&self, normalizer: f64) -> f64 {

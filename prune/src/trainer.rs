@@ -1,8 +1,9 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
 use pleach_core::autograd::Tape;
+use pleach_core::infer::Plan;
 use pleach_core::layers::{Mode, StepKey};
-use pleach_core::loss::cross_entropy;
+use pleach_core::loss::{Distillation, cross_entropy, distill};
 use pleach_core::network::Network;
 use pleach_core::optim::{Optimizer, Schedule};
 use pleach_core::tensor::Tensor;
@@ -138,6 +139,7 @@ pub struct Trainer {
     config: TrainConfig,
     network: Network,
     tape: Tape,
+    teacher: Option<(Plan, Distillation)>,
     epochs_done: u64,
 }
 
@@ -167,7 +169,19 @@ impl Trainer {
             true => cx.clone().without_filtering(),
             false => cx.clone(),
         };
-        Self { cx, dataset, config, network, tape: Tape::new(), epochs_done }
+        Self { cx, dataset, config, network, tape: Tape::new(), teacher: None, epochs_done }
+    }
+
+    /// The same training, in which the network listens to a teacher too: to the logits of `teacher`, as
+    /// inference has them, on the same augmented images.
+    ///
+    /// # Panics
+    /// In the first step, if their classes or images differ.
+    #[must_use]
+    pub fn with_teacher(mut self, teacher: &Network, distillation: Distillation) -> Self {
+        let plan = Plan::new(&self.cx, teacher, self.spec(0).batch);
+        self.teacher = Some((plan, distillation));
+        self
     }
 
     /// The network as it is now.
@@ -242,11 +256,15 @@ impl Trainer {
             images.data_mut().copy_from_slice(&batch.images);
             let key = StepKey { seed: self.config.seed, step };
             let (cx, tape, network) = (&self.cx, &mut self.tape, &mut self.network);
-            let config = &self.config;
+            let (config, teacher) = (&self.config, &mut self.teacher);
             let loss = cx.threads().region(|| {
                 let logits = tape.forward(cx, network, &images, Mode::Train, key);
                 let smoothing = config.label_smoothing;
-                let loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
+                let mut loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
+                if let Some((plan, distillation)) = teacher {
+                    let taught = plan.run(cx, &images);
+                    distill(cx, logits, taught, *distillation, &mut loss, &mut diff);
+                }
                 if loss.mean.is_finite() {
                     tape.backward(cx, network, &diff, false);
                     lr = config.schedule.lr(config.lr, step as f64 / steps as f64);

@@ -3,6 +3,7 @@
 mod common;
 
 use common::{dataset, small_graph};
+use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
 use pleach_core::optim::Schedule;
 use pleach_kernels::{Context, Isa};
@@ -67,4 +68,23 @@ fn an_observer_can_stop_training() {
     let result =
         Trainer::new(&cx, dataset(), TrainConfig::default(), network).epoch(&mut StopAtThree);
     assert_eq!(result, Err(TrainError::Interrupted { step: 3 }));
+}
+
+#[test]
+fn a_teacher_changes_training_by_its_weight_and_not_by_threads() {
+    let config = TrainConfig { epochs: 0.1, ..TrainConfig::default() };
+    let taught = |threads: usize, weight: f32| {
+        let cx = Context::new(Isa::from_env().unwrap(), threads);
+        let network = Network::init(small_graph(), config.seed);
+        let teacher = Network::init(small_graph(), 99);
+        let distillation = Distillation { weight, temperature: 4.0 };
+        let mut trainer = Trainer::new(&cx, dataset(), config.clone(), network)
+            .with_teacher(&teacher, distillation);
+        trainer.epoch(&mut Silent).expect("training converges");
+        trainer.into_network()
+    };
+    let alone = trained(2, &config).into_network();
+    assert_eq!(taught(2, 0.0), alone, "a teacher without weight is not listened to");
+    assert_ne!(taught(2, 0.5), alone);
+    assert_eq!(taught(1, 0.5), taught(3, 0.5));
 }

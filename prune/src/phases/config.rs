@@ -4,6 +4,7 @@ use crate::freeze::Rank;
 use crate::select::DEFAULT_FLOOR;
 use crate::target::Target;
 use crate::trainer::TrainConfig;
+use pleach_core::loss::Distillation;
 use pleach_core::optim::{Optimizer, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +94,10 @@ pub struct PruneConfig {
     pub tune: TrainConfig,
     /// How the final fine-tuning trains; `epochs` and `seed` are set by the run.
     pub final_tune: TrainConfig,
+    /// How much fine-tuning listens to the unpruned network (knowledge distillation, no part of the
+    /// method); `None`: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// Everything random.
     pub seed: u64,
 }
@@ -138,6 +143,7 @@ impl Default for PruneConfig {
             bias_update: BiasUpdate::Mean,
             tune,
             final_tune,
+            distillation: None,
             seed: 42,
         }
     }

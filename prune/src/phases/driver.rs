@@ -16,6 +16,7 @@ use crate::target::Target;
 use crate::trainer::{TrainConfig, Trainer};
 use pleach_core::Network;
 use pleach_core::graph::{Graph, NodeId};
+use pleach_core::loss::Distillation;
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_datasets::{Dataset, Split, class_balanced};
 use pleach_kernels::Context;
@@ -35,6 +36,8 @@ pub(super) struct Driver<'a> {
     pub(super) observer: &'a mut dyn RunObserver,
     calibration: Vec<usize>,
     base_losses: Vec<f64>,
+    /// The base, where fine-tuning listens to it.
+    teacher: Option<(Network, Distillation)>,
     pub(super) base_graph: Graph,
     /// The network after the last accepted step.
     pub(super) network: Network,
@@ -102,6 +105,7 @@ impl<'a> Driver<'a> {
             observer,
             calibration,
             base_losses: Vec::new(),
+            teacher: config.distillation.map(|distillation| (base.clone(), distillation)),
             base_graph: base.graph().clone(),
             network: base.clone(),
             lineage: Lineage::of(base.graph()),
@@ -325,6 +329,9 @@ impl<'a> Driver<'a> {
         let config = TrainConfig { epochs, seed, ..config.clone() };
         let images = self.dataset.len(Split::Train) as f64;
         let mut trainer = Trainer::new(self.cx, Arc::clone(&self.dataset), config, network);
+        if let Some((teacher, distillation)) = &self.teacher {
+            trainer = trainer.with_teacher(teacher, *distillation);
+        }
         if !trainer.is_finished() {
             self.observer.event(&Event::Tuning { phase, epochs });
         }

@@ -6,6 +6,7 @@ use super::super::output::grouped;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pleach_core::graph::Graph;
+use pleach_core::loss::Distillation;
 use pleach_prune::bias_update::BiasUpdate;
 use pleach_prune::channels::Channels;
 use pleach_prune::criteria::{self, Condition, Join, Normalise, Scores};
@@ -113,6 +114,13 @@ pub(super) struct Settings {
     /// The largest learning rate of the final fine-tuning [default: 0.05]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     final_lr: Option<f32>,
+    /// The fraction of fine-tuning's loss that compares the network with the unpruned one (knowledge
+    /// distillation, which is no part of the method) [default: 0]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction)]
+    distill: Option<f64>,
+    /// What logits are divided by for that comparison [default: 4]
+    #[arg(long, value_name = "T", value_parser = rate, requires = "distill")]
+    temperature: Option<f32>,
     /// Images of a training step [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
@@ -214,6 +222,11 @@ impl Settings {
         set(&mut config.final_tune.lr, self.final_lr);
         for tune in [&mut config.tune, &mut config.final_tune] {
             set(&mut tune.batch, self.batch.map(|images| images as usize));
+        }
+        if let Some(weight) = self.distill {
+            let temperature = self.temperature.unwrap_or(4.0);
+            let distillation = Distillation { weight: weight as f32, temperature };
+            config.distillation = (weight > 0.0).then_some(distillation);
         }
         if config.epochs_budget == Some(0.0) && config.target.is_none() {
             return Err(usage(
