@@ -248,6 +248,25 @@ fn activation_criteria_give_what_one_finds_by_hand() -> Result<(), GraphError> {
 }
 
 #[test]
+fn combined_criteria_are_geometric_means_of_scores_over_their_layers_means() {
+    let mut network = graphs::network(plain(), 3);
+    let images = graphs::images(20, network.graph().input_shape(), 1);
+    let evidence = measure(&mut network, &images);
+    for &layer in evidence.layers.keys() {
+        let of = |name: &str| score(name, &network, &evidence, layer);
+        for other in ["taylor", "l1"] {
+            let combined = of(&format!("con_ent+{other}"));
+            let parts = [of("con_ent"), of(other)];
+            let [a, b] = parts.each_ref().map(|x| x.iter().sum::<f32>() / x.len() as f32);
+            for (i, found) in combined.iter().enumerate() {
+                let expected = (parts[0][i] / a * parts[1][i] / b).sqrt();
+                assert!((found - expected).abs() < 1e-5 * expected.max(1.0), "{found} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn batch_norm_scale_lists_every_layer_that_has_none() -> Result<(), GraphError> {
     let network = three_filters()?;
     let criterion = criteria::named("bn_scale").expect("a criterion");
@@ -279,6 +298,8 @@ fn every_criterion_scores_every_filter_of_every_structure() {
             "taylor",
             "bn_scale",
             "geometric_median",
+            "con_ent+taylor",
+            "con_ent+l1",
             "random"
         ]
     );

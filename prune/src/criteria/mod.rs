@@ -6,6 +6,7 @@
 mod activation_entropy;
 mod apoz;
 mod batch_norm_scale;
+mod combined;
 mod conditional_entropy;
 mod geometric_median;
 mod l1_norm;
@@ -33,6 +34,14 @@ pub const CRITERIA: &[&dyn Criterion] = &[
     &taylor::Taylor,
     &batch_norm_scale::BatchNormScale,
     &geometric_median::GeometricMedian,
+    &combined::Combined {
+        name: "con_ent+taylor",
+        parts: [&conditional_entropy::ConditionalEntropy, &taylor::Taylor],
+    },
+    &combined::Combined {
+        name: "con_ent+l1",
+        parts: [&conditional_entropy::ConditionalEntropy, &l1_norm::L1Norm],
+    },
     &random::Random,
 ];
 

@@ -44,7 +44,7 @@ pub struct Series {
 /// Pixels, at the usual resolution.
 const SIZE: (u32, u32) = (720, 440);
 /// Colours that people of every colour vision tell apart (Okabe and Ito 2008).
-const COLORS: [RGBColor; 8] = [
+const COLORS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -53,6 +53,7 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(110, 110, 110),
     RGBColor(160, 140, 0),
+    RGBColor(0, 0, 0),
 ];
 
 impl Figure {
