@@ -6,7 +6,7 @@ use super::tensor::{Data, Place, Tensor};
 use crate::checkpoint::map;
 use memmap2::Mmap;
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::rc::Rc;
 
 /// Files that a model's weights may be in. Exporters write one.
@@ -24,25 +24,23 @@ impl Files {
         let mut maps = BTreeMap::new();
         let mut ranges = Vec::new();
         for (tensor, place) in tensors(graph) {
-            let location = place.location;
-            if !maps.contains_key(location) {
-                let Some(name) = file_name(location) else {
-                    let tensor = tensor.name;
-                    let reason = format!(
-                        "the values of {tensor:?} are said to be in {location:?}, which is no file \
-                         beside the model"
-                    );
-                    return Err(OnnxError::model(path, reason));
-                };
+            let Some(name) = file_name(place.location) else {
+                let reason = format!(
+                    "the values of {:?} are said to be in {:?}, which is no file beside the model",
+                    tensor.name, place.location
+                );
+                return Err(OnnxError::model(path, reason));
+            };
+            if !maps.contains_key(name) {
                 if maps.len() == MAX_FILES {
                     let reason = format!("its values are in more than {MAX_FILES} other files");
                     return Err(OnnxError::model(path, reason));
                 }
-                maps.insert(location.to_owned(), map(&path.with_file_name(name))?);
+                maps.insert(name.to_owned(), map(&path.with_file_name(name))?);
             }
             if let Some(len) = place.len.or_else(|| tensor.bytes_len().map(|len| len as u64)) {
                 let end = place.offset.saturating_add(len);
-                ranges.push((location, place.offset, end, tensor.name));
+                ranges.push((name, place.offset, end, tensor.name));
             }
         }
         ranges.sort_unstable();
@@ -69,7 +67,7 @@ impl Files {
     /// The bytes at `place`; without a length there, `len`.
     pub(super) fn bytes(&self, place: &Place<'_>, len: Option<usize>) -> Result<&[u8], String> {
         let location = place.location;
-        let Some(map) = self.maps.get(location) else {
+        let Some(map) = file_name(location).and_then(|name| self.maps.get(name)) else {
             return Err(format!(
                 "has its values in {location:?}, which is only looked for beside a model in a file"
             ));
@@ -104,14 +102,14 @@ fn tensors<'g, 'a>(graph: &'g Graph<'a>) -> impl Iterator<Item = (&'g Tensor<'a>
 }
 
 /// The name of the file beside the model that `location` is, if it is one: no path leads elsewhere.
-fn file_name(location: &str) -> Option<PathBuf> {
+fn file_name(location: &str) -> Option<&str> {
     // As other systems write paths.
     if location.contains(['\\', ':', '\0']) {
         return None;
     }
     let mut parts = Path::new(location).components().filter(|part| *part != Component::CurDir);
     match (parts.next(), parts.next()) {
-        (Some(Component::Normal(name)), None) => Some(name.into()),
+        (Some(Component::Normal(name)), None) => name.to_str(),
         _ => None,
     }
 }

@@ -111,21 +111,18 @@ impl<'a> Tensor<'a> {
         self.len()?.checked_mul(size)
     }
 
-    /// The values, of type `float`; otherwise, why there are none.
-    pub(super) fn to_floats(&self, files: &Files) -> Result<Vec<f32>, String> {
+    /// The bytes of all values, of type `float`; otherwise, why there are none.
+    pub(super) fn float_bytes<'s>(&'s self, files: &'s Files) -> Result<&'s [u8], String> {
         if self.kind != FLOAT {
             return Err(self.of_kind("FLOAT"));
         }
-        let bytes = self.checked_bytes(files)?;
-        let mut values = vec![0.0; bytes.len() / 4];
-        LittleEndian::read_f32_into(bytes, &mut values);
-        Ok(values)
+        self.checked_bytes(files)
     }
 
     /// The value of a scalar of type `float`.
     pub(super) fn to_float(&self, files: &Files) -> Result<f32, String> {
-        match self.to_floats(files)?[..] {
-            [value] => Ok(value),
+        match self.float_bytes(files)?.as_chunks() {
+            ([value], _) => Ok(f32::from_le_bytes(*value)),
             _ => Err(format!("has {:?} of shape {:?}, not a scalar", self.name, self.dims)),
         }
     }

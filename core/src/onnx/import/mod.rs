@@ -19,6 +19,7 @@ use crate::graph::{GraphBuilder, GraphError, NodeId};
 use crate::layers::Layer;
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
+use byteorder::{ByteOrder, LittleEndian};
 use names::Names;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -391,14 +392,15 @@ impl<'m, 'a> Importer<'m, 'a> {
 
     /// The values of a parameter, which counts against what a network may have.
     fn floats(&mut self, tensor: &Tensor<'_>) -> Result<Vec<f32>, Refusal> {
-        let room = tensor.len().and_then(|len| self.room.checked_sub(len));
-        let Some(room) = room else {
+        let bytes = tensor.float_bytes(self.files)?;
+        let mut values = vec![0.0; bytes.len() / 4];
+        let Some(room) = self.room.checked_sub(values.len()) else {
             return refuse(format!(
                 "reads {:?} once more, which makes far more parameters than the file has",
                 tensor.name
             ));
         };
-        let values = tensor.to_floats(self.files)?;
+        LittleEndian::read_f32_into(bytes, &mut values);
         self.room = room;
         Ok(values)
     }

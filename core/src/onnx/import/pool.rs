@@ -59,7 +59,8 @@ pub(super) fn reduce_mean<'a>(
     let x = cx.maps(node, 0)?;
     if !axes.as_deref().is_some_and(are_spatial) {
         return refuse(format!(
-            "averages over axes {axes:?}; only 2 and 3 together are taken over"
+            "averages over axes {:?}; only 2 and 3 together are taken over",
+            axes.unwrap_or_default()
         ));
     }
     whole(cx, node, x, if keeps { Rank::Maps } else { Rank::Flat })

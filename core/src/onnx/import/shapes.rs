@@ -76,7 +76,8 @@ pub(super) fn squeeze<'a>(
     match x.shape.area() {
         1 if is_spatial => Ok(Value::Layer(x.id, Rank::Flat)),
         _ => refuse(format!(
-            "removes axes {axes:?} of maps {}; only axes 2 and 3 of one pixel are removed",
+            "removes axes {:?} of maps of {}; only axes 2 and 3 of one pixel are removed",
+            axes.unwrap_or_default(),
             x.shape
         )),
     }
@@ -94,7 +95,8 @@ pub(super) fn unsqueeze<'a>(
             Ok(Value::Layer(x.id, Rank::Maps))
         }
         _ => refuse(format!(
-            "inserts axes {axes:?}; only axes 2 and 3 of flat features are inserted"
+            "inserts axes {:?}; only axes 2 and 3 of flat features are inserted",
+            axes.unwrap_or_default()
         )),
     }
 }
