@@ -20,7 +20,7 @@ static SOUND: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     };
     let specs = ["concat-small:2,3,2,4,3", "vgg-small:2,2,3,2,2,2", "resnet20:1,2,2"];
     let files = specs.into_iter().flat_map(|spec| {
-        let graph = models::build(spec, Shape::new(3, 8, 8), 4).expect("a model");
+        let graph = models::build(spec, Shape::new(3, 16, 16), 4).expect("a model");
         let network = Network::init(graph, 1);
         [true, false].map(|keep_bn| {
             let options = ExportOptions { keep_bn };
