@@ -18,6 +18,8 @@ mod state_dict;
 pub use atomic::write_atomically;
 pub use error::{CheckpointError, Mismatch};
 pub use meta::{Meta, Normalisation};
+pub(crate) use meta::{provenance, read_provenance};
+pub(crate) use mmap::map;
 pub use state_dict::{load_state_dict, read_state_dict};
 
 use crate::graph::GraphParam;
@@ -256,7 +258,11 @@ fn to_frozen(name: &str, view: &View<'_>, rows: usize) -> Result<Vec<bool>, Mism
 }
 
 /// Checks what no parameter may have: values that are not finite, and variances below 0.
-fn check_param(path: &Path, place: &GraphParam, values: &[f32]) -> Result<(), CheckpointError> {
+pub(crate) fn check_param(
+    path: &Path,
+    place: &GraphParam,
+    values: &[f32],
+) -> Result<(), CheckpointError> {
     check_finite(path, &place.name, values, Dtype::F32)?;
     let negative = values.iter().position(|&value| value < 0.0);
     match negative.filter(|_| place.spec.name == "running_var") {
@@ -271,7 +277,7 @@ fn check_param(path: &Path, place: &GraphParam, values: &[f32]) -> Result<(), Ch
     }
 }
 
-fn check_finite(
+pub(crate) fn check_finite(
     path: &Path,
     tensor: &str,
     values: &[f32],
