@@ -15,6 +15,15 @@ fn each_setting_without_a_counterpart_is_explained() {
     let reshape = |shape: &[i64]| {
         single(17, "Reshape", &["x", "shape"], &[], true).initializer(&int64s("shape", shape))
     };
+    let second_output = |op: &str, inputs: &[&str], opset: i64| {
+        let attributes: &[Message] = match op {
+            "MaxPool" => &[ints("kernel_shape", &[2, 2])],
+            _ => &[],
+        };
+        let node = node(op, inputs, "first", attributes).text(2, "second");
+        let model = Model::new(opset, &IMAGE).raw_node(&node);
+        model.node("Add", &["first", "second"], "y", &[])
+    };
     let cases = [
         (conv(&[int("group", 3)]), "has 3 groups from 3 to 4 channels; only one group"),
         (conv(&[ints("dilations", &[2, 2])]), "has dilations [2, 2]; only 1 is"),
@@ -133,6 +142,9 @@ fn each_setting_without_a_counterpart_is_explained() {
             "a probability of 1, outside [0, 1)",
         ),
         (single(17, "Sigmoid", &["x"], &[], false), "is no operator that has a layer here"),
+        (reshape(&[1; 9]), "has \"shape\" of shape [9], too many values for a shape"),
+        (second_output("MaxPool", &["x"], 17), "has a second output, \"second\", which is read"),
+        (second_output("BatchNormalization", &["x"; 5], 9), "is in training: it has outputs"),
     ];
     for (model, expected) in cases {
         let found = refusals(&model);
