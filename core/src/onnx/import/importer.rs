@@ -127,6 +127,9 @@ impl<'m, 'a> Importer<'m, 'a> {
             Some(Value::Constant(_)) => {
                 refuse(format!("reads the constant {:?} where only a map will do", node.inputs[i]))
             }
+            Some(Value::Sizes(_)) => {
+                refuse(format!("reads the sizes {:?} where only a map will do", node.inputs[i]))
+            }
             Some(Value::Lost) => Err(Refusal::Follows),
             None => refuse(format!("has no input {i}")),
         }
@@ -149,7 +152,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         match self.value(node, i)? {
             None => Ok(None),
             Some(Value::Constant(tensor)) => Ok(Some(Rc::clone(tensor))),
-            Some(Value::Layer(..)) => refuse(format!(
+            Some(Value::Layer(..) | Value::Sizes(_)) => refuse(format!(
                 "computes its input {i}, {:?}; only constants are taken there",
                 node.inputs[i]
             )),
