@@ -25,7 +25,7 @@ pub(super) struct Importer<'m, 'a> {
     pub(super) builder: GraphBuilder,
     pub(super) values: HashMap<&'a str, Value<'a>>,
     /// How many read a value, the outside world included, and the last node that does.
-    pub(super) readers: HashMap<&'a str, (usize, usize)>,
+    pub(super) readers: HashMap<&'a str, (usize, Option<usize>)>,
     pub(super) params: Vec<Param>,
     pub(super) names: Names,
     /// The outputs of sums that are the bias of the layer before them.
@@ -39,7 +39,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         for &i in order {
             for &input in &self.graph.nodes[i].inputs {
                 let (count, last) = self.readers.entry(input).or_default();
-                (*count, *last) = (*count + 1, i);
+                (*count, *last) = (*count + 1, Some(i));
             }
         }
         self.readers.entry(output).or_default().0 += 1;
@@ -102,7 +102,7 @@ impl<'m, 'a> Importer<'m, 'a> {
     /// The node that reads the first output of `node`, if there is one and nothing else does.
     pub(super) fn only_reader(&self, node: &Node<'a>) -> Option<&'m Node<'a>> {
         match self.readers.get(node.outputs.first()?) {
-            Some(&(1, reader)) => Some(&self.graph.nodes[reader]),
+            Some(&(1, Some(reader))) => Some(&self.graph.nodes[reader]),
             _ => None,
         }
     }
