@@ -23,6 +23,7 @@
 //! | `Flatten`, `Reshape` to a list an image | [`Flatten`](crate::layers::Flatten) |
 //! | `Dropout` | [`Dropout`](crate::layers::Dropout) |
 //! | `Identity`, `Constant`, `Squeeze` and `Unsqueeze` of single pixels | nothing |
+//! | `Shape`, `Gather`, `Unsqueeze` and `Concat` of sizes | nothing, but the shape for a `Reshape` |
 //!
 //! Strides must be equal, windows of pools square, dilations 1, and padding equal on all sides as far as
 //! windows reach. There is one input, images `[N, C, H, W]` of `float` with a fixed size, and one output.

@@ -173,6 +173,14 @@ fn a_sum_with_a_constant_is_a_bias_only_where_nothing_else_reads_the_product() {
     );
     assert_eq!(layers(&model).len(), 4, "what reads the sum is not needed");
     let model = Model::new(17, &IMAGE)
+        .weights("matrix", &[3, 5])
+        .weights("five", &[5])
+        .node("Add", &["five", "five"], "unused", &[])
+        .node("ReduceMean", &["x"], "flat", &[ints("axes", &[2, 3]), int("keepdims", 0)])
+        .node("MatMul", &["flat", "matrix"], "y", &[]);
+    let network = read(&model).unwrap().network;
+    assert!(network.param(network.graph().output(), "bias").is_none(), "the output is not a sum");
+    let model = Model::new(17, &IMAGE)
         .weights("matrix", &[3, 3])
         .initializer(&scalar("one", 1.0))
         .node("GlobalAveragePool", &["x"], "mean", &[])

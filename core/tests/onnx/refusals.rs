@@ -15,6 +15,19 @@ fn each_setting_without_a_counterpart_is_explained() {
     let reshape = |shape: &[i64]| {
         single(17, "Reshape", &["x", "shape"], &[], true).initializer(&int64s("shape", shape))
     };
+    let sizes = |op: &str, inputs: &[&str], attributes: &[Message]| {
+        let model = Model::new(17, &IMAGE).initializer(&int64s("four", &[4]));
+        model.node("Shape", &["x"], "sizes", &[]).node(op, inputs, "y", attributes)
+    };
+    let second_output = |op: &str, inputs: &[&str], opset: i64| {
+        let attributes: &[Message] = match op {
+            "MaxPool" => &[ints("kernel_shape", &[2, 2])],
+            _ => &[],
+        };
+        let node = node(op, inputs, "first", attributes).text(2, "second");
+        let model = Model::new(opset, &IMAGE).raw_node(&node);
+        model.node("Add", &["first", "second"], "y", &[])
+    };
     let cases = [
         (conv(&[int("group", 3)]), "has 3 groups from 3 to 4 channels; only one group"),
         (conv(&[ints("dilations", &[2, 2])]), "has dilations [2, 2]; only 1 is"),
@@ -85,6 +98,14 @@ fn each_setting_without_a_counterpart_is_explained() {
         (reshape(&[1, -1]), "as [1, -1]; only a list of 192"),
         (reshape(&[0, 191]), "only a list of 192 features an image"),
         (single(17, "Reshape", &["x", "flat"], &[], true), "computes its input 1, \"flat\""),
+        (sizes("Relu", &["sizes"], &[]), "reads the sizes \"sizes\" where only a map will do"),
+        (sizes("Conv", &["x", "sizes"], &[]), "computes its input 1, \"sizes\"; only constants"),
+        (sizes("Reshape", &["x", "sizes"], &[]), "shapes maps of [3, 8, 8] as [N, 3, 8, 8]; only"),
+        (sizes("Gather", &["sizes", "four"], &[]), "sizes that are not among [N, 3, 8, 8]"),
+        (sizes("Gather", &["sizes", "four"], &[int("axis", 1)]), "has axis 1; only 0"),
+        (sizes("Concat", &["sizes"; 3], &[int("axis", 0)]), "no list, or more than 8"),
+        (sizes("Concat", &["sizes", "x"], &[int("axis", 0)]), "computes its input 1, \"x\""),
+        (sizes("Unsqueeze", &["sizes", "four"], &[]), "inserts axes [4] into [N, 3, 8, 8]"),
         (
             single(11, "Squeeze", &["x"], &[ints("axes", &[2, 3])], true),
             "only axes 2 and 3 of one pixel",
@@ -133,6 +154,9 @@ fn each_setting_without_a_counterpart_is_explained() {
             "a probability of 1, outside [0, 1)",
         ),
         (single(17, "Sigmoid", &["x"], &[], false), "is no operator that has a layer here"),
+        (reshape(&[1; 9]), "has \"shape\" of shape [9], too many values for a shape"),
+        (second_output("MaxPool", &["x"], 17), "has a second output, \"second\", which is read"),
+        (second_output("BatchNormalization", &["x"; 5], 9), "is in training: it has outputs"),
     ];
     for (model, expected) in cases {
         let found = refusals(&model);

@@ -25,7 +25,7 @@ pub(super) struct Importer<'m, 'a> {
     pub(super) builder: GraphBuilder,
     pub(super) values: HashMap<&'a str, Value<'a>>,
     /// How many read a value, the outside world included, and the last node that does.
-    pub(super) readers: HashMap<&'a str, (usize, usize)>,
+    pub(super) readers: HashMap<&'a str, (usize, Option<usize>)>,
     pub(super) params: Vec<Param>,
     pub(super) names: Names,
     /// The outputs of sums that are the bias of the layer before them.
@@ -39,7 +39,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         for &i in order {
             for &input in &self.graph.nodes[i].inputs {
                 let (count, last) = self.readers.entry(input).or_default();
-                (*count, *last) = (*count + 1, i);
+                (*count, *last) = (*count + 1, Some(i));
             }
         }
         self.readers.entry(output).or_default().0 += 1;
@@ -102,7 +102,7 @@ impl<'m, 'a> Importer<'m, 'a> {
     /// The node that reads the first output of `node`, if there is one and nothing else does.
     pub(super) fn only_reader(&self, node: &Node<'a>) -> Option<&'m Node<'a>> {
         match self.readers.get(node.outputs.first()?) {
-            Some(&(1, reader)) => Some(&self.graph.nodes[reader]),
+            Some(&(1, Some(reader))) => Some(&self.graph.nodes[reader]),
             _ => None,
         }
     }
@@ -127,6 +127,9 @@ impl<'m, 'a> Importer<'m, 'a> {
             Some(Value::Constant(_)) => {
                 refuse(format!("reads the constant {:?} where only a map will do", node.inputs[i]))
             }
+            Some(Value::Sizes(_)) => {
+                refuse(format!("reads the sizes {:?} where only a map will do", node.inputs[i]))
+            }
             Some(Value::Lost) => Err(Refusal::Follows),
             None => refuse(format!("has no input {i}")),
         }
@@ -149,7 +152,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         match self.value(node, i)? {
             None => Ok(None),
             Some(Value::Constant(tensor)) => Ok(Some(Rc::clone(tensor))),
-            Some(Value::Layer(..)) => refuse(format!(
+            Some(Value::Layer(..) | Value::Sizes(_)) => refuse(format!(
                 "computes its input {i}, {:?}; only constants are taken there",
                 node.inputs[i]
             )),

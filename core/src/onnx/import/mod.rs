@@ -10,6 +10,7 @@ mod ops;
 mod order;
 mod pool;
 mod shapes;
+mod sizes;
 mod window;
 
 use super::external::Files;
@@ -22,6 +23,7 @@ use crate::network::Network;
 use crate::tensor::Shape;
 use importer::Importer;
 use names::Names;
+use sizes::Sizes;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -51,6 +53,8 @@ enum Value<'a> {
     Layer(NodeId, Rank),
     /// A constant.
     Constant(Rc<Tensor<'a>>),
+    /// Sizes of values, computed for a shape.
+    Sizes(Sizes),
     /// The output of a node that was not taken over.
     Lost,
 }

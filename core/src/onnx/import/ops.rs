@@ -1,6 +1,6 @@
 //! The operators that are taken over.
 
-use super::{Importer, Refusal, Value, conv, elementwise, linear, pool, shapes};
+use super::{Importer, Refusal, Value, conv, elementwise, linear, pool, shapes, sizes};
 use crate::onnx::proto::Node;
 
 /// How to take over an operator.
@@ -35,6 +35,7 @@ pub(super) const OPS: &[Op] = &[
     op("Conv", &[WINDOW, &["group"]], conv::conv),
     op("Dropout", &[&["ratio", "seed"]], elementwise::dropout),
     op("Flatten", &[&["axis"]], shapes::flatten),
+    op("Gather", &[&["axis"]], sizes::gather),
     op("Gemm", &[&["alpha", "beta", "transA", "transB"]], linear::gemm),
     op("GlobalAveragePool", &[], pool::global_average),
     op("Identity", &[], shapes::identity),
@@ -44,6 +45,7 @@ pub(super) const OPS: &[Op] = &[
     op("ReduceMean", &[&["axes", "keepdims", "noop_with_empty_axes"]], pool::reduce_mean),
     op("Relu", &[], elementwise::relu),
     op("Reshape", &[&["allowzero"]], shapes::reshape),
+    op("Shape", &[], sizes::shape),
     op("Squeeze", &[&["axes"]], shapes::squeeze),
     op("Unsqueeze", &[&["axes"]], shapes::unsqueeze),
 ];
