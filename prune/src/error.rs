@@ -1,6 +1,7 @@
 //! What can go wrong in a pruning run.
 
 use crate::criteria::CriterionError;
+use crate::phases::StateError;
 use crate::plan::PlanError;
 use crate::surgery::SurgeryError;
 use crate::trainer::TrainError;
@@ -21,4 +22,10 @@ pub enum PruneError {
     /// Fine-tuning stopped.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// A run does not go on from this state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The observer asked to stop between two steps.
+    #[error("interrupted")]
+    Interrupted,
 }

@@ -7,6 +7,7 @@ use pleach_core::tensor::{Shape, Tensor};
 use pleach_datasets::batches::{self, BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, channel_stride};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use std::time::Instant;
 pub const EVAL_BATCH: usize = 128;
 
 /// What an evaluation found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Share of the images classified correctly.
     pub accuracy: f64,

@@ -15,6 +15,7 @@ pub mod lineage;
 pub mod net;
 pub mod phases;
 pub mod plan;
+pub mod prune_run;
 pub mod ranking;
 pub mod report;
 pub mod reproduce;

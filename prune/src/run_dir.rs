@@ -1,9 +1,14 @@
 //! The folder of a run.
 
-use pleach_core::checkpoint::write_atomically;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+mod files;
+mod lock;
+
+use lock::Lock;
+use pleach_core::checkpoint::is_temporary;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What runs write. With `--force`, what of it an earlier run left in a folder goes first.
 const FILES: &[&str] = &[
@@ -17,9 +22,16 @@ const FILES: &[&str] = &[
     "result.json",
 ];
 
-/// The folder of a run, which exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunDir(PathBuf);
+/// What the names of the files begin with that an unfinished run goes on from.
+pub(crate) const STATE_PREFIX: &str = "state.";
+
+/// The folder of a run, which exists. One that was made, resumed or joined is held by this process until
+/// the last clone is dropped, however that comes about: the operating system lets go of it.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    lock: Option<Arc<Lock>>,
+}
 
 /// Why a run has no folder, or a file cannot be written to it.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +46,14 @@ pub enum RunDirError {
     /// There is a file of its name.
     #[error("{}: expected a folder, found a file", .0.display())]
     NotAFolder(PathBuf),
+    /// Another process is at it.
+    #[error("{} is in use by {}: wait for it, or name another folder", path.display(), holder(*pid))]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The process, where it is known.
+        pid: Option<u32>,
+    },
     /// There is no run to go on with.
     #[error("{}: there is no such run", .0.display())]
     Missing(PathBuf),
@@ -49,60 +69,102 @@ pub enum RunDirError {
     },
 }
 
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
+}
+
 impl RunDir {
     /// The folder `out`, made if it is not there; without, a fresh one, `runs/VERB-N`. A folder that
     /// has something in it is refused, or, with `force`, cleared of what an earlier run left; other
     /// files in it stay.
     ///
     /// # Errors
-    /// If it is refused, or the operating system does.
+    /// If it is refused, another process holds it, or the operating system refuses.
     pub fn create(out: Option<&Path>, verb: &str, force: bool) -> Result<Self, RunDirError> {
         let Some(path) = out else { return Self::fresh(Path::new("runs"), verb) };
-        let fail = |action| move |source| RunDirError::Io { action, path: path.into(), source };
+        let run = Self { path: path.into(), lock: None };
         if path.is_dir() {
-            let mut entries = fs::read_dir(path).map_err(fail("read"))?;
-            if entries.next().is_some() && !force {
-                return Err(RunDirError::NotEmpty(path.into()));
-            }
+            run.check_empty(force)?;
         } else if path.exists() {
             return Err(RunDirError::NotAFolder(path.into()));
         }
-        fs::create_dir_all(path).map_err(fail("make"))?;
-        let run = Self(path.into());
+        fs::create_dir_all(path).map_err(|source| io_error("make", path, source))?;
+        let run = run.held(Lock::exclusive)?;
+        // Another run may have come and gone in between.
+        run.check_empty(force)?;
+        run.tidy()?;
+        run.remove_but(STATE_PREFIX, &[])?;
         for name in FILES {
-            match fs::remove_file(run.file(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(run.error("remove", name, error));
-                }
-                _ => {}
-            }
+            run.remove(name)?;
         }
         Ok(run)
     }
 
-    /// The folder of a run that is there.
+    /// The folder of a run that is there, to be read or, with the caller's own measures against others, to
+    /// be written.
     ///
     /// # Errors
     /// If it is not there, or not a folder.
     pub fn existing(path: &Path) -> Result<Self, RunDirError> {
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self(path.into())),
+            Ok(metadata) if metadata.is_dir() => Ok(Self { path: path.into(), lock: None }),
             Ok(_) => Err(RunDirError::NotAFolder(path.into())),
             Err(_) => Err(RunDirError::Missing(path.into())),
         }
     }
 
+    /// The folder of a run that is there, for this process alone.
+    ///
+    /// # Errors
+    /// As [`RunDir::existing`]; and if another process holds it, or it cannot be written.
+    pub fn resume(path: &Path) -> Result<Self, RunDirError> {
+        let run = Self::existing(path)?.held(Lock::exclusive)?;
+        run.tidy()?;
+        Ok(run)
+    }
+
+    /// The folder of a run that is there, for this process and others that join.
+    ///
+    /// # Errors
+    /// As [`RunDir::existing`]; and if another process has it alone, or it cannot be written.
+    pub fn join(path: &Path) -> Result<Self, RunDirError> {
+        Self::existing(path)?.held(Lock::shared)
+    }
+
+    /// The same folder, for others that join too.
+    ///
+    /// # Errors
+    /// If another process has taken it meanwhile.
+    pub fn share(mut self) -> Result<Self, RunDirError> {
+        self.lock = None;
+        self.held(Lock::shared)
+    }
+
+    fn held(
+        mut self,
+        lock: impl FnOnce(&Path) -> Result<Lock, RunDirError>,
+    ) -> Result<Self, RunDirError> {
+        self.lock = Some(Arc::new(lock(&self.path)?));
+        Ok(self)
+    }
+
+    fn check_empty(&self, force: bool) -> Result<(), RunDirError> {
+        let mut names = self.names()?.into_iter();
+        if !force && names.any(|name| name != lock::FILE && !is_temporary(&name)) {
+            return Err(RunDirError::NotEmpty(self.path.clone()));
+        }
+        Ok(())
+    }
+
     /// `runs/VERB-1`, or the first number that is free.
     fn fresh(runs: &Path, verb: &str) -> Result<Self, RunDirError> {
-        let fail =
-            |action, path: &Path, source| RunDirError::Io { action, path: path.into(), source };
-        fs::create_dir_all(runs).map_err(|source| fail("make", runs, source))?;
+        fs::create_dir_all(runs).map_err(|source| io_error("make", runs, source))?;
         for number in 1u64.. {
             let path = runs.join(format!("{verb}-{number}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Self(path)),
+                Ok(()) => return Self { path, lock: None }.held(Lock::exclusive),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(source) => return Err(fail("make", &path, source)),
+                Err(source) => return Err(io_error("make", &path, source)),
             }
         }
         unreachable!("some number is free")
@@ -111,40 +173,18 @@ impl RunDir {
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The path of a file in it.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
+}
 
-    /// Writes a file, whole or not at all.
-    ///
-    /// # Errors
-    /// If the operating system refuses; what was there before is still there.
-    pub fn write(&self, name: &str, text: &str) -> Result<(), RunDirError> {
-        write_atomically(&self.file(name), |file| file.write_all(text.as_bytes()))
-            .map_err(|source| self.error("write", name, source))
-    }
-
-    /// Adds a line to a file, made if it is not there.
-    ///
-    /// # Errors
-    /// If the operating system refuses.
-    pub fn append(&self, name: &str, line: &str) -> Result<(), RunDirError> {
-        let append = || {
-            let mut file: File =
-                OpenOptions::new().create(true).append(true).open(self.file(name))?;
-            file.write_all(format!("{line}\n").as_bytes())
-        };
-        append().map_err(|source| self.error("write", name, source))
-    }
-
-    fn error(&self, action: &'static str, name: &str, source: io::Error) -> RunDirError {
-        RunDirError::Io { action, path: self.file(name), source }
-    }
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> RunDirError {
+    RunDirError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]
@@ -179,5 +219,25 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = RunDir::create(Some(file.path()), "train", true).unwrap_err();
         assert!(error.to_string().ends_with("expected a folder, found a file"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_held_by_one_run_or_shared_by_those_that_join() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(Some(folder.path()), "train", false).unwrap();
+        let again = RunDir::resume(folder.path()).unwrap_err();
+        let pid = std::process::id();
+        assert!(matches!(again, RunDirError::InUse { pid: Some(found), .. } if found == pid));
+        let forced = RunDir::create(Some(folder.path()), "train", true).unwrap_err();
+        assert!(forced.to_string().contains(&format!("is in use by process {pid}")), "{forced}");
+        assert!(RunDir::join(folder.path()).is_err());
+
+        let run = run.share().unwrap();
+        let other = RunDir::join(folder.path()).unwrap();
+        assert!(RunDir::resume(folder.path()).is_err());
+        drop(run);
+        assert!(RunDir::resume(folder.path()).is_err(), "the other is still at it");
+        drop(other);
+        RunDir::resume(folder.path()).unwrap();
     }
 }

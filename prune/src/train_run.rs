@@ -161,7 +161,6 @@ pub fn train(
             let meta = best.meta(&job.meta);
             checkpoint::save(&run.file(BEST), trainer.network(), &meta, job.dtype, false)?;
         }
-        checkpoint::save(&last, trainer.network(), &best.meta(&job.meta), Dtype::F32, true)?;
         let epoch = Epoch {
             training,
             validation_accuracy: validation.accuracy,
@@ -169,7 +168,10 @@ pub fn train(
             best_accuracy: best.best_accuracy,
         };
         let line = serde_json::to_string(&epoch).expect("an epoch has nothing JSON lacks");
-        run.append(METRICS, &line)?;
+        // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
+        // this order none is missing and none is there twice.
+        run.append(METRICS, &[line])?;
+        checkpoint::save(&last, trainer.network(), &best.meta(&job.meta), Dtype::F32, true)?;
         observer.event(&Event::Epoch(&epoch));
     }
     Ok(Trained {

@@ -4,6 +4,16 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+const PREFIX: &str = ".pleach-";
+const SUFFIX: &str = ".tmp";
+
+/// Whether a file of this name is a temporary sibling of [`write_atomically`]: one that stays belongs to
+/// a process that was killed.
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
 /// Writes a file by way of a temporary sibling that is synced to the disk and then renamed, so that at
 /// no moment is there a part of it under its name. If anything fails, what was there before is still
 /// there, and the sibling is removed.
@@ -22,7 +32,7 @@ pub fn write_atomically(
         return Err(io::ErrorKind::IsADirectory.into());
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".pleach-").suffix(".tmp");
+    builder.prefix(PREFIX).suffix(SUFFIX);
     // As any new file, minus the umask, where the crate's own choice is its user's eyes only.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

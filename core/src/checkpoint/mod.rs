@@ -15,7 +15,7 @@ mod mmap;
 pub mod safetensors;
 mod state_dict;
 
-pub use atomic::write_atomically;
+pub use atomic::{is_temporary, write_atomically};
 pub use error::{CheckpointError, Mismatch};
 pub use meta::{Meta, Normalisation};
 pub(crate) use meta::{provenance, read_provenance};

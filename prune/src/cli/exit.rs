@@ -7,6 +7,7 @@ use pleach_datasets::DataError;
 use pleach_prune::PruneError;
 use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
+use pleach_prune::prune_run::PruneRunError;
 use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
 use pleach_prune::target::AmountError;
@@ -44,13 +45,18 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return match error {
             PruneError::Train(error) => Some(of_training(error)),
             PruneError::Criterion(_) => Some(USAGE),
+            PruneError::Interrupted => Some(interrupt::code()),
             _ => None,
         };
     }
+    // These show their cause as themselves, so that the cause is not in the chain.
+    if let Some(PruneRunError::Prune(error)) = cause.downcast_ref::<PruneRunError>() {
+        return of(error);
+    }
     match cause.downcast_ref::<ReproduceError>() {
         Some(ReproduceError::Interrupted) => return Some(interrupt::code()),
-        // It shows its cause as itself, so that the cause is not in the chain.
         Some(ReproduceError::Train(error)) => return of(error),
+        Some(ReproduceError::PruneRun(error)) => return of(error),
         Some(ReproduceError::Prune(error)) => return of(error),
         Some(ReproduceError::Net(error)) => return of(error),
         Some(

@@ -58,19 +58,21 @@ impl Training {
 pub(super) struct Pruning {
     base_macs: u64,
     /// What is being fine-tuned, and for how many epochs.
-    pub(super) phase: &'static str,
+    phase: &'static str,
     epochs: f64,
+    /// Whether it has not made a step yet.
+    is_new: bool,
 }
 
 impl Pruning {
     /// Whether the epochs of this fine-tuning are told: a fraction of one in each of hundreds of trials is
     /// not worth a line.
-    pub(super) fn tells_epochs(&self) -> bool {
+    fn tells_epochs(&self) -> bool {
         self.epochs >= 1.0
     }
 
-    pub(super) fn step(&self, report: &StepReport, progress: &mut Progress) {
-        if report.step == 1 {
+    pub(super) fn step(&mut self, report: &StepReport, progress: &mut Progress) {
+        if std::mem::take(&mut self.is_new) {
             progress.start(format!("fine-tuning ({})", self.phase), report.steps);
         }
         progress.set(report.step, || step(report));
@@ -86,8 +88,11 @@ impl Pruning {
                     100.0 * test
                 ));
             }
+            phases::Event::GoesOn { phase, steps, epochs } => progress.line(&format!(
+                "going on after {steps} removals and {epochs:.2} epochs of fine-tuning; next: {phase}"
+            )),
             phases::Event::Tuning { phase, epochs } => {
-                (self.phase, self.epochs) = (phase, *epochs);
+                (self.phase, self.epochs, self.is_new) = (phase, *epochs, true);
                 if *phase == "final" && *epochs > 0.0 {
                     progress.line(&format!("final fine-tuning: {epochs:.2} epochs"));
                 }
@@ -97,7 +102,7 @@ impl Pruning {
                     progress.line(&self.epoch(epoch));
                 }
             }
-            phases::Event::Step(step, _) => progress.line(&self.removal(step)),
+            phases::Event::Step(step) => progress.line(&self.removal(step)),
         }
     }
 

@@ -1,6 +1,8 @@
 //! `pleach prune`
 
+mod check;
 mod document;
+mod file;
 mod settings;
 mod watch;
 
@@ -9,31 +11,40 @@ use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use document::Document;
+use document::{Document, RESULT};
+use file::Planned;
 use pleach_core::Network;
-use pleach_core::checkpoint::{self, Dtype, Meta};
+use pleach_core::checkpoint::Meta;
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::Context;
+use pleach_prune::PruneError;
 use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
 use pleach_prune::eval;
-use pleach_prune::latency::Config;
-use pleach_prune::phases::{self, Outcome, PruneConfig};
+use pleach_prune::latency::{Config, Measurement};
+use pleach_prune::phases::{Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
+use pleach_prune::prune_run::{self, Job, PRUNED, PruneRunError};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::surgery;
+use pleach_prune::trainer::TrainError;
 use settings::Settings;
+use std::path::PathBuf;
 use std::sync::Arc;
-use watch::Watch;
+use watch::{Watch, epitaph};
 
 /// Remove filters from a network, fine-tune it, and measure what it gained and lost
 ///
 /// Give a target (--macs, --params or --channels), a largest drop of accuracy (--max-drop), or both.
 /// If the drop does not allow the target, the best network is saved and the exit code is 3.
+///
+/// The run's folder gets pruned.safetensors, plan.json, result.json, metrics.jsonl, run.toml and
+/// env.json, and until the run is finished what it goes on from: a run that was interrupted or killed
+/// goes on with --resume, and ends with the same bits as one that was not.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The network
-    #[arg(required_unless_present = "config")]
+    #[arg(required_unless_present_any = ["config", "resume"])]
     net: Option<String>,
     /// The architecture of weights that PyTorch saved, such as vgg16
     #[arg(long)]
@@ -42,111 +53,138 @@ pub(super) struct Args {
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    /// Go on with a run where it stopped, after its last removal or epoch; one that has not begun starts
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
+    resume: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     /// Compare the pruned network with the masked one; they must agree to 1e-4
     #[arg(long)]
     verify: bool,
     /// Seconds of speed measurement at the end, for each batch size and number of threads; 0: none
-    #[arg(long, default_value_t = 3.0, value_parser = bench::seconds)]
-    bench_seconds: f64,
+    /// [default: 3]
+    #[arg(long, value_parser = bench::seconds)]
+    bench_seconds: Option<f64>,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    let (net, data) = (args.net.as_deref(), args.data.data.as_deref());
-    let file = args.settings.file(common.seed_given(), net, data)?;
+    let planned = Planned::new(common, args)?;
+    if let Some(run) = planned.existing()
+        && let Some(document) = Document::of(run)
+    {
+        prune_run::forget(run)?;
+        return report(common, &document, &planned.file.prune, None, run);
+    }
+    let file = &planned.file;
     let config = &file.prune;
     let cx = common.context()?;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
-    let net = common::net_for_data(&file.net, args.arch.as_deref(), &*dataset, config.seed)?;
-    settings::check_for(config, net.network.graph())?;
-    let run = args.run.create("prune")?;
-    let environment = Environment::current(cx.isa(), cx.threads().count());
-    run.write("run.toml", &file.to_toml()?)?;
-    run.write("env.json", &output::to_json(&environment))?;
+    let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
+    check::check_for(config, net.network.graph())?;
+    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let model = model_name(&net.meta, &file.net);
     let meta = Meta { extra: net.meta.extra.clone(), ..common::meta(&model, dataset.spec()) };
-    let mut watch = Watch::new(common.style(), &run, &meta);
+    let mut watch = Watch::new(common.style());
     watch.line(&format!(
         "pruning {} on {} into {}",
         net.name,
         dataset.spec().name,
         run.path().display()
     ));
-    let outcome = phases::run(&cx, &dataset, &net.network, &model, config, &mut watch);
-    if let Some(error) = watch.take_error() {
-        return Err(error);
-    }
-    let outcome = outcome.inspect_err(|_| watch.line(&watch.epitaph()))?;
+    let job = Job { model: &model, meta: &meta, config };
+    let outcome = prune_run::prune(&cx, &dataset, &run, &job, &net.network, &mut watch);
     watch.finish();
+    let outcome = outcome.inspect_err(|error| watch.line(&epitaph(&run, resumes(error))))?;
 
-    let path = run.file("pruned.safetensors");
-    checkpoint::save(&path, &outcome.network, &meta, Dtype::F32, false)?;
-    run.write("plan.json", &outcome.plan.to_json())?;
-    let difference = match args.verify {
+    let difference = match file.verify {
         true => Some(difference(&cx, &net.network, &outcome.plan, &dataset)?),
         false => None,
     };
-    let mut progress = Progress::new(common.style());
-    let measurement = if args.bench_seconds > 0.0 {
-        let bench = Config {
-            seconds: args.bench_seconds,
-            seed: config.seed,
-            ..Config::new(cx.isa(), cx.threads().count())
-        };
-        bench::measure(
-            &[("base", &net.network), ("pruned", &outcome.network)],
-            &bench,
-            &mut progress,
-        )
-    } else {
-        Default::default()
-    };
-    let document = Document::new(config, &outcome, &measurement);
-    run.write("result.json", &output::to_json(&document))?;
-    if common.json {
-        output::json(&document)?;
-    } else {
-        output::print(&document.text(&measurement, &run))?;
+    let measurement = measured(common, &cx, file, &net.network, &outcome);
+    if interrupt::is_requested() {
+        watch.line(&epitaph(&run, true));
+        return Ok(interrupt::code());
     }
+    let document = Document::new(config, &outcome, &measurement);
+    run.write(RESULT, &output::to_json(&document))?;
+    prune_run::forget(&run)?;
     if let Some(difference) = difference {
         let allowed = surgery::TOLERANCE;
         watch.line(&format!(
             "surgery changes logits by {difference:.1e} relative to masking, {allowed:.0e} allowed"
         ));
-        if difference > allowed {
-            log::error!("the pruned network is not the masked one: this is a bug");
-            return Ok(exit::MISSED);
-        }
     }
-    Ok(match (interrupt::is_requested(), outcome.target_met) {
-        (true, _) => interrupt::code(),
-        (false, true) => exit::OK,
-        (false, false) => {
-            log::warn!("{}", missed(config, &outcome, &run));
-            exit::MISSED
-        }
-    })
+    let code = report(common, &document, config, Some(&outcome), &run)?;
+    if difference.is_some_and(|difference| difference > surgery::TOLERANCE) {
+        log::error!("the pruned network is not the masked one: this is a bug");
+        return Ok(exit::MISSED);
+    }
+    Ok(code)
+}
+
+/// Whether a run that stopped so has better luck when it goes on.
+fn resumes(error: &PruneRunError) -> bool {
+    match error {
+        PruneRunError::Prune(error) => matches!(
+            error,
+            PruneError::Interrupted | PruneError::Train(TrainError::Interrupted { .. })
+        ),
+        PruneRunError::Foreign { .. } => false,
+        _ => true,
+    }
+}
+
+/// The speed of both networks; what is not finished when an interruption comes is left out.
+fn measured(
+    common: &Common,
+    cx: &Context,
+    file: &file::File,
+    base: &Network,
+    outcome: &Outcome,
+) -> Measurement {
+    if file.bench_seconds <= 0.0 {
+        return Measurement::default();
+    }
+    let (seconds, seed) = (file.bench_seconds, file.prune.seed);
+    let bench = Config { seconds, seed, ..Config::new(cx.isa(), cx.threads().count()) };
+    let nets = [("base", base), ("pruned", &outcome.network)];
+    bench::measure(&nets, &bench, &mut Progress::new(common.style()))
+}
+
+/// Prints the result. Returns the exit code.
+fn report(
+    common: &Common,
+    document: &Document,
+    config: &PruneConfig,
+    outcome: Option<&Outcome>,
+    run: &RunDir,
+) -> Result<u8> {
+    if common.json {
+        output::json(document)?;
+    } else {
+        output::print(&document.text(run))?;
+    }
+    if document.target_met {
+        return Ok(exit::OK);
+    }
+    let mut reasons = Vec::new();
+    if let (Some(target), Some(outcome)) = (config.target, outcome) {
+        let unit = target.unit;
+        let count = unit.count(outcome.network.graph());
+        reasons.push(format!("{} {unit} are left", output::grouped(count)));
+    }
+    let (drop, most) = (document.drop_points, config.max_drop);
+    reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));
+    let (reasons, path) = (reasons.join(", "), run.file(PRUNED));
+    log::warn!("the target was missed: {reasons}; the best network is {}", path.display());
+    Ok(exit::MISSED)
 }
 
 /// The model's name in plans and checkpoints: what the file says, else what the user says.
 fn model_name(meta: &Meta, argument: &str) -> String {
     if meta.model.is_empty() { argument.to_owned() } else { meta.model.clone() }
-}
-
-fn missed(config: &PruneConfig, outcome: &Outcome, run: &RunDir) -> String {
-    let mut reasons = Vec::new();
-    if let Some(target) = config.target {
-        let unit = target.unit;
-        let count = unit.count(outcome.network.graph());
-        reasons.push(format!("{} {unit} are left", output::grouped(count)));
-    }
-    let (drop, most) = (outcome.drop_points, config.max_drop);
-    reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));
-    let path = run.file("pruned.safetensors");
-    format!("the target was missed: {}; the best network is {}", reasons.join(", "), path.display())
 }
 
 /// How far the original network with the plan's channels alone is from the original network with the

@@ -160,14 +160,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         return plan(&file.settings, &cells, rate, common.json);
     }
     let run = match &args.resume {
-        Some(path) => RunDir::existing(path)?,
+        Some(path) => RunDir::join(path)?,
         None => {
             let run = args.run.create("reproduce")?;
             reproduce::clear(&run)?;
             let environment = Environment::current(cx.isa(), cx.threads().count());
             run.write("run.toml", &toml::to_string_pretty(&file)?)?;
             run.write("env.json", &output::to_json(&environment))?;
-            run
+            run.share()?
         }
     };
     let job = Job { cx: &cx, dataset: &dataset, run: &run, settings: &file.settings };

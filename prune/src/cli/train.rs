@@ -15,8 +15,8 @@ use pleach_datasets::{Dataset, Split};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
 use pleach_prune::run_dir::RunDir;
-use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, Trained};
-use pleach_prune::trainer::{Observer, StepReport};
+use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
+use pleach_prune::trainer::{Observer, StepReport, TrainError};
 use serde::{Deserialize, Serialize};
 use settings::{File, Settings};
 use std::fs;
@@ -85,7 +85,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let network = Network::init(graph, file.train.seed);
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
-    let trained = trained.inspect_err(|_| watch.progress.line(&epitaph(&run)))?;
+    let trained = trained.inspect_err(|error| {
+        // What diverged once diverges again.
+        let resumes = !matches!(error, TrainRunError::Train(TrainError::Diverged { .. }));
+        watch.progress.line(&epitaph(&run, resumes));
+    })?;
     let document = match finished(&run) {
         Some(document) => document,
         None => {
@@ -129,7 +133,7 @@ impl Planned {
         if !toml.exists() {
             return Self::unbegun(common, args, path);
         }
-        let run = RunDir::existing(path)?;
+        let run = RunDir::resume(path)?;
         let file = File::read(&toml)?;
         let wanted = settings.over(file.clone(), common.seed_given(), None);
         if wanted != file {
@@ -162,12 +166,16 @@ impl Planned {
     /// The folder, with what it holds before the first epoch.
     fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
         let run = match (&self.existing, &args.resume) {
-            (Some(run), _) => return Ok(run.clone()),
+            (Some(run), _) => run.clone(),
             (None, Some(path)) => RunDir::create(Some(path), "train", false)?,
             (None, None) => args.run.create("train")?,
         };
-        run.write("run.toml", &self.file.to_toml()?)?;
-        run.write("env.json", &output::to_json(environment))?;
+        if self.existing.is_none() {
+            run.write("run.toml", &self.file.to_toml()?)?;
+        }
+        if !run.file("env.json").exists() {
+            run.write("env.json", &output::to_json(environment))?;
+        }
         Ok(run)
     }
 }
@@ -220,12 +228,11 @@ fn finished(run: &RunDir) -> Option<Document> {
     serde_json::from_str(&text).ok().filter(|document: &Document| document.schema == SCHEMA)
 }
 
-/// What is left after a run that stopped.
-fn epitaph(run: &RunDir) -> String {
+/// What is left after a run that stopped, and how it goes on, if it can.
+fn epitaph(run: &RunDir, resumes: bool) -> String {
     let path = run.path().display();
-    let resume = match interrupt::is_requested() {
+    let resume = match resumes {
         true => format!("; pleach train --resume {path} goes on"),
-        // What failed once fails again.
         false => String::new(),
     };
     match checkpoint::load(&run.file(train_run::LAST)) {

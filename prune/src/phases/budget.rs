@@ -1,4 +1,5 @@
 use super::config::{Phases, PruneConfig};
+use serde::{Deserialize, Serialize};
 
 /// Share of an epoch budget that is kept for the final fine-tuning.
 const FINAL_SHARE: f64 = 0.4;
@@ -7,6 +8,8 @@ const FINAL_SHARE: f64 = 0.4;
 const NOTHING: f64 = 1e-3;
 
 /// The epochs that each part of a run may still spend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Purse {
     /// No budget: each step has its configured epochs.
     Unlimited { global: f64, layerwise: f64, last: f64 },

@@ -1,7 +1,8 @@
-use super::budget::Purse;
-use super::driver::{Driver, Removal};
 use super::global::rounds_for;
-use crate::channels::ChannelId;
+use super::pruner::Pruner;
+use super::state::{Stage, Sweep};
+use super::trial::Removal;
+use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
 use crate::select::share_of;
 use pleach_core::graph::NodeId;
@@ -10,80 +11,91 @@ use std::collections::BTreeSet;
 /// Phase II: for each group of channels (a layer, or layers that a residual sum joins), by
 /// multiply-adds left, largest first: remove its lowest, update biases, fine-tune briefly; keep that
 /// if the drop stays within the limit, otherwise undo it and leave the group alone from then on.
-/// Again, until every group is left alone or the target is met.
-pub(super) fn run(driver: &mut Driver<'_>, purse: &mut Purse) -> Result<(), PruneError> {
-    let target = driver.config.target;
-    let limit = target.map_or(0, |target| target.limit(&driver.base_graph));
-    let mut done: BTreeSet<Vec<NodeId>> = BTreeSet::new();
+/// Again, until every group is left alone or the target is met. This is the next trial's removal, of
+/// the first group in the sweep's queue; `None`: the phase is over.
+pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
+    let target = pruner.config.target;
+    let limit = target.map_or(0, |target| target.limit(pruner.base.graph()));
     loop {
-        let groups = by_macs(driver);
-        let mut tried = false;
-        for producers in groups {
-            if target.is_some_and(|target| driver.count(target) <= limit) {
-                return Ok(());
-            }
-            if done.contains(&producers) {
-                continue;
-            }
-            let candidates = candidates(driver, &producers);
-            let amount = share_of(candidates.len(), driver.config.layerwise_step);
-            let scored = driver.score()?;
-            let removed = driver.choose(&candidates, &scored.scores, amount, target, limit);
-            if removed.is_empty() {
-                done.insert(producers);
-                continue;
-            }
-            let trials = target.map(|target| {
-                let left = driver.count(target) as f64 / limit.max(1) as f64;
-                let sweeps = rounds_for(left, driver.config.layerwise_step);
-                sweeps * (groups_left(driver, &done) as f64)
-            });
-            let Some(epochs) = purse.layerwise(trials) else { return Ok(()) };
-            let graph = driver.network.graph();
-            let layers = producers.iter().map(|&id| graph.node(id).name.clone()).collect();
-            let before = driver.epochs;
-            let accepted = driver.attempt(&Removal {
-                phase: "layerwise",
-                layers,
-                removed: &removed,
-                scored: &scored,
-                epochs,
-                limit: driver.config.layerwise_drop(),
-            })?;
-            purse.spend_layerwise(driver.epochs - before);
-            tried = true;
-            if !accepted {
-                done.insert(producers);
-            }
+        if target.is_some_and(|target| pruner.count(target) <= limit) {
+            return Ok(None);
         }
-        if !tried {
-            return Ok(());
+        let Some(group) = sweep(pruner).queue.front().cloned() else {
+            if !sweep(pruner).tried {
+                return Ok(None);
+            }
+            let queue = by_macs(pruner).into();
+            let sweep = sweep(pruner);
+            (sweep.queue, sweep.tried) = (queue, false);
+            continue;
+        };
+        if sweep(pruner).done.contains(&group) {
+            sweep(pruner).queue.pop_front();
+            continue;
         }
+        let candidates = candidates(pruner, &group);
+        let amount = share_of(candidates.len(), pruner.config.layerwise_step);
+        let scored = pruner.score()?;
+        let removed = pruner.choose(&candidates, &scored.scores, amount, target, limit);
+        if removed.is_empty() {
+            let sweep = sweep(pruner);
+            sweep.queue.pop_front();
+            sweep.done.insert(group);
+            continue;
+        }
+        let trials = target.map(|target| {
+            let left = pruner.count(target) as f64 / limit.max(1) as f64;
+            let sweeps = rounds_for(left, pruner.config.layerwise_step);
+            let done = sweep(pruner).done.clone();
+            sweeps * (groups_left(pruner, &done) as f64)
+        });
+        return Ok(pruner.state.purse.layerwise(trials).map(|epochs| Removal {
+            layers: group,
+            removed,
+            scored,
+            epochs,
+            limit: pruner.config.layerwise_drop(),
+        }));
+    }
+}
+
+fn sweep<'a>(pruner: &'a mut Pruner<'_>) -> &'a mut Sweep {
+    match &mut pruner.state.stage {
+        Stage::Layerwise(sweep) => sweep,
+        _ => unreachable!("phase II is at hand"),
     }
 }
 
 /// The prunable groups, named by their layers, by the multiply-adds of their layers and of those
 /// that take their channels, largest first.
-fn by_macs(driver: &Driver<'_>) -> Vec<Vec<NodeId>> {
-    let graph = driver.network.graph();
-    let groups = driver.channels.groups().iter().filter(|group| group.prunable.is_ok());
-    let mut groups: Vec<(u64, Vec<NodeId>)> = groups
+fn by_macs(pruner: &Pruner<'_>) -> Vec<Vec<String>> {
+    let graph = pruner.network.graph();
+    let groups = pruner.channels.groups().iter().filter(|group| group.prunable.is_ok());
+    let mut groups: Vec<(u64, &[NodeId])> = groups
         .map(|group| {
             let macs = group.producers.iter().map(|&id| graph.node_macs(id)).sum();
-            (macs, group.producers.clone())
+            (macs, &*group.producers)
         })
         .collect();
-    groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    groups.into_iter().map(|(_, producers)| producers).collect()
+    groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    groups.into_iter().map(|(_, producers)| names(pruner, producers)).collect()
 }
 
-fn candidates(driver: &Driver<'_>, producers: &[NodeId]) -> Vec<ChannelId> {
-    let groups = driver.channels.groups().iter();
-    let mut of = groups.filter(|group| group.producers == producers);
-    of.next().map(|group| group.channels.clone()).unwrap_or_default()
+fn names(pruner: &Pruner<'_>, producers: &[NodeId]) -> Vec<String> {
+    let graph = pruner.network.graph();
+    producers.iter().map(|&id| graph.node(id).name.clone()).collect()
 }
 
-fn groups_left(driver: &Driver<'_>, done: &BTreeSet<Vec<NodeId>>) -> usize {
-    let groups = driver.channels.groups().iter();
-    groups.filter(|group| group.prunable.is_ok() && !done.contains(&group.producers)).count()
+fn candidates(pruner: &Pruner<'_>, name: &[String]) -> Vec<ChannelId> {
+    let is_it = |group: &&ChannelGroup| names(pruner, &group.producers) == name;
+    let group = pruner.channels.groups().iter().find(is_it);
+    group.map(|group| group.channels.clone()).unwrap_or_default()
+}
+
+fn groups_left(pruner: &Pruner<'_>, done: &BTreeSet<Vec<String>>) -> usize {
+    let groups = pruner.channels.groups().iter();
+    let left = |group: &&ChannelGroup| {
+        group.prunable.is_ok() && !done.contains(&names(pruner, &group.producers))
+    };
+    groups.filter(left).count()
 }

@@ -6,18 +6,21 @@
 
 mod budget;
 mod config;
-mod driver;
 mod global;
 mod layerwise;
+mod pruner;
 mod record;
 mod reference;
+mod scoring;
+mod state;
+mod trial;
 
 pub use config::{Phases, PruneConfig, Reference};
+pub use pruner::Pruner;
 pub use record::{Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
+pub use state::{State, StateError};
 
 use crate::error::PruneError;
-use budget::Purse;
-use driver::Driver;
 use pleach_core::Network;
 use pleach_datasets::Dataset;
 use pleach_kernels::Context;
@@ -31,7 +34,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// If the criterion is unknown or cannot score the network, fine-tuning diverges, or the observer
-/// stops it. What was accepted until then went to the observer.
+/// stops it.
 ///
 /// # Panics
 /// If the network and the data set do not fit.
@@ -43,48 +46,13 @@ pub fn run(
     config: &PruneConfig,
     observer: &mut dyn RunObserver,
 ) -> Result<Outcome, PruneError> {
-    let mut driver = Driver::new(cx, dataset, base, model, config, observer)?;
-    if config.epochs_budget == Some(0.0) {
-        global::once(&mut driver)?;
-    } else {
-        let mut purse = Purse::new(config);
-        if config.phases != Phases::Layerwise {
-            global::run(&mut driver, &mut purse)?;
-            purse.hand_on(config.phases);
+    let mut pruner = Pruner::new(cx, dataset, base, model, config)?;
+    pruner.announce(observer);
+    while !pruner.is_finished() {
+        if !observer.goes_on() {
+            return Err(PruneError::Interrupted);
         }
-        if config.phases != Phases::Global {
-            layerwise::run(&mut driver, &mut purse)?;
-        }
-        if !driver.steps.is_empty() {
-            driver.finish(purse.last())?;
-        }
+        pruner.step(observer)?;
     }
-    let reached =
-        config.target.is_none_or(|target| driver.count(target) <= target.limit(base.graph()));
-    let test = driver.test();
-    // Against a test accuracy only a test accuracy is a fair drop: steps are judged by validation
-    // images, but a base that has seen those leaves something of them in the network.
-    let drop_points = driver.drop_of(match driver.reference.0 {
-        "test" => test.accuracy,
-        _ => driver.accuracy,
-    });
-    let base_graph = base.graph();
-    Ok(Outcome {
-        base: Facts::new(base_graph, &driver.base_test, driver.base_validation),
-        pruned: Facts::new(driver.network.graph(), &test, driver.accuracy),
-        test_drop: PairedDrop::new(&driver.base_test.correct, &test.correct),
-        reference: driver.reference.0,
-        reference_accuracy: driver.reference.1,
-        drop_points,
-        target_met: reached && drop_points <= config.max_drop,
-        epochs: driver.epochs,
-        without_bias_update: driver
-            .without_bias_update
-            .iter()
-            .map(|&id| base_graph.node(id).name.clone())
-            .collect(),
-        steps: driver.steps,
-        plan: driver.plan,
-        network: driver.network,
-    })
+    Ok(pruner.outcome())
 }

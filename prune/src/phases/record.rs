@@ -114,6 +114,8 @@ pub struct Outcome {
     pub target_met: bool,
     /// Epochs of fine-tuning, all together.
     pub epochs: f64,
+    /// Seconds of all steps, in however many goes.
+    pub seconds: f64,
     /// Layers whose removed inputs nothing could stand in for, for lack of a bias or batch norm.
     pub without_bias_update: Vec<String>,
 }
@@ -132,7 +134,16 @@ pub enum Event<'a> {
         /// What drops are counted against: `validation` or `test`.
         reference: &'static str,
     },
-    /// Fine-tuning for so many epochs begins.
+    /// A run goes on that was interrupted.
+    GoesOn {
+        /// What comes next: `once`, `global`, `layerwise`, `final` or `done`.
+        phase: &'static str,
+        /// Removals that were tried.
+        steps: usize,
+        /// Epochs of fine-tuning that are done.
+        epochs: f64,
+    },
+    /// Fine-tuning for so many epochs begins, or goes on.
     Tuning {
         /// `global`, `layerwise` or `final`.
         phase: &'static str,
@@ -141,14 +152,19 @@ pub enum Event<'a> {
     },
     /// An epoch of fine-tuning ended.
     Epoch(&'a EpochReport),
-    /// A step ended; with the network as it stands.
-    Step(&'a StepRecord, &'a Network),
+    /// A step ended.
+    Step(&'a StepRecord),
 }
 
 /// Watches a run; may stop it in training (see [`Observer`]).
 pub trait RunObserver: Observer {
     /// Something happened.
     fn event(&mut self, event: &Event<'_>);
+
+    /// Between two steps. `false` stops the run.
+    fn goes_on(&mut self) -> bool {
+        true
+    }
 }
 
 impl RunObserver for crate::trainer::Silent {

@@ -46,7 +46,6 @@ impl RunReport {
         config: &PruneConfig,
         outcome: &Outcome,
         train_accuracy: f64,
-        seconds: f64,
     ) -> Self {
         Self {
             name: name.into(),
@@ -62,7 +61,7 @@ impl RunReport {
             target_met: outcome.target_met,
             epochs: outcome.epochs,
             steps: outcome.steps.clone(),
-            seconds,
+            seconds: outcome.seconds,
         }
     }
 }

@@ -117,7 +117,7 @@ impl Work {
         match self {
             Self::Given { .. } => Some("base.safetensors"),
             Self::Train { .. } | Self::Scratch { .. } => Some(crate::train_run::BEST),
-            Self::Prune { .. } => Some("pruned.safetensors"),
+            Self::Prune { .. } => Some(crate::prune_run::PRUNED),
             Self::Curve { .. } | Self::Ranking { .. } | Self::Speed { .. } => None,
         }
     }
@@ -138,7 +138,7 @@ pub struct Record {
     pub environment: serde_json::Value,
     /// The network that it made.
     pub network: Option<NetworkFile>,
-    /// Seconds, in one go or, of training, in several.
+    /// Seconds, in one go or, of training and pruning, in several.
     pub seconds: f64,
     /// What it found.
     pub found: Found,

@@ -76,7 +76,9 @@ impl Folder {
             }
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
-        Ok(Self { run: RunDir::existing(&path)?, _lock: lock })
+        let run = RunDir::existing(&path)?;
+        run.tidy()?;
+        Ok(Self { run, _lock: lock })
     }
 
     /// The record, if the cell is done.

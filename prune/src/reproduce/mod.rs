@@ -3,7 +3,7 @@
 //! A study is a folder and [`Settings`]. From these follows a list of [`Cell`]s: base networks, pruning
 //! runs, comparisons, measurements. Each is done once, in `cells/ID` of the folder, and leaves
 //! `cell.json` there when it is done, so that a study which was interrupted goes on with the first cell
-//! that is not. Cells share no file that any of them writes; a cell that needs another's network waits
+//! that is not; and within it, if it trains or prunes, after the last epoch or step. Cells share no file that any of them writes; a cell that needs another's network waits
 //! for it, or does it first. So any number of processes, on any machines that see the folder, may do
 //! cells of one study at once. [`report`] makes the tables of whatever is done.
 
@@ -27,6 +27,7 @@ use crate::criteria::CriterionError;
 use crate::error::PruneError;
 use crate::net::NetError;
 use crate::phases;
+use crate::prune_run::PruneRunError;
 use crate::run_dir::{RunDir, RunDirError};
 use crate::train_run::{self, TrainRunError};
 use pleach_core::checkpoint::CheckpointError;
@@ -103,7 +104,10 @@ pub enum ReproduceError {
     /// In the training of a network.
     #[error(transparent)]
     Train(#[from] TrainRunError),
-    /// In a pruning run or a comparison.
+    /// In a pruning run.
+    #[error(transparent)]
+    PruneRun(#[from] PruneRunError),
+    /// In a comparison.
     #[error(transparent)]
     Prune(#[from] PruneError),
     /// In the ranking of filters.

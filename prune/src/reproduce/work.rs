@@ -10,7 +10,8 @@ use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
 use crate::net::{self, Resolve};
-use crate::phases::{self, Facts};
+use crate::phases::Facts;
+use crate::prune_run;
 use crate::ranking::{RankingConfig, rank};
 use crate::report::{RunReport, activation_bytes};
 use crate::run_dir::RunDir;
@@ -40,6 +41,7 @@ pub(super) fn run(
         observer.part(&format!("waiting for {}, which another process is doing", cell.id));
     })?;
     if let Some(record) = folder.record(cell)? {
+        prune_run::forget(&folder.run)?;
         return Ok(record);
     }
     for need in cell.work.needs() {
@@ -61,6 +63,7 @@ pub(super) fn run(
         found,
     };
     folder.keep(&record)?;
+    prune_run::forget(&folder.run)?;
     Ok(record)
 }
 
@@ -97,17 +100,14 @@ fn found(
             trained(job, run, fresh, meta, config, observer)
         }
         Work::Prune { base, config } => {
-            let started = Instant::now();
             let Checkpoint { network: base, meta } = network(job, base)?;
-            let outcome = phases::run(cx, dataset, &base, &meta.model, config, observer)?;
-            let file = run.file(cell.work.network_file().expect("it makes a network"));
-            let meta = net::meta(&meta.model, spec);
-            checkpoint::save(&file, &outcome.network, &meta, Dtype::F32, false)?;
-            run.write("plan.json", &outcome.plan.to_json())?;
-            let seconds = started.elapsed().as_secs_f64();
+            let (model, meta) = (&*meta.model, net::meta(&meta.model, spec));
+            let pruning = prune_run::Job { model, meta: &meta, config };
+            let outcome = prune_run::prune(cx, dataset, run, &pruning, &base, observer)?;
             let trained = train_accuracy(job, &outcome.network);
-            let report = RunReport::new(cx, &cell.id, config, &outcome, trained, seconds);
-            Ok((Found::Pruned(Box::new(report)), None))
+            let report = RunReport::new(cx, &cell.id, config, &outcome, trained);
+            let seconds = report.seconds;
+            Ok((Found::Pruned(Box::new(report)), Some(seconds)))
         }
         Work::Curve { base, criterion, bias_update, shares, calibration, tune, seed } => {
             let config = CompareConfig {

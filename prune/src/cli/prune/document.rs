@@ -1,16 +1,22 @@
 //! What a pruning run reports.
 
-use super::super::output::{grouped, table};
+use crate::cli::output::{grouped, table};
 use pleach_core::models;
 use pleach_prune::latency::{Measurement, Ratio, Row};
 use pleach_prune::phases::{Facts, Outcome, PairedDrop, Phases, PruneConfig, StepRecord};
 use pleach_prune::run_dir::RunDir;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fs;
 
-/// `pleach.prune/1`.
-#[derive(Serialize)]
+/// The document's file in the run's folder.
+pub(super) const RESULT: &str = "result.json";
+
+const SCHEMA: &str = "pleach.prune/1";
+
+/// `result.json`: `pleach.prune/1`.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Document {
-    schema: &'static str,
+    schema: String,
     criterion: String,
     phases: Phases,
     base: Size,
@@ -18,18 +24,18 @@ pub(super) struct Document {
     steps: Vec<StepRecord>,
     speedup: Vec<Ratio>,
     latency: Vec<Row>,
-    target_met: bool,
+    pub(super) target_met: bool,
     /// Test accuracy lost, in points.
     drop: PairedDrop,
     /// Points lost against the reference, on its split, by which the run decided.
-    drop_points: f64,
-    reference: &'static str,
+    pub(super) drop_points: f64,
+    reference: String,
     epochs: f64,
     seed: u64,
     without_bias_update: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Size {
     accuracy: f64,
     macs: u64,
@@ -38,7 +44,7 @@ struct Size {
     validation_accuracy: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct Pruned {
     #[serde(flatten)]
     size: Size,
@@ -55,7 +61,7 @@ impl Size {
 impl Document {
     pub(super) fn new(config: &PruneConfig, outcome: &Outcome, speed: &Measurement) -> Self {
         Self {
-            schema: "pleach.prune/1",
+            schema: SCHEMA.into(),
             criterion: config.criterion.clone(),
             phases: config.phases,
             base: Size::new(&outcome.base),
@@ -69,15 +75,21 @@ impl Document {
             target_met: outcome.target_met,
             drop: outcome.test_drop,
             drop_points: outcome.drop_points,
-            reference: outcome.reference,
+            reference: outcome.reference.into(),
             epochs: outcome.epochs,
             seed: config.seed,
             without_bias_update: outcome.without_bias_update.clone(),
         }
     }
 
+    /// The result of a run that was finished before.
+    pub(super) fn of(run: &RunDir) -> Option<Self> {
+        let text = fs::read_to_string(run.file(RESULT)).ok()?;
+        serde_json::from_str(&text).ok().filter(|document: &Self| document.schema == SCHEMA)
+    }
+
     /// The document as people read it.
-    pub(super) fn text(&self, speed: &Measurement, run: &RunDir) -> String {
+    pub(super) fn text(&self, run: &RunDir) -> String {
         let (base, pruned) = (&self.base, &self.pruned.size);
         let fewer = |a: u64, b: u64| format!("{:.2}x fewer", a as f64 / b.max(1) as f64);
         let counts = [
@@ -97,7 +109,7 @@ impl Document {
             vec![name.to_owned(), grouped(base), grouped(pruned), fewer(base, pruned)]
         }));
         let rows_of =
-            |net: &str| speed.rows.iter().filter(move |row| row.net == net).collect::<Vec<_>>();
+            |net: &str| self.latency.iter().filter(move |row| row.net == net).collect::<Vec<_>>();
         for ((base, pruned), ratio) in
             rows_of("base").iter().zip(rows_of("pruned")).zip(&self.speedup)
         {

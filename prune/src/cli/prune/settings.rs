@@ -1,25 +1,17 @@
-//! The flags and the file that make a pruning run's configuration.
+//! The flags that make a pruning run's configuration.
 
-use super::super::common::read;
-use super::super::exit::usage;
-use super::super::output::grouped;
-use anyhow::{Context as _, Result};
+use crate::cli::exit::usage;
+use anyhow::Result;
 use clap::{Args, ValueEnum};
-use pleach_core::graph::Graph;
 use pleach_core::loss::Distillation;
 use pleach_prune::bias_update::BiasUpdate;
-use pleach_prune::channels::Channels;
-use pleach_prune::criteria::{self, Condition, Join, Normalise, Scores};
+use pleach_prune::criteria::{self, Condition, Join, Normalise};
 use pleach_prune::entropy::{Binning, Correction};
 use pleach_prune::freeze::Rank;
-use pleach_prune::lineage::Lineage;
 use pleach_prune::phases::{Phases, PruneConfig, Reference};
-use pleach_prune::select::{Floors, lowest};
-use pleach_prune::surgery::{self, Kept};
 use pleach_prune::target::{Amount, Target, Unit};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How to prune. What is not given is as the configuration file, or else the preset, has it.
 #[derive(Args)]
@@ -129,7 +121,7 @@ pub(super) struct Settings {
     preset: Option<Preset>,
     /// Settings of an earlier run: its run.toml
     #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -139,50 +131,19 @@ enum Preset {
     Paper,
 }
 
-/// `run.toml`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    verb: String,
-    pub(super) net: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) data: Option<PathBuf>,
-    pub(super) prune: PruneConfig,
-}
-
-impl File {
-    /// The file's text, from which the run can be made again.
-    pub(super) fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string_pretty(self)?)
+impl Preset {
+    fn config(self) -> PruneConfig {
+        match self {
+            Self::Default => PruneConfig::default(),
+            Self::Paper => PruneConfig::paper(),
+        }
     }
 }
 
 impl Settings {
-    /// What to prune, and how: the network and the data are those of the flags, or else of the file.
-    pub(super) fn file(
-        &self,
-        seed: Option<u64>,
-        net: Option<&str>,
-        data: Option<&Path>,
-    ) -> Result<File> {
-        let (verb, net, data) =
-            ("prune".into(), net.map(str::to_owned), data.map(Path::to_path_buf));
-        let (file, mut config) = match (&self.config, self.preset) {
-            (Some(path), _) => {
-                let file: File = toml::from_str(&read(path)?)
-                    .with_context(|| format!("{} is no settings file", path.display()))?;
-                if file.verb != "prune" {
-                    let (path, verb) = (path.display(), file.verb);
-                    return Err(usage(format!(
-                        "{path} has settings of {verb:?}, expected of \"prune\""
-                    )));
-                }
-                let config = file.prune.clone();
-                (Some(file), config)
-            }
-            (None, Some(Preset::Paper)) => (None, PruneConfig::paper()),
-            (None, _) => (None, PruneConfig::default()),
-        };
+    /// `config`, or the preset if one is named, with what the flags say.
+    pub(super) fn over(&self, config: PruneConfig, seed: Option<u64>) -> Result<PruneConfig> {
+        let mut config = self.preset.map_or(config, Preset::config);
         set(&mut config.seed, seed);
         let targets =
             [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
@@ -234,45 +195,11 @@ impl Settings {
                  --macs, --params or --channels",
             ));
         }
-        let (file_net, file_data) = file.map_or((None, None), |file| (Some(file.net), file.data));
-        let net = net.or(file_net).ok_or_else(|| usage("name a network to prune"))?;
-        Ok(File { verb, net, data: data.or(file_data), prune: config })
+        Ok(config)
     }
 }
 
-/// Refuses what this network does not allow, before anything is written.
-pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
-    let channels = Channels::of(graph);
-    let layers = channels.prunable_layers();
-    if layers.is_empty() {
-        return Err(usage("no layer of this network has channels that can be removed"));
-    }
-    criteria::named(&config.criterion)?.check(graph, &layers)?;
-    let Some(target) = config.target else { return Ok(()) };
-    let (limit, unit) = (target.limit(graph), target.unit);
-    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
-    if least > limit {
-        return Err(usage(format!(
-            "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
-             left, more than {}",
-            target.amount.factor(),
-            grouped(least),
-            grouped(unit.count(graph)),
-            grouped(limit)
-        )));
-    }
-    Ok(())
-}
-
-/// As few channels as the floors allow.
-fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
-    let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
-    let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
-    let all = channels.prunable();
-    Kept::without(channels, &lowest(channels, &all, &scores, all.len(), &floors))
-}
-
-fn set<T>(setting: &mut T, value: Option<T>) {
+pub(super) fn set<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }

@@ -54,6 +54,10 @@ impl phases::RunObserver for Watch {
         self.training = None;
         self.pruning.event(event, &self.progress);
     }
+
+    fn goes_on(&mut self) -> bool {
+        !interrupt::is_requested()
+    }
 }
 
 impl ReproduceObserver for Watch {

@@ -1,0 +1,44 @@
+//! Whether a network allows what is asked for.
+
+use crate::cli::exit::usage;
+use crate::cli::output::grouped;
+use anyhow::Result;
+use pleach_core::graph::Graph;
+use pleach_prune::channels::Channels;
+use pleach_prune::criteria::{self, Scores};
+use pleach_prune::lineage::Lineage;
+use pleach_prune::phases::PruneConfig;
+use pleach_prune::select::{Floors, lowest};
+use pleach_prune::surgery::{self, Kept};
+
+/// Refuses what this network does not allow, before anything is written.
+pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
+    let channels = Channels::of(graph);
+    let layers = channels.prunable_layers();
+    if layers.is_empty() {
+        return Err(usage("no layer of this network has channels that can be removed"));
+    }
+    criteria::named(&config.criterion)?.check(graph, &layers)?;
+    let Some(target) = config.target else { return Ok(()) };
+    let (limit, unit) = (target.limit(graph), target.unit);
+    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
+    if least > limit {
+        return Err(usage(format!(
+            "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
+             left, more than {}",
+            target.amount.factor(),
+            grouped(least),
+            grouped(unit.count(graph)),
+            grouped(limit)
+        )));
+    }
+    Ok(())
+}
+
+/// As few channels as the floors allow.
+fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
+    let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
+    let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
+    let all = channels.prunable();
+    Kept::without(channels, &lowest(channels, &all, &scores, all.len(), &floors))
+}

@@ -1,0 +1,273 @@
+use super::config::{Phases, PruneConfig};
+use super::record::{Event, Facts, Outcome, PairedDrop, RunObserver};
+use super::reference::reference;
+use super::state::{Stage, State, Sweep};
+use super::{global, layerwise};
+use crate::channels::Channels;
+use crate::criteria::{self, Criterion};
+use crate::error::PruneError;
+use crate::eval::evaluate;
+use crate::evidence::Wants;
+use crate::freeze;
+use crate::lineage::Lineage;
+use crate::plan::{self, Plan};
+use crate::target::Target;
+use pleach_core::Network;
+use pleach_core::graph::Graph;
+use pleach_datasets::{Dataset, Split, class_balanced};
+use pleach_kernels::Context;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A pruning run in progress. What a step does is a pure function of the [`State`] and the networks as
+/// they are before it, the base network, the configuration, the data and the instruction set: that is
+/// why a run goes on exactly from what is saved after any step.
+pub struct Pruner<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) dataset: Arc<dyn Dataset>,
+    pub(super) config: &'a PruneConfig,
+    pub(super) criterion: &'static dyn Criterion,
+    pub(super) base: &'a Network,
+    pub(super) calibration: Vec<usize>,
+    pub(super) base_losses: Vec<f64>,
+    /// What drops are counted against, and its accuracy.
+    pub(super) reference: (&'static str, f64),
+    pub(super) state: State,
+    /// The network that stands, its channels, and where these come from.
+    pub(super) network: Network,
+    pub(super) channels: Channels,
+    pub(super) lineage: Lineage,
+    /// The network that the state's trial fine-tunes.
+    pub(super) candidate: Option<Network>,
+}
+
+impl<'a> Pruner<'a> {
+    /// The pruning of `base`, which the plan calls `model`, from the start.
+    ///
+    /// # Errors
+    /// If the criterion is unknown or cannot score the network.
+    ///
+    /// # Panics
+    /// If the network and the data set do not fit.
+    pub fn new(
+        cx: &'a Context,
+        dataset: &Arc<dyn Dataset>,
+        base: &'a Network,
+        model: &str,
+        config: &'a PruneConfig,
+    ) -> Result<Self, PruneError> {
+        criteria::named(&config.criterion)?
+            .check(base.graph(), &Channels::of(base.graph()).prunable_layers())?;
+        let started = Instant::now();
+        let [validation, test] =
+            [Split::Validation, Split::Test].map(|split| evaluate(cx, base, dataset, split, None));
+        let mut state = State::new(config, Plan::new(model, base.graph()), validation, test);
+        state.seconds = started.elapsed().as_secs_f64();
+        Self::resume(cx, dataset, base, config, state, None, None)
+    }
+
+    /// The pruning that stands at `state`; with its `standing` network, if that is not the base, and the
+    /// `candidate` that it fine-tunes, if it does, both with their training state.
+    ///
+    /// # Errors
+    /// If these do not fit together, or the criterion is unknown or cannot score the network.
+    ///
+    /// # Panics
+    /// If the base network and the data set do not fit.
+    pub fn resume(
+        cx: &'a Context,
+        dataset: &Arc<dyn Dataset>,
+        base: &'a Network,
+        config: &'a PruneConfig,
+        state: State,
+        standing: Option<Network>,
+        candidate: Option<Network>,
+    ) -> Result<Self, PruneError> {
+        let mut unfrozen = base.clone();
+        freeze::clear(&mut unfrozen);
+        let graph = standing.as_ref().unwrap_or(base).graph();
+        state.check(base.graph(), graph, candidate.as_ref().map(Network::graph))?;
+        let criterion = criteria::named(&config.criterion)?;
+        let channels = Channels::of(base.graph());
+        criterion.check(base.graph(), &channels.prunable_layers())?;
+        let mut pruner = Self {
+            cx,
+            dataset: Arc::clone(dataset),
+            config,
+            criterion,
+            base,
+            calibration: class_balanced(&**dataset, Split::Train, config.calibration, config.seed),
+            base_losses: Vec::new(),
+            reference: reference(config.reference, &state.validation, &state.test),
+            state,
+            network: unfrozen,
+            channels,
+            lineage: Lineage::of(base.graph()),
+            candidate,
+        };
+        pruner.base_losses = pruner.collect(Wants::default()).losses;
+        if let Some(standing) = standing {
+            pruner.stand(standing);
+        }
+        Ok(pruner)
+    }
+
+    /// Tells the observer where the run begins, or goes on.
+    pub fn announce(&self, observer: &mut dyn RunObserver) {
+        let State { validation, test, .. } = &self.state;
+        observer.event(&Event::Base {
+            macs: self.base.graph().macs(),
+            validation: validation.accuracy,
+            test: test.accuracy,
+            reference: self.reference.0,
+        });
+        let trial = self.state.trial.as_ref();
+        if trial.is_some() || !self.state.steps.is_empty() || self.is_finished() {
+            observer.event(&Event::GoesOn {
+                phase: self.state.phase(),
+                steps: self.state.steps.len(),
+                epochs: self.state.epochs + trial.map_or(0.0, |trial| trial.used),
+            });
+        }
+        if let Some(trial) = trial {
+            observer.event(&Event::Tuning { phase: self.state.phase(), epochs: trial.epochs });
+        }
+    }
+
+    /// Where the run stands.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The network that stands: that after the last accepted step, or after the final fine-tuning.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The network that is being fine-tuned.
+    #[must_use]
+    pub fn candidate(&self) -> Option<&Network> {
+        self.candidate.as_ref()
+    }
+
+    /// Whether nothing is left to do.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.state.stage == Stage::Done
+    }
+
+    /// Goes on by what is done in one piece: removing channels and an epoch of fine-tuning, or another
+    /// epoch; and the judgement after the last.
+    ///
+    /// # Errors
+    /// If fine-tuning diverges or the observer stops it, or a criterion cannot score the network. The run
+    /// is then between two steps and not to be gone on with.
+    ///
+    /// # Panics
+    /// If the run is finished.
+    pub fn step(&mut self, observer: &mut dyn RunObserver) -> Result<(), PruneError> {
+        let started = Instant::now();
+        if self.state.trial.is_some() || self.begin()? {
+            self.tune(started, observer)?;
+        }
+        self.state.seconds += started.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Begins the next trial, unless the phase is over. Returns whether it did.
+    fn begin(&mut self) -> Result<bool, PruneError> {
+        let next = match self.state.stage {
+            Stage::Once => global::once(self)?,
+            Stage::Global => global::next(self)?,
+            Stage::Layerwise(_) => layerwise::next(self)?,
+            Stage::Final => {
+                self.try_as_it_is();
+                return Ok(true);
+            }
+            Stage::Done => panic!("a finished run has no next step"),
+        };
+        match &next {
+            Some(removal) => self.try_without(removal),
+            None => self.leave_phase(),
+        }
+        Ok(next.is_some())
+    }
+
+    /// Ends the phase at hand; the next is still to begin.
+    pub(super) fn leave_phase(&mut self) {
+        let phases = self.config.phases;
+        let state = &mut self.state;
+        let last = if state.steps.is_empty() { Stage::Done } else { Stage::Final };
+        state.stage = match state.stage {
+            Stage::Global if phases == Phases::Both => {
+                state.purse.hand_on(phases);
+                Stage::Layerwise(Sweep::default())
+            }
+            Stage::Global | Stage::Layerwise(_) => last,
+            Stage::Once | Stage::Final | Stage::Done => Stage::Done,
+        };
+    }
+
+    /// `network` is what stands from now on; the plan says what it keeps.
+    pub(super) fn stand(&mut self, network: Network) {
+        let (base, channels) = (self.base.graph(), Channels::of(self.base.graph()));
+        let kept = plan::kept(base, &channels, &self.state.plan);
+        let kept = kept.expect("a run's plan fits its base, which a state is checked for");
+        self.lineage = Lineage::of(base).after(&channels, &kept);
+        self.channels = Channels::of(network.graph());
+        self.network = network;
+    }
+
+    /// Points that `accuracy` has lost against the reference.
+    pub(super) fn drop_of(&self, accuracy: f64) -> f64 {
+        100.0 * (self.reference.1 - accuracy)
+    }
+
+    /// How much of the target's unit the network has.
+    pub(super) fn count(&self, target: Target) -> u64 {
+        target.unit.count(self.network.graph())
+    }
+
+    pub(super) fn validate(&self, network: &Network) -> f64 {
+        evaluate(self.cx, network, &self.dataset, Split::Validation, None).accuracy
+    }
+
+    /// What the run made. Reads the test images once.
+    ///
+    /// # Panics
+    /// If the run is not finished.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        assert!(self.is_finished(), "an outcome is that of a finished run");
+        let base: &Graph = self.base.graph();
+        let reached =
+            self.config.target.is_none_or(|target| self.count(target) <= target.limit(base));
+        let test = evaluate(self.cx, &self.network, &self.dataset, Split::Test, None);
+        // Against a test accuracy only a test accuracy is a fair drop: steps are judged by validation
+        // images, but a base that has seen those leaves something of them in the network.
+        let drop_points = self.drop_of(match self.reference.0 {
+            "test" => test.accuracy,
+            _ => self.state.accuracy,
+        });
+        let state = self.state;
+        let names = base.nodes().iter().map(|node| &node.name);
+        let without_bias_update = names.filter(|name| state.without_bias_update.contains(*name));
+        Outcome {
+            base: Facts::new(base, &state.test, state.validation.accuracy),
+            pruned: Facts::new(self.network.graph(), &test, state.accuracy),
+            test_drop: PairedDrop::new(&state.test.correct, &test.correct),
+            reference: self.reference.0,
+            reference_accuracy: self.reference.1,
+            drop_points,
+            target_met: reached && drop_points <= self.config.max_drop,
+            epochs: state.epochs,
+            without_bias_update: without_bias_update.cloned().collect(),
+            seconds: state.seconds,
+            steps: state.steps,
+            plan: state.plan,
+            network: self.network,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Measuring the network that stands, and choosing what to remove of it.
+
+use super::pruner::Pruner;
+use crate::channels::ChannelId;
+use crate::criteria::{self, Criterion, ScoreCx, Scores};
+use crate::error::PruneError;
+use crate::evidence::{self, Evidence, Wants};
+use crate::select::{Floors, lowest};
+use crate::surgery::{self, Kept};
+use crate::target::Target;
+use std::collections::BTreeMap;
+
+/// What a scoring found, valid until the network changes.
+pub(super) struct Scored {
+    pub(super) evidence: Evidence,
+    pub(super) scores: Scores,
+    pub(super) con_ent: Scores,
+}
+
+impl Pruner<'_> {
+    /// Measures the network as it stands and scores all its channels.
+    pub(super) fn score(&mut self) -> Result<Scored, PruneError> {
+        let wants = self.criterion.wants().or(self.config.bias_update.wants());
+        let evidence = self.collect(wants);
+        self.state.scorings += 1;
+        let cx = ScoreCx {
+            network: &self.network,
+            evidence: &evidence,
+            base_losses: &self.base_losses,
+            con_ent: &self.config.con_ent,
+            seed: self.config.seed,
+            step: self.state.scorings,
+        };
+        let of = |criterion: &dyn Criterion| {
+            let (normalise, join) = (self.config.normalise, self.config.join);
+            Scores::new(criterion, &cx, &self.channels, normalise, join)
+        };
+        let scores = of(self.criterion)?;
+        let con_ent = match self.criterion.name() {
+            "con_ent" => scores.clone(),
+            _ => of(criteria::CRITERIA[0])?,
+        };
+        Ok(Scored { evidence, scores, con_ent })
+    }
+
+    pub(super) fn collect(&mut self, wants: Wants) -> Evidence {
+        let (network, indices) = (&mut self.network, self.calibration.clone());
+        evidence::calibrate(self.cx, network, &self.channels, &self.dataset, indices, wants)
+    }
+
+    /// The lowest `amount` of `candidates`, or as few of them as already meet `target`.
+    pub(super) fn choose(
+        &self,
+        candidates: &[ChannelId],
+        scores: &Scores,
+        amount: usize,
+        target: Option<Target>,
+        limit: u64,
+    ) -> Vec<ChannelId> {
+        let floors = Floors::new(&self.channels, &self.lineage, self.config.floor);
+        let mut removed = lowest(&self.channels, candidates, scores, amount, &floors);
+        let Some(target) = target else { return removed };
+        let meets = |count: usize| {
+            let kept = Kept::without(&self.channels, &removed[..count]);
+            let graph = surgery::shrink(self.network.graph(), &self.channels, &kept);
+            target.unit.count(&graph) <= limit
+        };
+        if removed.is_empty() || !meets(removed.len()) {
+            return removed;
+        }
+        let (mut too_few, mut enough) = (0, removed.len());
+        while enough - too_few > 1 {
+            let middle = too_few + (enough - too_few) / 2;
+            if meets(middle) {
+                enough = middle;
+            } else {
+                too_few = middle;
+            }
+        }
+        removed.truncate(enough);
+        removed
+    }
+
+    /// The scores of what is not kept, by layer, in the order of the layer's channels.
+    pub(super) fn scores_of(&self, kept: &Kept, scores: &Scores) -> BTreeMap<String, Vec<f64>> {
+        let graph = self.network.graph();
+        let layers = self.channels.prunable_layers().into_iter().map(|id| {
+            let classes = self.channels.outputs(id).iter().filter(|class| !kept.contains(**class));
+            (graph.node(id).name.clone(), classes.map(|&class| scores.of(class)).collect())
+        });
+        layers.filter(|(_, scores): &(String, Vec<f64>)| !scores.is_empty()).collect()
+    }
+}
