@@ -8,6 +8,7 @@ pub mod layers;
 pub mod loss;
 pub mod models;
 pub mod network;
+pub mod npy;
 pub mod onnx;
 pub mod optim;
 pub mod tensor;

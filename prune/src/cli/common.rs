@@ -236,7 +236,8 @@ fn warn_of_other_data(net: &Net, spec: &Spec) {
     const CLOSE: f32 = 1e-3;
     if let Some(trained) = net.meta.dataset.as_ref().filter(|&name| *name != spec.name) {
         log::warn!("{} was trained on {trained}, not on {}", net.name, spec.name);
-    } else if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
+    }
+    if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
         let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > CLOSE);
         if far(mean, &spec.mean) || far(std, &spec.std) {
             log::warn!(
