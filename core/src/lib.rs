@@ -11,6 +11,7 @@ pub mod network;
 pub mod npy;
 pub mod onnx;
 pub mod optim;
+pub mod pytorch;
 pub mod tensor;
 
 pub use autograd::Tape;

@@ -41,7 +41,10 @@ impl<'a> Record<'a> {
         let record = offset.checked_add(len).and_then(|end| bytes.get(offset..end));
         match record {
             Some(record) if record.starts_with(magic) => Ok(Self { bytes: record, offset }),
-            _ => Err(Malformed::new(offset, format!("{what} of {len} bytes"), "other bytes")),
+            _ => {
+                let offset = offset.min(bytes.len());
+                Err(Malformed::new(offset, format!("{what} of {len} bytes"), "other bytes"))
+            }
         }
     }
 
