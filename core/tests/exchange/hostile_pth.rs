@@ -276,7 +276,7 @@ fn archives_that_are_damaged_are_refused() {
             ]),
             "twice",
         ),
-        (zip(&[storage.clone()]), "one data.pkl in one folder"),
+        (zip(std::slice::from_ref(&storage)), "one data.pkl in one folder"),
         (zip(&[pickle.clone(), Entry::new("other/data.pkl", *b"")]), "one data.pkl in one folder"),
         (zip(&[Entry::new("a/b/data.pkl", *b"")]), "one data.pkl in one folder"),
         (
