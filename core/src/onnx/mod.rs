@@ -1,4 +1,44 @@
 //! ONNX models, out and in.
+//!
+//! A network leaves as a model of opset 17 and IR version 8, whose batch is symbolic, whose initialisers have
+//! PyTorch's state-dict names, and whose metadata is a checkpoint's (`pleach.model`, `pleach.normalisation`,
+//! ...; see [`checkpoint`](crate::checkpoint)) without the graph. Batch norms are folded in `f64`, as in
+//! inference, or kept ([`ExportOptions`]). A model with its batch norms kept comes back as the same graph
+//! with the same bits; a folded one computes the same logits. Optimiser state and frozen rows are not part
+//! of a model.
+//!
+//! What comes in, of opset 7 to 22, is a graph like any other, to be pruned and trained:
+//!
+//! | operator | becomes |
+//! | --- | --- |
+//! | `Conv` | [`Conv2d`](crate::layers::Conv2d), of one group or depthwise |
+//! | `BatchNormalization` | [`BatchNorm2d`](crate::layers::BatchNorm2d) |
+//! | `Relu`, `Clip` from 0 upwards | [`Relu`](crate::layers::Relu) |
+//! | `MaxPool` | [`MaxPool2d`](crate::layers::MaxPool2d) |
+//! | `AveragePool` | [`AvgPool2d`](crate::layers::AvgPool2d), or over the whole map the next |
+//! | `GlobalAveragePool`, `ReduceMean` over axes 2 and 3 | [`GlobalAvgPool`](crate::layers::GlobalAvgPool) |
+//! | `Gemm`, `MatMul` with an `Add` after it or without | [`Linear`](crate::layers::Linear) |
+//! | `Add` of two maps | [`Add`](crate::layers::Add) |
+//! | `Concat` of channels | [`Concat`](crate::layers::Concat) |
+//! | `Flatten`, `Reshape` to a list an image | [`Flatten`](crate::layers::Flatten) |
+//! | `Dropout` | [`Dropout`](crate::layers::Dropout) |
+//! | `Identity`, `Constant`, `Squeeze` and `Unsqueeze` of single pixels | nothing |
+//! | `Shape`, `Gather`, `Unsqueeze` and `Concat` of sizes | nothing, but the shape for a `Reshape` |
+//!
+//! Strides must be equal, windows of pools square, dilations 1, and padding equal on all sides as far as
+//! windows reach. There is one input, images `[N, C, H, W]` of `float` with a fixed size, and one output.
+//! Parameters are constants of type `float`, in the file or, by [`load`] only, in files beside it. Nodes that
+//! cannot be taken over are listed all at once, each with its reason ([`OnnxError::Unsupported`]); nodes that
+//! the output does not need are ignored. Layers are called after their parameters where these have
+//! state-dict names (`features.0.weight`: `features.0`), or else after their nodes. A parameter that several
+//! layers share becomes one for each.
+//!
+//! A reader's memory is that of the file times a small constant: there are at most 2^17 nodes, attributes and
+//! initialisers, at most twice as many parameters as the file holds and 2^20 more, and no nesting: graphs
+//! inside of nodes, as `If` has, are skipped unread. All sizes are checked.
+//!
+//! Sources: the ONNX specification, <https://onnx.ai/onnx/repo-docs/IR.html> and
+//! <https://onnx.ai/onnx/operators/>, and for the bytes, the encoding of Protocol Buffers.
 
 mod error;
 mod export;

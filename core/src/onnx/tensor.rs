@@ -127,10 +127,14 @@ impl<'a> Tensor<'a> {
         }
     }
 
-    /// The values, of an integral type.
+    /// The values of a shape or of axes, of an integral type.
     pub(super) fn to_ints(&self, files: &Files) -> Result<Vec<i64>, String> {
         if !matches!(self.kind, INT32 | INT64 | BOOL) {
             return Err(self.of_kind("INT64"));
+        }
+        if self.len().is_none_or(|len| len > MAX_RANK) {
+            let Self { name, dims, .. } = self;
+            return Err(format!("has {name:?} of shape {dims:?}, too many values for a shape"));
         }
         match &self.data {
             Data::Ints(values) if Some(values.len()) == self.len() => Ok(values.clone()),

@@ -4,6 +4,8 @@ mod hostile;
 mod import;
 mod model;
 mod oracle;
+mod other_files;
 #[path = "../random/mod.rs"]
 mod random;
+mod refusals;
 mod round_trip;

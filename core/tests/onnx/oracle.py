@@ -147,6 +147,16 @@ def make(folder):
         x = n.op("Gemm", x, n.weights(6 * 3 * 2, 5), n.weights(1, 5), alpha=0.5, beta=2.0)
         n.save(folder, "shapes", x)
 
+        n = net()
+        x = n.op("Relu", "x")
+        sizes = n.op("Shape", x)
+        first = n.op("Gather", sizes, n.constant(np.int64(0)), axis=0)
+        inputs, attributes = axes(n, 13, 0)
+        first = n.op("Unsqueeze", first, *inputs, **attributes)
+        rest = n.op("Unsqueeze", n.constant(np.int64(-1)), *inputs, **attributes)
+        x = n.op("Reshape", x, n.op("Concat", first, rest, axis=0))
+        n.save(folder, "view", n.linear(x, 3 * 9 * 8))
+
         n = net(batch=1)
         x = n.op("MaxPool", "x", kernel_shape=[3, 3], auto_pad="SAME_LOWER")
         x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])

@@ -31,6 +31,10 @@ pub(super) fn batch_normalization<'a>(
 ) -> Result<Value<'a>, Refusal> {
     node.must_be("training_mode", 0)?;
     node.must_be("spatial", 1)?;
+    // Before there was an attribute, more outputs were the sign of training.
+    if cx.opset < 14 && node.outputs.iter().skip(1).any(|name| !name.is_empty()) {
+        return refuse("is in training: it has outputs for statistics of the batch");
+    }
     let eps = node.float("epsilon")?.unwrap_or(1e-5);
     let momentum = node.float("momentum")?.unwrap_or(0.9);
     let tensors = [cx.param(node, 1)?, cx.param(node, 2)?, cx.param(node, 3)?, cx.param(node, 4)?];

@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(names.of(&node("c"), &["a.weight"]), "out");
         assert_eq!(names.of(&node("c"), &["a.weight"]), "a_2");
         assert_eq!(names.of(&node("c"), &["a.weight"]), "a_3");
-        assert_eq!(names.of(&node("input"), &[]), "out_2", "the image is called input");
+        assert_eq!(names.of(&node("input"), &[]), "input_2", "the image is called input");
         assert_eq!(names.of(&Node { op: "Conv", ..Node::default() }, &[]), "conv_2");
     }
 }

@@ -1,5 +1,6 @@
 //! Operators that compute nothing, or put values side by side.
 
+use super::sizes::{self, Size, Size::Number};
 use super::{Importer, Operand, Refusal, Value, refuse};
 use crate::layers::{Concat, Flatten, Layer};
 use crate::onnx::Rank;
@@ -9,6 +10,9 @@ use std::rc::Rc;
 
 /// `Concat` over channels.
 pub(super) fn concat<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Value<'a>, Refusal> {
+    if cx.reads_sizes(node) {
+        return sizes::concat(cx, node);
+    }
     let axis = node.int("axis", i64::MIN)?;
     let operands = (0..node.inputs.len()).map(|i| cx.operand(node, i));
     let operands: Vec<Operand> = operands.collect::<Result<_, _>>()?;
@@ -43,17 +47,21 @@ pub(super) fn reshape<'a>(
     node: &Node<'a>,
 ) -> Result<Value<'a>, Refusal> {
     let keeps_zeros = node.int("allowzero", 0)? != 0;
-    let target = cx.param(node, 1)?.to_ints(cx.files)?;
+    let target = cx.sizes(node, 1)?.sizes;
     let x = cx.operand(node, 0)?;
     let len = i64::try_from(x.shape.len()).unwrap_or(i64::MAX);
-    let is_batch = |dim: i64| (dim == 0 && !keeps_zeros) || (dim > 0 && Some(dim) == cx.batch);
-    match target[..] {
-        [batch, -1] if is_batch(batch) => flat(cx, node, x),
-        [batch, features] if features == len && (batch == -1 || is_batch(batch)) => {
+    let keeps_batch = |size: Size| match size {
+        Size::Batch => true,
+        Size::Number(0) => !keeps_zeros,
+        Size::Number(n) => n > 0 && Some(n) == cx.batch,
+    };
+    match *target {
+        [batch, Number(-1)] if keeps_batch(batch) => flat(cx, node, x),
+        [batch, Number(n)] if n == len && (batch == Number(-1) || keeps_batch(batch)) => {
             flat(cx, node, x)
         }
-        [batch, channels, 1, 1]
-            if x.shape.area() == 1 && channels == len && (batch == -1 || is_batch(batch)) =>
+        [batch, Number(n), Number(1), Number(1)]
+            if x.shape.area() == 1 && n == len && (batch == Number(-1) || keeps_batch(batch)) =>
         {
             Ok(Value::Layer(x.id, Rank::Maps))
         }
@@ -88,6 +96,9 @@ pub(super) fn unsqueeze<'a>(
     cx: &mut Importer<'_, 'a>,
     node: &Node<'a>,
 ) -> Result<Value<'a>, Refusal> {
+    if let Some(Value::Sizes(_) | Value::Constant(_)) = cx.value(node, 0)? {
+        return sizes::unsqueeze(cx, node);
+    }
     let axes = cx.axes(node, 13)?;
     let x = cx.operand(node, 0)?;
     match x.rank {
