@@ -263,6 +263,16 @@ pub(super) fn meta(model: &str, spec: &Spec) -> Meta {
     }
 }
 
+/// An error if there is a file already and it is not to be overwritten.
+pub(super) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<()> {
+    match path.exists() && !force {
+        true => {
+            Err(usage(format!("{} is there already; overwrite it with --force", path.display())))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Reads a text file that the user named.
 pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The network
     net: String,
-    /// The architecture of weights that PyTorch saved, such as vgg16, where they do not say it
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
     #[command(flatten)]
