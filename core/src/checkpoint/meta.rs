@@ -66,7 +66,7 @@ pub(super) fn read(
     metadata: &BTreeMap<String, String>,
 ) -> Result<(Graph, Meta), CheckpointError> {
     let Some(json) = metadata.get(GRAPH) else {
-        return Err(CheckpointError::NoArchitecture { path: path.into() });
+        return Err(CheckpointError::NoArchitecture { path: path.into(), closest: None });
     };
     let graph = graph_json::from_json(json).map_err(|error| match error {
         GraphJsonError::Graph(source) => CheckpointError::Graph { path: path.into(), source },

@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// The base network of T1 and T6, instead of one that is trained here
     #[arg(long, value_name = "NET")]
     base: Option<String>,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long, requires = "base")]
     arch: Option<String>,
     /// The base network of T4, instead of one that is trained here

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command;
+mod exchange;
 mod reproduce;
 mod train;
 
