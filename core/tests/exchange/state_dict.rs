@@ -1,8 +1,9 @@
 //! Architectures are recognised by the names and shapes of their tensors, in other codes' words too.
 
-use crate::random;
+use crate::{logits, random};
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_core::{Network, Shape, models};
+use safetensors::tensor::TensorView;
 use std::path::Path;
 
 const IMAGE: Shape = Shape::new(3, 32, 32);
@@ -48,6 +49,64 @@ fn every_codes_names_are_recognised() {
         ("resnet20", |name| name.replace("linear", "fc")),
     ];
     for (spec, rename) in cases {
+        let network = network(spec);
+        let found = read(&state_dict(&network, |name| Some(rename(name)))).unwrap();
+        assert_eq!(found.network, network, "{spec}");
+    }
+}
+
+#[test]
+fn the_bias_of_a_convolution_before_a_batch_norm_goes_into_its_mean() {
+    let (plain, image) = (network("vgg-small"), random::images(2, IMAGE, 1));
+    let expected = logits(&plain, &image);
+    let bytes = state_dict(&plain, |name| Some(name.into()));
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors = file.tensors();
+    // The mean that is added to what the convolution makes is taken away again.
+    let (mean, bias): (Vec<u8>, Vec<u8>) = (0..16)
+        .map(|i| {
+            let place = plain.graph().find("features.1").unwrap();
+            let mean = plain.param(place, "running_mean").unwrap().value[i];
+            let bias = i as f32 * 0.25 - 2.0;
+            ((mean + bias).to_le_bytes(), bias.to_le_bytes())
+        })
+        .fold((Vec::new(), Vec::new()), |(mut means, mut biases), (mean, bias)| {
+            means.extend(mean);
+            biases.extend(bias);
+            (means, biases)
+        });
+    let view = |bytes| TensorView::new(safetensors::Dtype::F32, vec![16], bytes).unwrap();
+    tensors.retain(|(name, _)| name != "features.1.running_mean");
+    tensors.push(("features.1.running_mean".into(), view(&mean)));
+    tensors.push(("features.0.bias".into(), view(&bias)));
+    let found = read(&safetensors::serialize(tensors.clone(), None).unwrap()).unwrap();
+    assert_eq!(found.network.graph(), plain.graph());
+    for (a, b) in logits(&found.network, &image).iter().zip(&expected) {
+        assert!((a - b).abs() <= 1e-4 * b.abs().max(1.0), "{a}, expected {b}");
+    }
+    // Not of another length, and not after a layer of another kind.
+    for name in ["features.3.bias", "features.2.bias"] {
+        tensors.pop();
+        tensors.push((name.into(), view(&bias)));
+        let error = read(&safetensors::serialize(tensors.clone(), None).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(&format!("{name} [16] has no place")), "{error}");
+    }
+}
+
+#[test]
+fn torchvisions_words_and_places_are_recognised() {
+    // Of a classifier in a sequence that begins with a linear layer, or with dropout.
+    let moved = |name: &str| match name.rsplit_once('.').unwrap() {
+        ("classifier.0", last) => format!("classifier.1.{last}"),
+        ("classifier.3", last) => format!("classifier.4.{last}"),
+        _ => name.to_owned(),
+    };
+    let narrow = "vgg16-fc3:3,4,5,6,7,8,9,10,11,12,13,14,15,16,17";
+    let resnet = "resnet34-imagenet:3,4,5,6";
+    let words = |name: &str| name.replace("shortcut", "downsample").replace("linear", "fc");
+    for (spec, rename) in
+        [(narrow, &moved as &dyn Fn(&str) -> String), (narrow, &str::to_owned), (resnet, &words)]
+    {
         let network = network(spec);
         let found = read(&state_dict(&network, |name| Some(rename(name)))).unwrap();
         assert_eq!(found.network, network, "{spec}");
