@@ -5,6 +5,7 @@ use super::raw::RawTensor;
 use super::safetensors::SafeTensors;
 use super::{Checkpoint, CheckpointError, FLOATS, Meta, Mismatch, check_param, mmap, pth};
 use crate::graph::{Graph, GraphParam};
+use crate::layers::Layer;
 use crate::models::{self, MODELS, ModelError, ModelKind};
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
@@ -18,7 +19,8 @@ type Tensors<'a> = BTreeMap<String, RawTensor<'a>>;
 /// shape `image` that `arch` names (`vgg16`, or `vgg16:W,W,...`), or else of the one model whose names
 /// and shapes it has. Widths that `arch` does not give, and the number of classes where `classes` does
 /// not, are those of the weights. Names are PyTorch's, with or without leading `module.`;
-/// `num_batches_tracked` is ignored.
+/// `num_batches_tracked` is ignored. A bias that the architecture does not have, of a convolution before a
+/// batch norm, is subtracted from the batch norm's running mean, which is the same network.
 ///
 /// # Errors
 /// As [`super::load`], and if there is no such architecture, or the tensors are those of no model. All
@@ -50,7 +52,7 @@ pub fn read_state_dict(
         SafeTensors::parse(path, bytes)?.into_raw()
     };
     tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
-    let Fit { model, graph, sources, mismatches } = match &arch {
+    let Fit { model, graph, sources, biases, mismatches } = match &arch {
         Some((model, widths)) => Fit::new(model, widths, image, classes, &tensors)?,
         None => recognise(path, image, classes, &tensors)?,
     };
@@ -60,9 +62,12 @@ pub fn read_state_dict(
         return Err(CheckpointError::Weights { path: path.into(), architecture, mismatches });
     }
     let mut params = Vec::with_capacity(sources.len());
-    for (theirs, place) in sources.into_iter().zip(graph.params()) {
-        let value = theirs.and_then(|theirs| tensors[theirs].to_f32());
-        let value = value.expect("what is missing or no floats is a mismatch");
+    let values = |theirs: &str| tensors[theirs].to_f32().expect("what is no floats is a mismatch");
+    for (i, (theirs, place)) in sources.into_iter().zip(graph.params()).enumerate() {
+        let mut value = values(theirs.expect("what is missing is a mismatch"));
+        if let Some(theirs) = biases.get(&i) {
+            value.iter_mut().zip(values(theirs)).for_each(|(mean, bias)| *mean -= bias);
+        }
         check_param(path, place, &value)?;
         params.push(Param { value, ..Param::default() });
     }
@@ -76,6 +81,8 @@ struct Fit<'t> {
     graph: Graph,
     /// The name in the file of each parameter.
     sources: Vec<Option<&'t str>>,
+    /// The names in the file of biases, by the parameter that they are subtracted from.
+    biases: BTreeMap<usize, &'t str>,
     mismatches: Vec<Mismatch>,
 }
 
@@ -117,17 +124,39 @@ impl<'t> Fit<'t> {
             }
             sources.push(theirs);
         }
-        mismatches.extend(canonical.into_values().map(|theirs| Mismatch::Unexpected {
-            name: theirs.into(),
-            found: tensors[theirs].shape.clone(),
-        }));
-        Ok(Self { model, graph, sources, mismatches })
+        let mut biases = BTreeMap::new();
+        for (name, theirs) in canonical {
+            match mean_for_bias(&graph, &name, &tensors[theirs]) {
+                Some(mean) => {
+                    biases.insert(mean, theirs);
+                }
+                None => {
+                    let found = tensors[theirs].shape.clone();
+                    mismatches.push(Mismatch::Unexpected { name: theirs.into(), found });
+                }
+            }
+        }
+        Ok(Self { model, graph, sources, biases, mismatches })
     }
 
     /// The parameters that the file has.
     fn found(&self) -> usize {
         self.sources.iter().flatten().count()
     }
+}
+
+/// The running mean, as a position in [`Graph::params`], from which a tensor is to be subtracted that is the
+/// bias of a convolution without one.
+fn mean_for_bias(graph: &Graph, name: &str, tensor: &RawTensor<'_>) -> Option<usize> {
+    let id = graph.find(name.strip_suffix(".bias")?)?;
+    let (Layer::Conv2d(_), &[next]) = (&graph.node(id).layer, graph.consumers(id)) else {
+        return None;
+    };
+    let Layer::BatchNorm2d(_) = graph.node(next).layer else { return None };
+    let mut params = graph.node(next).params.clone();
+    let mean = params.find(|&i| graph.params()[i].spec.name == "running_mean")?;
+    let fits = tensor.is_float() && tensor.shape == graph.params()[mean].spec.dims;
+    fits.then_some(mean)
 }
 
 /// The fit of the only model that the tensors fit.

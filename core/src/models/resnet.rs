@@ -1,18 +1,41 @@
-//! ResNets (He et al. 2015) for 32x32 images: a 3x3 stem, basic blocks, projection shortcuts (the
+//! ResNets (He et al. 2015) for 32x32 images, and with the stem for large ones: a 3x3 stem, basic blocks, projection shortcuts (the
 //! paper's option B) where a block changes size, global average pooling. Names are those of the
 //! usual PyTorch code for CIFAR: `conv1`, `layer1.0.conv1`, `layer2.0.shortcut.0`, `linear`.
 
 use super::{Assembly, ModelKind};
 use crate::graph::{GraphError, NodeId};
-use crate::layers::{Add, Conv2d, Layer};
+use crate::layers::{Add, Conv2d, Layer, MaxPool2d};
 
 pub(super) const RESNET18: ModelKind = ModelKind {
     name: "resnet18",
     about: "ResNet-18 with a 3x3 stem, 555.4 M MACs on 32x32",
     stage_widths: &[64, 128, 256, 512],
     stages: || stages(&[2, 2, 2, 2]),
-    build: |net, x, widths| build(net, x, widths, &[2, 2, 2, 2]),
+    build: |net, x, widths| build(net, x, widths, &[2, 2, 2, 2], Stem::Small),
     rename: |name| rename(name, &[2, 2, 2, 2]),
+};
+
+pub(super) const RESNET34: ModelKind = ModelKind {
+    name: "resnet34",
+    about: "ResNet-34 with a 3x3 stem, 1159.4 M MACs on 32x32",
+    stages: || stages(&[3, 4, 6, 3]),
+    build: |net, x, widths| build(net, x, widths, &[3, 4, 6, 3], Stem::Small),
+    rename: |name| rename(name, &[3, 4, 6, 3]),
+    ..RESNET18
+};
+
+pub(super) const RESNET18_IMAGENET: ModelKind = ModelKind {
+    name: "resnet18-imagenet",
+    about: "ResNet-18 with a strided 7x7 stem and a pool, 37.0 M MACs on 32x32",
+    build: |net, x, widths| build(net, x, widths, &[2, 2, 2, 2], Stem::Large),
+    ..RESNET18
+};
+
+pub(super) const RESNET34_IMAGENET: ModelKind = ModelKind {
+    name: "resnet34-imagenet",
+    about: "ResNet-34 with a strided 7x7 stem and a pool, 74.8 M MACs on 32x32",
+    build: |net, x, widths| build(net, x, widths, &[3, 4, 6, 3], Stem::Large),
+    ..RESNET34
 };
 
 pub(super) const RESNET20: ModelKind = ModelKind {
@@ -20,7 +43,7 @@ pub(super) const RESNET20: ModelKind = ModelKind {
     about: "ResNet-20 with projection shortcuts, 40.8 M MACs on 32x32",
     stage_widths: &[16, 32, 64],
     stages: || stages(&[3, 3, 3]),
-    build: |net, x, widths| build(net, x, widths, &[3, 3, 3]),
+    build: |net, x, widths| build(net, x, widths, &[3, 3, 3], Stem::Small),
     rename: |name| rename(name, &[3, 3, 3]),
 };
 
@@ -29,9 +52,18 @@ pub(super) const RESNET56: ModelKind = ModelKind {
     about: "ResNet-56 with projection shortcuts, 125.7 M MACs on 32x32",
     stage_widths: &[16, 32, 64],
     stages: || stages(&[9, 9, 9]),
-    build: |net, x, widths| build(net, x, widths, &[9, 9, 9]),
+    build: |net, x, widths| build(net, x, widths, &[9, 9, 9], Stem::Small),
     rename: |name| rename(name, &[9, 9, 9]),
 };
+
+/// What comes before the blocks.
+#[derive(Clone, Copy)]
+enum Stem {
+    /// A 3x3 convolution.
+    Small,
+    /// A 7x7 convolution and 3x3 max pooling, both with stride 2.
+    Large,
+}
 
 /// Every block has a group of its own between its two convolutions; a stage's outputs are one
 /// group, which the stem makes first in stage 0 and the first block's second convolution later on.
@@ -52,13 +84,22 @@ fn build(
     image: NodeId,
     widths: &[usize],
     blocks: &[usize],
+    stem: Stem,
 ) -> Result<NodeId, GraphError> {
     let mut widths = widths.iter().copied();
     let mut width = || widths.next().expect("one width a channel group");
     let mut outer = width();
-    let x = net.conv("conv1", Conv2d::same3x3(outer), image)?;
+    let conv = match stem {
+        Stem::Small => Conv2d::same3x3(outer),
+        Stem::Large => Conv2d { kernel: [7, 7], stride: 2, padding: 3, ..Conv2d::same3x3(outer) },
+    };
+    let x = net.conv("conv1", conv, image)?;
     let x = net.batch_norm("bn1", x)?;
     let mut x = net.relu("relu", x)?;
+    if let Stem::Large = stem {
+        let pool = MaxPool2d { kernel: 3, stride: 2, padding: 1 };
+        x = net.add("maxpool", Layer::MaxPool2d(pool), &[x])?;
+    }
     for (stage, &blocks) in blocks.iter().enumerate() {
         for block in 0..blocks {
             let inner = width();

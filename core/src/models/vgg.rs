@@ -3,7 +3,7 @@
 
 use super::{Assembly, ModelKind};
 use crate::graph::{GraphError, NodeId};
-use crate::layers::Conv2d;
+use crate::layers::{Conv2d, Dropout, Layer, Linear};
 
 pub(super) const VGG11: ModelKind = ModelKind {
     name: "vgg11",
@@ -30,6 +30,22 @@ pub(super) const VGG16_NOBN: ModelKind = ModelKind {
     ..VGG16
 };
 
+pub(super) const VGG16_FC3: ModelKind = ModelKind {
+    name: "vgg16-fc3",
+    about: "VGG-16 with batch norm and three linear layers, 332.1 M MACs on 32x32",
+    stage_widths: &[64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512, 4096, 4096],
+    stages: || (0..15).collect(),
+    build: |net, x, widths| build_fc3(net, x, widths, &[2, 4, 7, 10, 13], true),
+    rename: rename_fc3,
+};
+
+pub(super) const VGG16_NOBN_FC3: ModelKind = ModelKind {
+    name: "vgg16-nobn-fc3",
+    about: "VGG-16 without batch norm, with three linear layers, 332.1 M MACs on 32x32",
+    build: |net, x, widths| build_fc3(net, x, widths, &[2, 4, 7, 10, 13], false),
+    ..VGG16_FC3
+};
+
 pub(super) const VGG19: ModelKind = ModelKind {
     name: "vgg19",
     about: "VGG-19 with batch norm: 16 convolutions, 398.1 M MACs on 32x32",
@@ -48,8 +64,38 @@ pub(super) const VGG_SMALL: ModelKind = ModelKind {
     rename,
 };
 
-/// One convolution a width, a pool after each of `pools` convolutions counted from the image.
 fn build(
+    net: &mut Assembly,
+    image: NodeId,
+    widths: &[usize],
+    pools: &[usize],
+    batch_norm: bool,
+) -> Result<NodeId, GraphError> {
+    let x = features(net, image, widths, pools, batch_norm)?;
+    net.classifier("classifier", x)
+}
+
+/// With two hidden layers before the logits, named by their places in a sequence with ReLUs and dropout.
+fn build_fc3(
+    net: &mut Assembly,
+    image: NodeId,
+    widths: &[usize],
+    pools: &[usize],
+    batch_norm: bool,
+) -> Result<NodeId, GraphError> {
+    let (convolutions, hidden) = widths.split_at(widths.len() - 2);
+    let mut x = features(net, image, convolutions, pools, batch_norm)?;
+    for (i, &out_features) in hidden.iter().enumerate() {
+        let name = |part: usize| format!("classifier.{}", 3 * i + part);
+        x = net.add(name(0), Layer::Linear(Linear { out_features, bias: true }), &[x])?;
+        x = net.relu(name(1), x)?;
+        x = net.add(name(2), Layer::Dropout(Dropout { p: 0.5 }), &[x])?;
+    }
+    net.classifier("classifier.6", x)
+}
+
+/// One convolution a width, a pool after each of `pools` convolutions counted from the image; flat.
+fn features(
     net: &mut Assembly,
     image: NodeId,
     widths: &[usize],
@@ -72,8 +118,7 @@ fn build(
             x = net.max_pool2x2(name(), x)?;
         }
     }
-    x = net.flatten(x)?;
-    net.classifier("classifier", x)
+    net.flatten(x)
 }
 
 /// From other names of the classifier, among them that of the first layer of a sequence.
@@ -82,6 +127,15 @@ fn rename(name: &str) -> String {
         Some(("fc" | "linear" | "classifier", rest)) => {
             format!("classifier.{}", rest.strip_prefix("0.").unwrap_or(rest))
         }
+        _ => name.into(),
+    }
+}
+
+/// From the places of sequences that begin with dropout.
+fn rename_fc3(name: &str) -> String {
+    match name.split('.').collect::<Vec<_>>()[..] {
+        ["classifier", "1", last] => format!("classifier.0.{last}"),
+        ["classifier", "4", last] => format!("classifier.3.{last}"),
         _ => name.into(),
     }
 }

@@ -102,7 +102,7 @@ fn every_truncation_is_refused_and_no_changed_byte_ends_in_a_panic() {
         assert!(read(&whole[..len]).is_err(), "{len} bytes");
     }
     let mut bytes = whole.clone();
-    for position in (0..whole.len()).step_by(2) {
+    for position in (0..whole.len()).step_by(5) {
         for byte in [0, b'R', 0xFF] {
             bytes[position] = byte;
             if let Ok(found) = read(&bytes) {

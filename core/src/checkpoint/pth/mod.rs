@@ -6,16 +6,18 @@
 //! place; time and memory are bounded by the size of the file and, for what the pickle makes, by
 //! limits of their own.
 
+mod calls;
+mod objects;
 mod pickle;
 mod unpickler;
 mod zip;
 
 use super::CheckpointError;
 use super::raw::{self, RawTensor};
+use objects::{Objects, Storage, Tensor};
 use pickle::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use unpickler::{Objects, Storage, Tensor};
 use zip::Files;
 
 /// How files begin that `torch.save` wrote before PyTorch 1.6: a pickle of a certain number.

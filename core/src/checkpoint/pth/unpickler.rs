@@ -1,7 +1,8 @@
 //! The machine that reads a pickle: a stack, a memo, and the objects that were made.
 
 use super::Malformed;
-use super::pickle::{Global, Value, opcode_name};
+use super::objects::Objects;
+use super::pickle::{Value, opcode_name};
 use byteorder::{BigEndian, ByteOrder, LittleEndian};
 use std::collections::BTreeMap;
 
@@ -11,79 +12,9 @@ const MAX_INSTRUCTIONS: usize = 1 << 21;
 /// Values on the stack; pickle itself puts a thousand entries of a dictionary there at most.
 const MAX_STACK: usize = 1 << 16;
 
-/// The most dimensions of a tensor.
-const MAX_DIMS: usize = 8;
-
 /// What errors expect where something else than a state dict begins.
-const STATE_DICT_ONLY: &str = "what a state dict is made of, and nothing else, for nothing in a file is executed (write \
+pub(super) const STATE_DICT_ONLY: &str = "what a state dict is made of, and nothing else, for nothing in a file is executed (write \
      it by torch.save(model.state_dict(), FILE))";
-
-/// The values of a tensor in the archive.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Storage<'a> {
-    /// The name of its file.
-    pub(super) key: &'a str,
-    /// The type of its values, as safetensors writes it.
-    pub(super) dtype: &'static str,
-    /// The number of its values.
-    pub(super) len: u64,
-}
-
-/// A tensor as the pickle describes it: nothing of it is checked.
-#[derive(Clone, Debug)]
-pub(super) struct Tensor<'a> {
-    /// Where it is described, in bytes from the file's start.
-    pub(super) at: usize,
-    pub(super) storage: Storage<'a>,
-    /// Its first value in the storage.
-    pub(super) offset: u64,
-    pub(super) shape: Vec<u64>,
-    pub(super) strides: Vec<u64>,
-}
-
-/// Everything that has parts.
-#[derive(Debug, Default)]
-pub(super) struct Objects<'a> {
-    tuples: Vec<Vec<Value<'a>>>,
-    dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
-    storages: Vec<Storage<'a>>,
-    tensors: Vec<Tensor<'a>>,
-}
-
-impl<'a> Objects<'a> {
-    pub(super) fn dict(&self, id: usize) -> &[(Value<'a>, Value<'a>)] {
-        &self.dicts[id]
-    }
-
-    pub(super) fn tensor(&self, id: usize) -> &Tensor<'a> {
-        &self.tensors[id]
-    }
-
-    /// A value as a phrase.
-    pub(super) fn describe(&self, value: Value<'a>) -> String {
-        match value {
-            Value::None => "None".into(),
-            Value::Bool => "a boolean".into(),
-            Value::Int(number) => number.to_string(),
-            Value::Float => "a number".into(),
-            Value::Text(text) => format!("{:?}", text.chars().take(80).collect::<String>()),
-            Value::Global(_) => "a function or type".into(),
-            Value::List => "a list".into(),
-            Value::Tuple(_) => "a tuple".into(),
-            Value::Storage(_) => "a storage".into(),
-            Value::Tensor(_) => "a tensor".into(),
-            Value::Dict(id) => {
-                const SHOWN: usize = 4;
-                let keys = self.dicts[id].iter().take(SHOWN).filter_map(|&(key, _)| match key {
-                    Value::Text(key) => Some(key.chars().take(80).collect::<String>()),
-                    _ => None,
-                });
-                let more = if self.dicts[id].len() > SHOWN { ", ..." } else { "" };
-                format!("a dictionary of {}{more}", keys.collect::<Vec<_>>().join(", "))
-            }
-        }
-    }
-}
 
 /// Reads a pickle that starts at byte `start` of the file.
 ///
@@ -108,22 +39,23 @@ pub(super) fn run(bytes: &[u8], start: usize) -> Result<(Objects<'_>, Value<'_>)
     Err(machine.fault(format!("at most {MAX_INSTRUCTIONS} instructions"), "more"))
 }
 
-struct Unpickler<'a> {
+/// The machine.
+pub(super) struct Unpickler<'a> {
     bytes: &'a [u8],
     /// Where `bytes` start in the file.
-    start: usize,
+    pub(super) start: usize,
     /// Where the rest begins, and where the instruction did.
     at: usize,
-    instruction: usize,
+    pub(super) instruction: usize,
     stack: Vec<Value<'a>>,
     /// Lengths of the stack where marks were set.
     marks: Vec<usize>,
     memo: BTreeMap<u32, Value<'a>>,
-    objects: Objects<'a>,
+    pub(super) objects: Objects<'a>,
 }
 
 impl<'a> Unpickler<'a> {
-    fn fault(&self, expected: impl Into<String>, found: impl Into<String>) -> Malformed {
+    pub(super) fn fault(&self, expected: impl Into<String>, found: impl Into<String>) -> Malformed {
         Malformed::new(self.start + self.instruction, expected, found)
     }
 
@@ -318,100 +250,5 @@ impl<'a> Unpickler<'a> {
     fn recall(&self, place: u32) -> Result<Value<'a>, Malformed> {
         let value = self.memo.get(&place).copied();
         value.ok_or_else(|| self.fault(format!("a value kept at place {place}"), "none"))
-    }
-
-    fn tuple(&mut self, items: Vec<Value<'a>>) -> Value<'a> {
-        self.objects.tuples.push(items);
-        Value::Tuple(self.objects.tuples.len() - 1)
-    }
-
-    fn dict(&mut self) -> Value<'a> {
-        self.objects.dicts.push(Vec::new());
-        Value::Dict(self.objects.dicts.len() - 1)
-    }
-
-    fn global(&self, module: &str, name: &str) -> Result<Value<'a>, Malformed> {
-        let short = |text: &str| text.chars().take(100).collect::<String>();
-        let unknown = || {
-            let name = format!("{}.{}", short(module), short(name));
-            self.fault(STATE_DICT_ONLY, format!("the global {name:?}"))
-        };
-        Global::find(module, name).map(Value::Global).ok_or_else(unknown)
-    }
-
-    fn items(&self, value: Value<'a>) -> &[Value<'a>] {
-        match value {
-            Value::Tuple(id) => &self.objects.tuples[id],
-            _ => &[],
-        }
-    }
-
-    /// A persistent identifier: in PyTorch's pickles, that of a storage.
-    fn storage(&mut self, id: Value<'a>) -> Result<Value<'a>, Malformed> {
-        let &[
-            Value::Text("storage"),
-            Value::Global(Global::Storage(dtype)),
-            Value::Text(key),
-            Value::Text(_),
-            Value::Int(len),
-            ..,
-        ] = self.items(id)
-        else {
-            return Err(self.fault("the identifier of a storage", self.objects.describe(id)));
-        };
-        let len = self.natural(len)?;
-        self.objects.storages.push(Storage { key, dtype, len });
-        Ok(Value::Storage(self.objects.storages.len() - 1))
-    }
-
-    fn natural(&self, number: i64) -> Result<u64, Malformed> {
-        u64::try_from(number).map_err(|_| self.fault("a number of at least 0", number.to_string()))
-    }
-
-    fn naturals(&self, value: Value<'a>) -> Result<Vec<u64>, Malformed> {
-        let number = |&item: &Value<'a>| match item {
-            Value::Int(number) => self.natural(number),
-            other => Err(self.fault("a dimension or a stride", self.objects.describe(other))),
-        };
-        let items = self.items(value);
-        if items.len() > MAX_DIMS {
-            let found = items.len().to_string();
-            return Err(self.fault(format!("at most {MAX_DIMS} dimensions"), found));
-        }
-        items.iter().map(number).collect()
-    }
-
-    /// What a call makes.
-    fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Result<Value<'a>, Malformed> {
-        match (function, self.items(arguments)) {
-            (Value::Global(Global::OrderedDict), []) => Ok(self.dict()),
-            (Value::Global(Global::RebuildParameter), &[tensor @ Value::Tensor(_), ..]) => {
-                Ok(tensor)
-            }
-            (
-                Value::Global(Global::RebuildTensor),
-                &[
-                    Value::Storage(storage),
-                    Value::Int(offset),
-                    shape @ Value::Tuple(_),
-                    strides @ Value::Tuple(_),
-                    ..,
-                ],
-            ) => {
-                let tensor = Tensor {
-                    at: self.start + self.instruction,
-                    storage: self.objects.storages[storage],
-                    offset: self.natural(offset)?,
-                    shape: self.naturals(shape)?,
-                    strides: self.naturals(strides)?,
-                };
-                self.objects.tensors.push(tensor);
-                Ok(Value::Tensor(self.objects.tensors.len() - 1))
-            }
-            _ => {
-                let function = self.objects.describe(function);
-                Err(self.fault(STATE_DICT_ONLY, format!("a call of {function} with other values")))
-            }
-        }
     }
 }
