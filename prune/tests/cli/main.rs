@@ -3,6 +3,8 @@
 mod bad_input;
 mod command;
 mod crash;
+mod faults;
+mod kinds;
 mod reproduce;
 mod train;
 
