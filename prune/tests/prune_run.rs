@@ -263,7 +263,7 @@ fn own((name, bytes): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
 }
 
 #[test]
-fn a_run_goes_on_after_an_interruption_in_the_middle_of_an_epoch() {
+fn a_run_goes_on_after_an_interruption_within_an_epoch() {
     let (_folder, whole) = folder_with(&Files::new());
     prune(&whole, &mut Silent).expect("it works");
     let (_folder, run) = folder_with(&Files::new());

@@ -111,7 +111,7 @@ impl Disk {
             .stderr(Stdio::null())
             .status();
         if !mount.is_ok_and(|status| status.success()) {
-            println!("left out: only who may mount a file system can have one that is full");
+            eprintln!("left out: only who may mount a file system can have one that is full");
             return None;
         }
         Some(Self(folder))
