@@ -8,7 +8,10 @@ pub mod layers;
 pub mod loss;
 pub mod models;
 pub mod network;
+pub mod npy;
+pub mod onnx;
 pub mod optim;
+pub mod pytorch;
 pub mod tensor;
 
 pub use autograd::Tape;

@@ -188,10 +188,10 @@ fn state_dicts_load_under_other_codes_names_and_at_the_widths_they_have() {
     for (spec, arch, rename) in cases {
         let network = network(spec);
         state_dict(&path, &network, rename);
-        let loaded = checkpoint::load_state_dict(&path, arch, IMAGE, None).unwrap();
+        let loaded = checkpoint::load_state_dict(&path, Some(arch), IMAGE, None).unwrap();
         assert_eq!(loaded.network, network, "{spec}");
         assert_eq!(loaded.meta.model, arch);
-        let same = checkpoint::load_state_dict(&path, spec, IMAGE, Some(10)).unwrap();
+        let same = checkpoint::load_state_dict(&path, Some(spec), IMAGE, Some(10)).unwrap();
         assert_eq!(same.network, network, "{spec}");
     }
 }
@@ -204,7 +204,7 @@ fn everything_that_does_not_fit_is_listed_at_once() {
         "features.1.weight" => "features.1.gamma".into(),
         name => name.into(),
     });
-    let error = error_of(checkpoint::load_state_dict(&path, "vgg-small", IMAGE, Some(100)));
+    let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, Some(100)));
     for line in [
         "the weights do not fit vgg-small:16,32,32,48,64,64:",
         "features.1.weight [16] is missing",
@@ -217,7 +217,7 @@ fn everything_that_does_not_fit_is_listed_at_once() {
     assert_eq!(error.lines().count(), 5);
 
     // Of two architectures that have little in common, the message shows some and the error has all.
-    let error = checkpoint::load_state_dict(&path, "resnet18", IMAGE, None).unwrap_err();
+    let error = checkpoint::load_state_dict(&path, Some("resnet18"), IMAGE, None).unwrap_err();
     let CheckpointError::Weights { mismatches, .. } = &error else { panic!("{error}") };
     let last = Mismatch::Missing { name: "linear.bias".into(), expected: vec![10] };
     assert!(mismatches.len() > 100 && mismatches.contains(&last), "{mismatches:?}");
@@ -225,7 +225,7 @@ fn everything_that_does_not_fit_is_listed_at_once() {
     assert!(error.contains("conv1.weight [64, 3, 3, 3] is missing"), "{error}");
     assert!(error.contains("features.0.weight [16, 3, 3, 3] has no place"), "{error}");
     assert!(error.lines().count() < 16, "{error}");
-    let error = error_of(checkpoint::load_state_dict(&path, "vgg17", IMAGE, None));
+    let error = error_of(checkpoint::load_state_dict(&path, Some("vgg17"), IMAGE, None));
     assert!(error.contains("did you mean vgg1"), "{error}");
     assert!(error_of(checkpoint::load(&path)).contains("--arch"));
 }
@@ -238,7 +238,7 @@ fn two_names_of_one_tensor_are_refused() {
     let view = TensorView::new(OracleDtype::F32, vec![10], &bytes).unwrap();
     let tensors = [("classifier.bias", view.clone()), ("module.classifier.bias", view)];
     fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
-    let error = error_of(checkpoint::load_state_dict(&path, "vgg-small", IMAGE, None));
+    let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, None));
     let expected = "classifier.bias is there twice, as classifier.bias and module.classifier.bias";
     assert!(error.contains(expected), "{error}");
 }
@@ -263,12 +263,12 @@ fn values_that_are_not_finite_are_neither_written_nor_read() {
     assert_eq!(fs::read(&path).unwrap(), good, "the good file is still there");
 
     state_dict(&path, &bad, str::to_owned);
-    let error = error_of(checkpoint::load_state_dict(&path, "vgg-small", IMAGE, None));
+    let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, None));
     assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite"), "{error}");
     bad.params_mut()[1].value[2] = 1.0;
     bad.params_mut()[4].value[0] = -0.5;
     state_dict(&path, &bad, str::to_owned);
-    let error = error_of(checkpoint::load_state_dict(&path, "vgg-small", IMAGE, None));
+    let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, None));
     assert!(error.ends_with("features.1.running_var[0] is -0.5, which is no variance"), "{error}");
 }
 

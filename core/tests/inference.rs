@@ -1,51 +1,19 @@
 //! A plan computes what the graph says.
 
+mod random;
+
 use pleach_core::infer::PlanOptions;
-use pleach_core::layers::{
-    Add, AvgPool2d, BatchNorm2d, Concat, Conv2d, Dropout, Flatten, GlobalAvgPool, Groups, Layer,
-    Linear, MaxPool2d, Relu,
-};
-use pleach_core::tensor::rng::{Purpose, Rng};
-use pleach_core::{
-    Graph, GraphBuilder, GraphError, Mode, Network, NodeId, Plan, Shape, StepKey, Tape, Tensor,
-    models,
-};
+use pleach_core::{Graph, Mode, Plan, Shape, StepKey, Tape, Tensor, models};
 use pleach_kernels::conv2d::{Conv2dGeometry, Storage};
 use pleach_kernels::{Context, Isa, conv2d};
 use std::cell::RefCell;
 
 const IMAGE: Shape = Shape::new(3, 32, 32);
 
-/// `graph` with random weights, batch-norm parameters and running statistics.
-fn network(graph: Graph, seed: u64) -> Network {
-    let mut net = Network::init(graph, seed);
-    let mut rng = Rng::new(seed, Purpose::Test, 0, 0);
-    let (graph, params) = net.split_mut();
-    for (param, place) in params.iter_mut().zip(graph.params()) {
-        let batch_norm = matches!(graph.node(place.node).layer, Layer::BatchNorm2d(_));
-        let mut random = |low: f64, high: f64| {
-            param.value.iter_mut().for_each(|x| *x = (low + (high - low) * rng.uniform()) as f32);
-        };
-        match place.spec.name {
-            "weight" if batch_norm => random(0.5, 1.5),
-            "running_var" => random(0.5, 2.0),
-            "bias" | "running_mean" => random(-0.5, 0.5),
-            _ => {}
-        }
-    }
-    net
-}
-
-fn images(n: usize, shape: Shape, seed: u64) -> Tensor {
-    let mut rng = Rng::new(seed, Purpose::Test, 1, 0);
-    let values: Vec<f32> = (0..n * shape.len()).map(|_| rng.normal() as f32).collect();
-    Tensor::from_nchw(n, shape, &values)
-}
-
 /// Checks that a plan gives the logits of a forward pass in use to 1e-5 of the largest.
 fn check(graph: Graph, seed: u64) {
-    let mut net = network(graph, seed);
-    let input = images(3, net.graph().input_shape(), seed);
+    let mut net = random::network(graph, seed);
+    let input = random::images(3, net.graph().input_shape(), seed);
     let cx = Context::new(Isa::from_env().unwrap(), 1);
     let mut tape = Tape::new();
     let expected = tape.forward(&cx, &mut net, &input, Mode::Eval, StepKey::default()).to_nchw();
@@ -77,75 +45,10 @@ fn a_plan_of_every_model_equals_its_forward_pass() {
     }
 }
 
-/// Adds layers drawn at random, each to a node drawn at random, then joins all loose ends.
-fn random_graph(seed: u64) -> Result<Graph, GraphError> {
-    let mut rng = Rng::new(seed, Purpose::Test, 2, 0);
-    let (mut builder, image) = GraphBuilder::new(Shape::new(1 + rng.below(20), 9, 7))?;
-    let mut ends = vec![image];
-    let mut count = 0;
-    while count < 3 + rng.below(20) {
-        let x = ends[rng.below(ends.len())];
-        let shape = builder.shape(x);
-        let conv = Conv2d {
-            out_channels: 1 + rng.below(40),
-            kernel: [1 + 2 * rng.below(2), 1 + 2 * rng.below(2)],
-            stride: 1 + rng.below(2),
-            padding: 1,
-            bias: rng.below(2) == 0,
-            groups: Groups::One,
-        };
-        let layer = match rng.below(12) {
-            0..3 => Layer::Conv2d(conv),
-            3 => Layer::Conv2d(Conv2d { groups: Groups::Depthwise, ..conv }),
-            4..6 => Layer::BatchNorm2d(BatchNorm2d::default()),
-            6..8 => Layer::Relu(Relu {}),
-            8 => Layer::Dropout(Dropout { p: 0.5 }),
-            9 => Layer::MaxPool2d(MaxPool2d { kernel: 2, stride: 1, padding: 1 }),
-            10 => Layer::AvgPool2d(AvgPool2d { kernel: 3, stride: 1, padding: 1 }),
-            _ => {
-                let twins: Vec<NodeId> =
-                    ends.iter().copied().filter(|&end| builder.shape(end) == shape).collect();
-                let other = twins[rng.below(twins.len())];
-                let joint = match rng.below(2) {
-                    0 => Layer::Add(Add {}),
-                    _ => Layer::Concat(Concat {}),
-                };
-                count += 1;
-                ends.push(builder.add(format!("n{count}"), joint, &[x, other])?);
-                continue;
-            }
-        };
-        count += 1;
-        ends.push(builder.add(format!("n{count}"), layer, &[x])?);
-    }
-    let mut flat = Vec::new();
-    for (i, &end) in ends.iter().enumerate() {
-        let layer = match rng.below(3) {
-            0 => Layer::Flatten(Flatten {}),
-            _ => Layer::GlobalAvgPool(GlobalAvgPool {}),
-        };
-        let x = builder.add(format!("flat{i}"), layer, &[end])?;
-        flat.push(match rng.below(4) {
-            0 => builder.add(format!("drop{i}"), Layer::Dropout(Dropout { p: 0.5 }), &[x])?,
-            1 => {
-                builder.add(format!("norm{i}"), Layer::BatchNorm2d(BatchNorm2d::default()), &[x])?
-            }
-            2 => {
-                let linear = Layer::Linear(Linear { out_features: 5, bias: i % 2 == 0 });
-                builder.add(format!("linear{i}"), linear, &[x])?
-            }
-            _ => x,
-        });
-    }
-    let x = builder.add("joined", Layer::Concat(Concat {}), &flat)?;
-    let x = builder.add("logits", Layer::Linear(Linear { out_features: 7, bias: true }), &[x])?;
-    builder.finish(x)
-}
-
 #[test]
 fn a_plan_of_any_graph_equals_its_forward_pass() {
     for seed in 0..150 {
-        check(random_graph(seed).unwrap(), seed);
+        check(random::graph(seed).unwrap(), seed);
     }
 }
 
@@ -153,7 +56,7 @@ fn a_plan_of_any_graph_equals_its_forward_pass() {
 fn what_follows_a_convolution_is_no_step_of_its_own() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
     let steps = |spec: &str| {
-        let net = network(models::build(spec, IMAGE, 10).unwrap(), 0);
+        let net = random::network(models::build(spec, IMAGE, 10).unwrap(), 0);
         let plan = Plan::new(&cx, &net, 1);
         (plan.steps().count(), plan.steps().filter(|step| step.macs > 0).count())
     };
@@ -166,8 +69,8 @@ fn what_follows_a_convolution_is_no_step_of_its_own() {
 #[test]
 fn logits_are_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
     for spec in ["vgg-small", "resnet20", "concat-small", "mobile-small"] {
-        let net = network(models::build(spec, IMAGE, 10).unwrap(), 5);
-        let input = images(5, IMAGE, 5);
+        let net = random::network(models::build(spec, IMAGE, 10).unwrap(), 5);
+        let input = random::images(5, IMAGE, 5);
         let one = Context::new(Isa::from_env().unwrap(), 1);
         let mut plan = Plan::new(&one, &net, 5);
         let expected = plan.run(&one, &input).to_nchw();
@@ -190,9 +93,9 @@ fn logits_are_the_same_bits_on_any_number_of_threads_and_in_any_batch() {
 fn batches_larger_than_the_cache_give_the_logits_of_single_images() {
     // Maps of 64 channels on 32x32 pixels fill the cache with sixteen images.
     for spec in ["vgg16:64,64,8,8,8,8,8,8,8,8,8,8,8", "resnet18:64,8,8,8"] {
-        let net = network(models::build(spec, IMAGE, 10).unwrap(), 7);
+        let net = random::network(models::build(spec, IMAGE, 10).unwrap(), 7);
         let (n, cx) = (33, Context::new(Isa::from_env().unwrap(), 2));
-        let input = images(n, IMAGE, 7);
+        let input = random::images(n, IMAGE, 7);
         let mut plan = Plan::new(&cx, &net, n);
         let mut calls = vec![0; plan.steps().count()];
         let found = plan.run_with(&cx, &input, |step| calls[step] += 1).to_nchw();
@@ -209,8 +112,8 @@ fn batches_larger_than_the_cache_give_the_logits_of_single_images() {
 
 #[test]
 fn every_algorithm_and_every_instruction_set_gives_the_same_logits_to_1e_4() {
-    let net = network(models::build("concat-small", IMAGE, 10).unwrap(), 6);
-    let input = images(2, IMAGE, 6);
+    let net = random::network(models::build("concat-small", IMAGE, 10).unwrap(), 6);
+    let input = random::images(2, IMAGE, 6);
     let portable = Context::new(Isa::named("portable").unwrap(), 1);
     let reference = conv2d::named(conv2d::FORWARD, "reference");
     let mut plan = Plan::with_algorithm(&portable, &net, 2, reference);
@@ -232,8 +135,8 @@ fn every_algorithm_and_every_instruction_set_gives_the_same_logits_to_1e_4() {
 fn weights_in_half_the_bytes_give_nearly_the_same_logits() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
     for spec in ["vgg-small", "resnet20"] {
-        let net = network(models::build(spec, IMAGE, 10).unwrap(), 8);
-        let input = images(3, IMAGE, 8);
+        let net = random::network(models::build(spec, IMAGE, 10).unwrap(), 8);
+        let input = random::images(3, IMAGE, 8);
         let mut plan = Plan::new(&cx, &net, 3);
         let expected = plan.run(&cx, &input).to_nchw();
         let scale = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
@@ -256,7 +159,7 @@ fn weights_in_half_the_bytes_give_nearly_the_same_logits() {
 #[test]
 fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
-    let net = network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
+    let net = random::network(models::build("vgg16", IMAGE, 10).unwrap(), 0);
     // [64, 32, 32] and [64, 16, 16], the first two convolutions' outputs, the second pooled.
     assert_eq!(Plan::new(&cx, &net, 2).arena_bytes(), 2 * (64 * 1024 + 64 * 256) * 4);
 }
@@ -264,7 +167,7 @@ fn the_arena_of_a_chain_holds_its_two_largest_neighbours() {
 #[test]
 fn a_choice_sees_each_convolution_as_it_runs_and_one_that_does_not_apply_is_passed_over() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
-    let net = network(models::build("vgg-small", IMAGE, 10).unwrap(), 3);
+    let net = random::network(models::build("vgg-small", IMAGE, 10).unwrap(), 3);
     let depthwise = conv2d::named(conv2d::FORWARD, "depthwise");
     let implicit_gemm = conv2d::named(conv2d::FORWARD, "implicit_gemm");
     let seen = RefCell::new(Vec::new());

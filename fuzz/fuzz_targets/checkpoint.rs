@@ -45,7 +45,9 @@ fuzz_target!(|data: &[u8]| {
 
 fn check(bytes: &[u8]) {
     let path = Path::new("fuzzed");
-    let _ = checkpoint::read_state_dict(path, bytes, "vgg-small", Shape::new(3, 32, 32), None);
+    for arch in [Some("vgg-small"), None] {
+        let _ = checkpoint::read_state_dict(path, bytes, arch, Shape::new(3, 32, 32), None);
+    }
     let Ok(mut found) = checkpoint::read(path, bytes) else { return };
     for training_state in [false, true] {
         let write = |net| checkpoint::to_bytes(path, net, &found.meta, Dtype::F32, training_state);

@@ -5,7 +5,7 @@
 //! tasks except in task order: that is why results are the same bits for every number of threads.
 
 use crate::AlignedBuffer;
-use rayon::prelude::*;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -85,12 +85,7 @@ impl Threads {
 
     /// Calls `task(i)` for every `i` below `tasks`, in any order, on all threads.
     pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        match &self.pool {
-            Some(pool) if tasks > 1 => {
-                pool.install(|| (0..tasks).into_par_iter().with_max_len(1).for_each(&task));
-            }
-            _ => (0..tasks).for_each(task),
-        }
+        self.run(tasks, (), |i, ()| task(i));
     }
 
     /// Cuts `dst` into chunks of `chunk` floats (the last may be shorter) and calls
@@ -104,43 +99,42 @@ impl Threads {
         chunk: usize,
         task: impl Fn(usize, &mut [T]) + Sync,
     ) {
-        match &self.pool {
-            Some(pool) if dst.len() > chunk => pool.install(|| {
-                dst.par_chunks_mut(chunk)
-                    .with_max_len(1)
-                    .enumerate()
-                    .for_each(|(i, part)| task(i, part));
-            }),
-            _ => dst.chunks_mut(chunk).enumerate().for_each(|(i, part)| task(i, part)),
-        }
+        let dst = Chunks { slice: dst, chunk };
+        self.run(dst.count(), dst, |i, dst| task(i, dst.slice));
     }
 
     /// Cuts `a` into chunks of `chunk_a` and `b` into chunks of `chunk_b` and calls
     /// `task(i, a_i, b_i)` for each pair, in any order, on all threads.
     ///
     /// # Panics
-    /// If a chunk length is zero, or if the numbers of chunks differ.
+    /// If a chunk length is zero while its slice is not empty, or if the numbers of chunks differ.
     pub fn for_each_chunk2<A: Send, B: Send>(
         &self,
         (a, chunk_a): (&mut [A], usize),
         (b, chunk_b): (&mut [B], usize),
         task: impl Fn(usize, &mut [A], &mut [B]) + Sync,
     ) {
-        assert_eq!(a.len().div_ceil(chunk_a), b.len().div_ceil(chunk_b), "as many chunks of each");
-        match &self.pool {
-            Some(pool) if a.len() > chunk_a => pool.install(|| {
-                a.par_chunks_mut(chunk_a)
-                    .zip(b.par_chunks_mut(chunk_b))
-                    .with_max_len(1)
-                    .enumerate()
-                    .for_each(|(i, (a, b))| task(i, a, b));
-            }),
-            _ => a
-                .chunks_mut(chunk_a)
-                .zip(b.chunks_mut(chunk_b))
-                .enumerate()
-                .for_each(|(i, (a, b))| task(i, a, b)),
-        }
+        let (a, b) = (Chunks { slice: a, chunk: chunk_a }, Chunks { slice: b, chunk: chunk_b });
+        assert_eq!(a.count(), b.count(), "as many chunks of each");
+        self.run(a.count(), (a, b), |i, (a, b)| task(i, a.slice, b.slice));
+    }
+
+    /// Cuts three slices of one length into chunks of `chunk` and calls `task(i, a_i, b_i, c_i)`
+    /// for each, in any order, on all threads.
+    ///
+    /// # Panics
+    /// If `chunk` is zero while the slices are not empty, or if the lengths differ.
+    pub fn for_each_chunk3<T: Send>(
+        &self,
+        slices: [&mut [T]; 3],
+        chunk: usize,
+        task: impl Fn(usize, [&mut [T]; 3]) + Sync,
+    ) {
+        let [a, b, c] = slices.map(|slice| Chunks { slice, chunk });
+        let lengths = [a.slice.len(), b.slice.len(), c.slice.len()];
+        assert_eq!(lengths, [lengths[0]; 3], "three slices of one length");
+        let parts = (a, (b, c));
+        self.run(parts.0.count(), parts, |i, (a, (b, c))| task(i, [a.slice, b.slice, c.slice]));
     }
 
     /// Cuts `dst` into `pieces` pieces, of which piece `i` begins at `start(i)` and ends where the next
@@ -155,48 +149,82 @@ impl Threads {
         start: impl Fn(usize) -> usize + Sync,
         task: impl Fn(usize, &mut [T]) + Sync,
     ) {
+        let parts = Pieces { slice: dst, first: 0, start: &start };
+        self.run(pieces, parts, |i, parts| task(i, parts.slice));
+    }
+
+    /// Calls `task` with every number below `tasks` and what of `parts` is that task's.
+    fn run<P: Parts>(&self, tasks: usize, parts: P, task: impl Fn(usize, P) + Sync) {
         match &self.pool {
-            Some(pool) if pieces > 1 => pool.install(|| halve(dst, 0..pieces, &start, &task)),
+            Some(pool) if tasks > 1 => pool.install(|| halve(parts, 0..tasks, &task)),
+            _ if tasks == 0 => {}
             _ => {
-                let (mut rest, mut from) = (dst, 0);
-                for i in 0..pieces {
-                    let end = if i + 1 < pieces { start(i + 1) } else { from + rest.len() };
-                    let (piece, after) = rest.split_at_mut(end - from);
-                    task(i, piece);
-                    (rest, from) = (after, end);
+                let mut rest = parts;
+                for i in 0..tasks - 1 {
+                    let part;
+                    (part, rest) = rest.split(1);
+                    task(i, part);
                 }
+                task(tasks - 1, rest); // The last takes what is left.
             }
         }
     }
+}
 
-    /// Cuts three slices of one length into chunks of `chunk` and calls `task(i, a_i, b_i, c_i)`
-    /// for each, in any order, on all threads.
-    ///
-    /// # Panics
-    /// If `chunk` is zero, or if the lengths differ.
-    pub fn for_each_chunk3<T: Send>(
-        &self,
-        [a, b, c]: [&mut [T]; 3],
-        chunk: usize,
-        task: impl Fn(usize, [&mut [T]; 3]) + Sync,
-    ) {
-        assert!(a.len() == b.len() && b.len() == c.len(), "three slices of one length");
-        match &self.pool {
-            Some(pool) if a.len() > chunk => pool.install(|| {
-                a.par_chunks_mut(chunk)
-                    .zip(b.par_chunks_mut(chunk))
-                    .zip(c.par_chunks_mut(chunk))
-                    .with_max_len(1)
-                    .enumerate()
-                    .for_each(|(i, ((a, b), c))| task(i, [a, b, c]));
-            }),
-            _ => a
-                .chunks_mut(chunk)
-                .zip(b.chunks_mut(chunk))
-                .zip(c.chunks_mut(chunk))
-                .enumerate()
-                .for_each(|(i, ((a, b), c))| task(i, [a, b, c])),
-        }
+/// What tasks own, one part each.
+trait Parts: Send {
+    /// The first `tasks` tasks' parts, and the rest.
+    fn split(self, tasks: usize) -> (Self, Self)
+    where
+        Self: Sized;
+}
+
+impl Parts for () {
+    fn split(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+}
+
+impl<A: Parts, B: Parts> Parts for (A, B) {
+    fn split(self, tasks: usize) -> (Self, Self) {
+        let ((a, rest_a), (b, rest_b)) = (self.0.split(tasks), self.1.split(tasks));
+        ((a, b), (rest_a, rest_b))
+    }
+}
+
+/// A slice in chunks of one length, the last of which may be shorter.
+struct Chunks<'a, T> {
+    slice: &'a mut [T],
+    chunk: usize,
+}
+
+impl<T> Chunks<'_, T> {
+    fn count(&self) -> usize {
+        if self.slice.is_empty() { 0 } else { self.slice.len().div_ceil(self.chunk) }
+    }
+}
+
+impl<T: Send> Parts for Chunks<'_, T> {
+    fn split(self, tasks: usize) -> (Self, Self) {
+        let Self { slice, chunk } = self;
+        let (first, rest) = slice.split_at_mut(slice.len().min(tasks * chunk));
+        (Self { slice: first, chunk }, Self { slice: rest, chunk })
+    }
+}
+
+/// A slice in pieces that begin where `start` says; the first here is piece `first`.
+struct Pieces<'a, T, S> {
+    slice: &'a mut [T],
+    first: usize,
+    start: &'a S,
+}
+
+impl<T: Send, S: Fn(usize) -> usize + Sync> Parts for Pieces<'_, T, S> {
+    fn split(self, tasks: usize) -> (Self, Self) {
+        let Self { slice, first, start } = self;
+        let next = first + tasks;
+        let (piece, rest) = slice.split_at_mut(start(next) - start(first));
+        (Self { slice: piece, first, start }, Self { slice: rest, first: next, start })
     }
 }
 
@@ -214,9 +242,11 @@ fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let (this, end) = (rayon::current_thread_index(), AtomicBool::new(false));
     rayon::scope(|scope| {
         scope.spawn_broadcast(|_, cx| {
-            let other = this != Some(cx.index());
+            // A thread that waits within a fork takes up whatever it finds. Were that this search, the fork
+            // could not end before the work, which may be waiting for it.
+            let searches = this != Some(cx.index()) && FORKS.get() == 0;
             let mut in_vain = 0;
-            while other && !end.load(Ordering::Acquire) {
+            while searches && !end.load(Ordering::Acquire) {
                 if rayon::yield_now() == Some(rayon::Yield::Executed) {
                     in_vain = 0;
                 } else if in_vain < LOOKS {
@@ -233,22 +263,35 @@ fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Runs the tasks `pieces`, whose pieces are `dst`, each half on its own.
-fn halve<T: Send>(
-    dst: &mut [T],
-    pieces: Range<usize>,
-    start: &(impl Fn(usize) -> usize + Sync),
-    task: &(impl Fn(usize, &mut [T]) + Sync),
-) {
-    if pieces.len() == 1 {
-        return task(pieces.start, dst);
+thread_local! {
+    /// How many [`fork`]s this thread is within.
+    static FORKS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs both, on two threads if there is one to spare. Every fork of the project is one of these.
+fn fork(a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+    /// Counts the fork, also when a half panics.
+    struct Within;
+
+    impl Drop for Within {
+        fn drop(&mut self) {
+            FORKS.set(FORKS.get() - 1);
+        }
     }
-    let middle = pieces.start + pieces.len() / 2;
-    let (first, second) = dst.split_at_mut(start(middle) - start(pieces.start));
-    rayon::join(
-        || halve(first, pieces.start..middle, start, task),
-        || halve(second, middle..pieces.end, start, task),
-    );
+
+    FORKS.set(FORKS.get() + 1);
+    let _within = Within;
+    rayon::join(a, b);
+}
+
+/// Runs the tasks `tasks`, to which `parts` belong, each half on its own.
+fn halve<P: Parts>(parts: P, tasks: Range<usize>, task: &(impl Fn(usize, P) + Sync)) {
+    if tasks.len() == 1 {
+        return task(tasks.start, parts);
+    }
+    let (half, middle) = (tasks.len() / 2, tasks.start + tasks.len() / 2);
+    let (first, second) = parts.split(half);
+    fork(|| halve(first, tasks.start..middle, task), || halve(second, middle..tasks.end, task));
 }
 
 impl fmt::Debug for Threads {
@@ -260,6 +303,48 @@ impl fmt::Debug for Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_thread_that_waits_within_a_fork_does_not_search_for_the_work_that_waits_for_it() {
+        // Thread 1 does the work of a region, and in it waits for a task that thread 0 has. Within that task
+        // thread 0 waits for half of it, which thread 1 has taken, and finds the region's search.
+        let (send, done) = mpsc::channel();
+        thread::spawn(move || {
+            let threads = Threads::new(2);
+            let pool = threads.pool.as_ref().expect("two threads have a pool");
+            let [begun, half, whole] = [(); 3].map(|()| AtomicBool::new(false));
+            let wait = |flag: &AtomicBool| {
+                while !flag.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+            };
+            let set = |flag: &AtomicBool| flag.store(true, Ordering::Release);
+            let task = || {
+                set(&begun);
+                let other_half = || {
+                    set(&half);
+                    thread::sleep(Duration::from_millis(100));
+                };
+                fork(|| wait(&half), other_half);
+                set(&whole);
+            };
+            let work = || {
+                while !half.load(Ordering::Acquire) {
+                    let _ = rayon::yield_now();
+                }
+                wait(&whole);
+            };
+            let region = || {
+                wait(&begun);
+                awake(work);
+            };
+            pool.install(|| fork(region, task));
+            send.send(()).expect("the test waits");
+        });
+        done.recv_timeout(Duration::from_secs(30)).expect("neither waits for the other for ever");
+    }
 
     #[test]
     fn pieces_are_those_that_were_asked_for() {

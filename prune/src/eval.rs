@@ -75,6 +75,20 @@ pub fn evaluate_with(
     indices: Option<Vec<usize>>,
     options: &PlanOptions<'_>,
 ) -> Evaluation {
+    evaluate_each(cx, network, dataset, split, indices, options, &mut |_| {})
+}
+
+/// [`evaluate_with`], which gives the logits of each batch to `each`.
+#[must_use]
+pub fn evaluate_each(
+    cx: &Context,
+    network: &Network,
+    dataset: &Arc<dyn Dataset>,
+    split: Split,
+    indices: Option<Vec<usize>>,
+    options: &PlanOptions<'_>,
+    each: &mut dyn FnMut(&Tensor),
+) -> Evaluation {
     let shape = network.graph().input_shape();
     let spec = BatchSpec::in_order(split, EVAL_BATCH, channel_stride(shape.channels));
     let mut loader = Loader::new(Arc::clone(dataset), BatchSpec { indices, ..spec });
@@ -85,7 +99,9 @@ pub fn evaluate_with(
     while let Some(batch) = loader.next() {
         images.reshape(batch.n, shape);
         images.data_mut().copy_from_slice(&batch.images);
-        let loss = cross_entropy(cx, plan.run(cx, &images), &batch.labels, 0.0, None);
+        let logits = plan.run(cx, &images);
+        let loss = cross_entropy(cx, logits, &batch.labels, 0.0, None);
+        each(logits);
         loss_sum += loss.per_image.iter().sum::<f64>();
         correct.extend(loss.is_correct);
         loader.give_back(batch);
@@ -97,4 +113,48 @@ pub fn evaluate_with(
         correct,
         seconds: started.elapsed().as_secs_f64(),
     }
+}
+
+/// The logits, `[N, classes]`, of the images `values`, `[N, C, H, W]`, which are taken as they are.
+///
+/// # Panics
+/// If `values` are no whole number of images of the network's.
+#[must_use]
+pub fn logits(
+    cx: &Context,
+    network: &Network,
+    values: &[f32],
+    options: &PlanOptions<'_>,
+) -> Vec<f32> {
+    let shape = network.graph().input_shape();
+    assert!(values.len().is_multiple_of(shape.len()), "images of {shape}");
+    let batch = EVAL_BATCH.min(values.len() / shape.len()).max(1);
+    let mut plan = Plan::with_options(cx, network, batch, options);
+    let batches = values.chunks(batch * shape.len()).map(|values| {
+        let images = Tensor::from_nchw(values.len() / shape.len(), shape, values);
+        plan.run(cx, &images).to_nchw()
+    });
+    batches.flatten().collect()
+}
+
+/// How far logits `[N, classes]` are from those expected: the largest difference of an image's logits
+/// relative to the largest magnitude among its expected ones; NaN if either has such a value.
+///
+/// # Panics
+/// If the numbers of logits differ or are not of whole images.
+#[must_use]
+pub fn difference(found: &[f32], expected: &[f32], classes: usize) -> f64 {
+    assert_eq!(found.len(), expected.len(), "logits of the same images");
+    assert!(found.len().is_multiple_of(classes), "logits of {classes} classes");
+    let images = found.chunks(classes).zip(expected.chunks(classes)).map(|(found, expected)| {
+        let scale = expected.iter().fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
+        let differences = found.iter().zip(expected).map(|(a, b)| f64::from((a - b).abs()));
+        differences.fold(0.0, maximum) / f64::from(scale)
+    });
+    images.fold(0.0, maximum)
+}
+
+/// The larger number; NaN if either is, so that no comparison with a bound hides it.
+fn maximum(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }

@@ -1,9 +1,10 @@
-//! Networks as users name them: a checkpoint, a model at its usual or at given widths, or weights
-//! that PyTorch saved.
+//! Networks as users name them: a file (a checkpoint, a state dict that PyTorch saved, an ONNX model), or
+//! a model at its usual or at given widths.
 
-use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Meta, Normalisation};
+use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Format, Meta, Normalisation};
 use pleach_core::graph::Graph;
 use pleach_core::models::{self, ModelError};
+use pleach_core::onnx::{self, OnnxError};
 use pleach_core::{Network, Shape};
 use pleach_datasets::Spec;
 use std::fs;
@@ -34,7 +35,7 @@ pub enum NetError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// The checkpoints in it.
+        /// The files in it that may be meant.
         found: Vec<String>,
     },
     /// Neither a file nor a model.
@@ -51,12 +52,15 @@ pub enum NetError {
     /// The file cannot be read, or is not sound.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The ONNX model cannot be read, or not be taken over.
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
 }
 
 /// What a network that is not from a file is built for, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolve<'a> {
-    /// The architecture of files that do not say theirs.
+    /// The architecture of state dicts; without it, the one that their names and shapes say.
     pub arch: Option<&'a str>,
     /// One image.
     pub image: Shape,
@@ -104,12 +108,19 @@ impl Resolve<'_> {
         })
     }
 
-    fn file(&self, path: &Path) -> Result<Checkpoint, CheckpointError> {
-        match (checkpoint::load(path), self.arch) {
-            (Err(CheckpointError::NoArchitecture { .. }), Some(arch)) => {
-                checkpoint::load_state_dict(path, arch, self.image, None)
-            }
-            (result, _) => result,
+    /// The network in the file at `path`, whatever its format.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not sound, or does not say its architecture.
+    pub fn file(&self, path: &Path) -> Result<Checkpoint, NetError> {
+        let state_dict = || checkpoint::load_state_dict(path, self.arch, self.image, None);
+        match Format::of(path)? {
+            Format::Onnx => Ok(onnx::load(path)?),
+            Format::Torch => Ok(state_dict()?),
+            Format::Safetensors => match checkpoint::load(path) {
+                Err(CheckpointError::NoArchitecture { .. }) => Ok(state_dict()?),
+                result => Ok(result?),
+            },
         }
     }
 }
@@ -133,15 +144,22 @@ pub fn fits(graph: &Graph, spec: &Spec) -> bool {
         && graph.output_shape().channels == spec.classes
 }
 
+/// How the names of files end that networks are in.
+const EXTENSIONS: [&str; 4] = [".safetensors", ".pth", ".pt", ".onnx"];
+
 fn looks_like_a_path(argument: &str) -> bool {
-    argument.contains(['/', '\\']) || argument.ends_with(".safetensors")
+    argument.contains(['/', '\\']) || is_network_file(argument)
 }
 
-/// The checkpoints in a folder, by name.
+fn is_network_file(name: &str) -> bool {
+    EXTENSIONS.iter().any(|extension| name.ends_with(extension))
+}
+
+/// The files in a folder that networks may be in, by name.
 fn checkpoints(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".safetensors")).collect();
+    let mut names: Vec<String> = names.filter(|name| is_network_file(name)).collect();
     names.sort_unstable();
     names
 }

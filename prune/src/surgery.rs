@@ -5,6 +5,7 @@
 //! input channels.
 
 use crate::channels::{ChannelId, Channels, Unprunable};
+use crate::eval::difference;
 use pleach_core::autograd::Tape;
 use pleach_core::graph::{Graph, GraphBuilder, NodeId};
 use pleach_core::layers::{AxisRole, Coupling, Layer, Mode, ParamSpec, StepKey};
@@ -213,8 +214,7 @@ fn take<'a>(
 }
 
 /// How far the logits of `pruned` are from those of `network` with everything that is not kept
-/// masked: the largest difference of an image's logits relative to the largest magnitude among its
-/// masked ones, over the images of `input`. Rounding explains up to about 1e-4 ([`TOLERANCE`]).
+/// masked ([`difference`]), over the images of `input`. Rounding explains up to about 1e-4 ([`TOLERANCE`]).
 ///
 /// # Panics
 /// If `input` is no batch of images for these networks.
@@ -234,16 +234,5 @@ pub fn verify(
     let key = StepKey::default();
     let expected = masked_tape.forward(cx, &mut masked, input, Mode::Eval, key);
     let actual = pruned_tape.forward(cx, &mut pruned, input, Mode::Eval, key);
-    let image = |n| {
-        let (expected, actual) = (expected.pixel(n, 0, 0), actual.pixel(n, 0, 0));
-        let scale = expected.iter().fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
-        let differences = expected.iter().zip(actual).map(|(a, b)| f64::from((a - b).abs()));
-        differences.fold(0.0, maximum) / f64::from(scale)
-    };
-    (0..input.n()).map(image).fold(0.0, maximum)
-}
-
-/// The larger number; NaN if either is, so that no comparison with a bound hides it.
-fn maximum(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    difference(&actual.to_nchw(), &expected.to_nchw(), expected.shape().channels)
 }

@@ -31,15 +31,18 @@ pub enum CheckpointError {
         /// What stands there.
         found: String,
     },
-    /// A safetensors file without an architecture.
+    /// Weights without an architecture, whose names and shapes are those of no model.
     #[error(
         "{} has weights but no architecture: if it is a PyTorch state dict, name its architecture \
-         (--arch)",
-        path.display()
+         (--arch){}",
+        path.display(),
+        likeness(closest.as_ref())
     )]
     NoArchitecture {
         /// The file.
         path: PathBuf,
+        /// The model that the weights are most like, if they are like one, and what does not fit.
+        closest: Option<(&'static str, Vec<Mismatch>)>,
     },
     /// An entry of the metadata is malformed.
     #[error("{}: metadata {key:?}: expected {expected}, found {found}", path.display())]
@@ -148,6 +151,16 @@ impl fmt::Display for Mismatch {
             Self::Twice { name, found: [a, b] } => {
                 write!(f, "{name} is there twice, as {a} and {b}")
             }
+        }
+    }
+}
+
+/// What the weights of a file are most like.
+fn likeness(closest: Option<&(&'static str, Vec<Mismatch>)>) -> String {
+    match closest {
+        None => String::new(),
+        Some((model, mismatches)) => {
+            format!("; its tensors are most like those of {model}, but:{}", lines(mismatches))
         }
     }
 }

@@ -38,11 +38,15 @@ pub struct Normalisation {
 
 /// The metadata of a file.
 pub(super) fn write(graph: &Graph, meta: &Meta) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::from([
-        ("format".into(), "pt".into()),
-        (GRAPH.into(), graph_json::to_json(graph)),
-        (MODEL.into(), meta.model.clone()),
-    ]);
+    let mut metadata = provenance(meta);
+    metadata.insert("format".into(), "pt".into());
+    metadata.insert(GRAPH.into(), graph_json::to_json(graph));
+    metadata
+}
+
+/// What a file's metadata says beside the graph.
+pub(crate) fn provenance(meta: &Meta) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::from([(MODEL.into(), meta.model.clone())]);
     if let Some(dataset) = &meta.dataset {
         metadata.insert(DATASET.into(), dataset.clone());
     }
@@ -62,7 +66,7 @@ pub(super) fn read(
     metadata: &BTreeMap<String, String>,
 ) -> Result<(Graph, Meta), CheckpointError> {
     let Some(json) = metadata.get(GRAPH) else {
-        return Err(CheckpointError::NoArchitecture { path: path.into() });
+        return Err(CheckpointError::NoArchitecture { path: path.into(), closest: None });
     };
     let graph = graph_json::from_json(json).map_err(|error| match error {
         GraphJsonError::Graph(source) => CheckpointError::Graph { path: path.into(), source },
@@ -73,6 +77,16 @@ pub(super) fn read(
             found,
         },
     })?;
+    let meta = read_provenance(path, metadata, graph.input_shape().channels)?;
+    Ok((graph, meta))
+}
+
+/// What the metadata of a network for images of `channels` channels says beside the graph.
+pub(crate) fn read_provenance(
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+    channels: usize,
+) -> Result<Meta, CheckpointError> {
     let get = |key: &str| metadata.get(key).cloned();
     let normalisation = match get(NORMALISATION) {
         None => None,
@@ -86,7 +100,6 @@ pub(super) fn read(
             let normalisation: Normalisation =
                 serde_json::from_str(&json).map_err(|error| malformed(error.to_string()))?;
             let Normalisation { mean, std } = &normalisation;
-            let channels = graph.input_shape().channels;
             let sound = [mean.len(), std.len()] == [channels; 2]
                 && mean.iter().all(|x| x.is_finite())
                 && std.iter().all(|&x| x.is_finite() && x > 0.0);
@@ -99,11 +112,10 @@ pub(super) fn read(
     let extra = metadata.iter().filter_map(|(key, value)| {
         key.strip_prefix(EXTRA).map(|key| (key.to_owned(), value.clone()))
     });
-    let meta = Meta {
+    Ok(Meta {
         model: get(MODEL).unwrap_or_default(),
         dataset: get(DATASET),
         normalisation,
         extra: extra.collect(),
-    };
-    Ok((graph, meta))
+    })
 }

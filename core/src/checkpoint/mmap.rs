@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// Another process that shortens the file while it is mapped can end this one with a bus error;
 /// checkpoints are replaced as a whole by a rename, which leaves the old file to those who have it.
-pub(super) fn map(path: &Path) -> Result<Mmap, CheckpointError> {
+pub(crate) fn map(path: &Path) -> Result<Mmap, CheckpointError> {
     let io = |action| move |source| CheckpointError::Io { action, path: path.into(), source };
     let file = File::open(path).map_err(io("open"))?;
     if !file.metadata().map_err(io("read"))?.is_file() {

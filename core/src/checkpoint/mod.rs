@@ -8,20 +8,28 @@
 
 mod atomic;
 mod error;
+mod format;
 mod graph_json;
 mod header;
 mod meta;
 mod mmap;
+mod pth;
+mod raw;
 pub mod safetensors;
 mod state_dict;
 
 pub use atomic::{is_temporary, write_atomically};
 pub use error::{CheckpointError, Mismatch};
+pub use format::Format;
 pub use meta::{Meta, Normalisation};
+pub(crate) use meta::{provenance, read_provenance};
+pub(crate) use mmap::map;
+pub(crate) use raw::{gather, widen};
 pub use state_dict::{load_state_dict, read_state_dict};
 
 use crate::graph::GraphParam;
 use crate::network::{Network, Param};
+use raw::RawTensor;
 use safetensors::{Entry, SafeTensors, Values, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -66,7 +74,7 @@ impl Dtype {
 }
 
 /// Types that hold weights.
-const FLOATS: &str = "F32, F16 or BF16";
+const FLOATS: &str = "F64, F32, F16 or BF16";
 
 /// Writes `network` to `path`, whole or not at all (see [`write_atomically`]). The bytes are a function
 /// of the arguments. With `training_state`, the optimiser's slots and the frozen rows are kept too, and
@@ -128,11 +136,11 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let mut floats = |name: &str| {
             let view = file.get(name)?;
             rest.remove(name);
-            match to_values(name, &view, dims) {
-                Ok(values) => Some((view, values)),
+            match to_values(name, &view.raw(), dims) {
+                Ok(values) => Some(values),
                 Err(mismatch) => {
                     mismatches.push(mismatch);
-                    Some((view, Vec::new()))
+                    Some(Vec::new())
                 }
             }
         };
@@ -140,12 +148,12 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         let value = floats(&place.name);
         for slot in 0.. {
             match floats(&slot_name(slot, place)) {
-                Some((_, values)) => param.slots.push(values),
+                Some(values) => param.slots.push(values),
                 None => break,
             }
         }
         match value {
-            Some((_, values)) => param.value = values,
+            Some(values) => param.value = values,
             None => mismatches
                 .push(Mismatch::Missing { name: place.name.clone(), expected: dims.clone() }),
         }
@@ -231,15 +239,15 @@ fn frozen_name(place: &GraphParam) -> String {
     format!("frozen.{}", place.name)
 }
 
-fn to_values(name: &str, view: &View<'_>, dims: &[usize]) -> Result<Vec<f32>, Mismatch> {
-    if view.shape != dims {
-        let (expected, found) = (dims.to_vec(), view.shape.to_vec());
+fn to_values(name: &str, tensor: &RawTensor<'_>, dims: &[usize]) -> Result<Vec<f32>, Mismatch> {
+    if tensor.shape != dims {
+        let (expected, found) = (dims.to_vec(), tensor.shape.clone());
         return Err(Mismatch::Shape { name: name.into(), expected, found });
     }
-    view.to_f32().ok_or_else(|| Mismatch::Dtype {
+    tensor.to_f32().ok_or_else(|| Mismatch::Dtype {
         name: name.into(),
         expected: FLOATS,
-        found: view.dtype,
+        found: tensor.dtype,
     })
 }
 
@@ -256,7 +264,11 @@ fn to_frozen(name: &str, view: &View<'_>, rows: usize) -> Result<Vec<bool>, Mism
 }
 
 /// Checks what no parameter may have: values that are not finite, and variances below 0.
-fn check_param(path: &Path, place: &GraphParam, values: &[f32]) -> Result<(), CheckpointError> {
+pub(crate) fn check_param(
+    path: &Path,
+    place: &GraphParam,
+    values: &[f32],
+) -> Result<(), CheckpointError> {
     check_finite(path, &place.name, values, Dtype::F32)?;
     let negative = values.iter().position(|&value| value < 0.0);
     match negative.filter(|_| place.spec.name == "running_var") {
@@ -271,7 +283,7 @@ fn check_param(path: &Path, place: &GraphParam, values: &[f32]) -> Result<(), Ch
     }
 }
 
-fn check_finite(
+pub(crate) fn check_finite(
     path: &Path,
     tensor: &str,
     values: &[f32],

@@ -5,6 +5,7 @@
 
 use super::CheckpointError;
 use super::header::{Header, Info, METADATA, json_offset};
+use super::raw::{RawTensor, widen};
 use byteorder::{ByteOrder, LittleEndian};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -159,6 +160,13 @@ impl<'a> SafeTensors<'a> {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), self.view(tensor)))
     }
 
+    /// All tensors, by name, without the header.
+    pub(super) fn into_raw(self) -> BTreeMap<String, RawTensor<'a>> {
+        let raw =
+            |Tensor { dtype, shape, range }| RawTensor::dense(dtype, shape, &self.data[range]);
+        self.tensors.into_iter().map(|(name, tensor)| (name, raw(tensor))).collect()
+    }
+
     fn view<'s>(&'s self, tensor: &'s Tensor) -> View<'s> {
         View {
             dtype: tensor.dtype,
@@ -274,20 +282,15 @@ fn encode(dtype: &str, values: &[f32], bytes: &mut Vec<u8>) {
     }
 }
 
-impl View<'_> {
-    /// The values as `f32`, if the type is `F32`, `F16` or `BF16`.
+impl<'a> View<'a> {
+    /// The values as `f32`, if the type is `F64` (rounded to the nearest), `F32`, `F16` or `BF16`.
     #[must_use]
     pub fn to_f32(&self) -> Option<Vec<f32>> {
-        let halves = self.bytes.chunks_exact(2).map(LittleEndian::read_u16);
-        match self.dtype {
-            "F32" => {
-                let mut values = vec![0.0; self.bytes.len() / 4];
-                LittleEndian::read_f32_into(self.bytes, &mut values);
-                Some(values)
-            }
-            "F16" => Some(halves.map(|bits| half::f16::from_bits(bits).to_f32()).collect()),
-            "BF16" => Some(halves.map(|bits| half::bf16::from_bits(bits).to_f32()).collect()),
-            _ => None,
-        }
+        widen(self.dtype, self.bytes)
+    }
+
+    /// The tensor, apart from the file's header.
+    pub(super) fn raw(&self) -> RawTensor<'a> {
+        RawTensor::dense(self.dtype, self.shape.to_vec(), self.bytes)
     }
 }

@@ -1,25 +1,31 @@
-//! Weights that other codes saved: PyTorch's names, the architecture known from elsewhere.
+//! Weights that other codes saved: PyTorch's names, the architecture named by the user or recognised by
+//! names and shapes.
 
-use super::safetensors::{SafeTensors, View};
-use super::{Checkpoint, CheckpointError, Meta, Mismatch, check_param, mmap, to_values};
+use super::raw::RawTensor;
+use super::safetensors::SafeTensors;
+use super::{Checkpoint, CheckpointError, FLOATS, Meta, Mismatch, check_param, mmap, pth};
 use crate::graph::{Graph, GraphParam};
-use crate::models::{self, ModelKind};
+use crate::models::{self, MODELS, ModelError, ModelKind};
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Reads a plain safetensors file of a network that `arch` names (`vgg16`, or `vgg16:W,W,...`), for
-/// images of shape `image`. Widths that `arch` does not give, and the number of classes where `classes`
-/// does not, are those of the weights. Names are PyTorch's, with or without leading `module.`;
+/// The tensors of a file under the names that it gives them.
+type Tensors<'a> = BTreeMap<String, RawTensor<'a>>;
+
+/// Reads a state dict, either plain safetensors or what `torch.save` wrote, of a network for images of
+/// shape `image` that `arch` names (`vgg16`, or `vgg16:W,W,...`), or else of the one model whose names
+/// and shapes it has. Widths that `arch` does not give, and the number of classes where `classes` does
+/// not, are those of the weights. Names are PyTorch's, with or without leading `module.`;
 /// `num_batches_tracked` is ignored.
 ///
 /// # Errors
-/// As [`super::load`], and if there is no such architecture. All tensors that are missing, have no place
-/// or another shape are listed in one error.
+/// As [`super::load`], and if there is no such architecture, or the tensors are those of no model. All
+/// tensors that are missing, have no place or another shape are listed in one error.
 pub fn load_state_dict(
     path: &Path,
-    arch: &str,
+    arch: Option<&str>,
     image: Shape,
     classes: Option<usize>,
 ) -> Result<Checkpoint, CheckpointError> {
@@ -33,71 +39,137 @@ pub fn load_state_dict(
 pub fn read_state_dict(
     path: &Path,
     bytes: &[u8],
-    arch: &str,
+    arch: Option<&str>,
     image: Shape,
     classes: Option<usize>,
 ) -> Result<Checkpoint, CheckpointError> {
-    let (model, widths) = models::parse(arch)?;
-    let file = SafeTensors::parse(path, bytes)?;
-    let mut mismatches = Vec::new();
-    let mut tensors: BTreeMap<String, (&str, View<'_>)> = BTreeMap::new();
-    for (theirs, view) in file.iter() {
-        if theirs.ends_with("num_batches_tracked") {
-            continue;
-        }
-        let name = model.canonical(theirs);
-        if let Some((other, _)) = tensors.insert(name.clone(), (theirs, view)) {
-            let found = [other.to_owned(), theirs.to_owned()];
-            mismatches.push(Mismatch::Twice { name, found });
-        }
-    }
-    let graph = infer_graph(model, &widths, image, classes, &tensors)?;
-
-    let mut params = Vec::with_capacity(graph.params().len());
-    for place in graph.params() {
-        let value = match tensors.remove(&place.name) {
-            Some((theirs, view)) => to_values(theirs, &view, &place.spec.dims),
-            None => {
-                let (name, expected) = (place.name.clone(), place.spec.dims.clone());
-                Err(Mismatch::Missing { name, expected })
-            }
-        };
-        match value {
-            Ok(value) => params.push(Param { value, ..Param::default() }),
-            Err(mismatch) => mismatches.push(mismatch),
-        }
-    }
-    mismatches.extend(tensors.into_values().map(|(theirs, view)| Mismatch::Unexpected {
-        name: theirs.into(),
-        found: view.shape.to_vec(),
-    }));
+    let arch = arch.map(models::parse).transpose()?;
+    let mut tensors = if pth::is_torch(bytes) {
+        pth::parse(path, bytes)?
+    } else {
+        SafeTensors::parse(path, bytes)?.into_raw()
+    };
+    tensors.retain(|name, _| !name.ends_with("num_batches_tracked"));
+    let Fit { model, graph, sources, mismatches } = match &arch {
+        Some((model, widths)) => Fit::new(model, widths, image, classes, &tensors)?,
+        None => recognise(path, image, classes, &tensors)?,
+    };
     if !mismatches.is_empty() {
         let list: Vec<String> = models::widths(&graph).iter().map(usize::to_string).collect();
         let architecture = format!("{}:{}", model.name, list.join(","));
         return Err(CheckpointError::Weights { path: path.into(), architecture, mismatches });
     }
-    for (param, place) in params.iter().zip(graph.params()) {
-        check_param(path, place, &param.value)?;
+    let mut params = Vec::with_capacity(sources.len());
+    for (theirs, place) in sources.into_iter().zip(graph.params()) {
+        let value = theirs.and_then(|theirs| tensors[theirs].to_f32());
+        let value = value.expect("what is missing or no floats is a mismatch");
+        check_param(path, place, &value)?;
+        params.push(Param { value, ..Param::default() });
     }
     let meta = Meta { model: model.name.into(), ..Meta::default() };
     Ok(Checkpoint { network: Network::with_params(graph, params), meta })
 }
 
-/// The graph at the widths that the weights have; the usual ones where they do not say.
-fn infer_graph(
+/// How the tensors of a file fit a model.
+struct Fit<'t> {
+    model: &'static ModelKind,
+    graph: Graph,
+    /// The name in the file of each parameter.
+    sources: Vec<Option<&'t str>>,
+    mismatches: Vec<Mismatch>,
+}
+
+impl<'t> Fit<'t> {
+    fn new(
+        model: &'static ModelKind,
+        widths: &[usize],
+        image: Shape,
+        classes: Option<usize>,
+        tensors: &'t Tensors<'_>,
+    ) -> Result<Self, ModelError> {
+        let mut mismatches = Vec::new();
+        let mut canonical: BTreeMap<String, &str> = BTreeMap::new();
+        for theirs in tensors.keys() {
+            let name = model.canonical(theirs);
+            if let Some(other) = canonical.insert(name.clone(), theirs) {
+                let found = [other.to_owned(), theirs.to_owned()];
+                mismatches.push(Mismatch::Twice { name, found });
+            }
+        }
+        let shape =
+            |name: &str| canonical.get(name).map(|&theirs| tensors[theirs].shape.as_slice());
+        let graph = infer_graph(model, widths, image, classes, shape)?;
+        let mut sources = Vec::with_capacity(graph.params().len());
+        for place in graph.params() {
+            let theirs = canonical.remove(&place.name);
+            let expected = place.spec.dims.clone();
+            match theirs.map(|theirs| &tensors[theirs]) {
+                Some(tensor) if tensor.shape != expected => {
+                    let (name, found) = (theirs.unwrap_or_default().into(), tensor.shape.clone());
+                    mismatches.push(Mismatch::Shape { name, expected, found });
+                }
+                Some(tensor) if !tensor.is_float() => {
+                    let (name, expected) = (theirs.unwrap_or_default().into(), FLOATS);
+                    mismatches.push(Mismatch::Dtype { name, expected, found: tensor.dtype });
+                }
+                Some(_) => {}
+                None => mismatches.push(Mismatch::Missing { name: place.name.clone(), expected }),
+            }
+            sources.push(theirs);
+        }
+        mismatches.extend(canonical.into_values().map(|theirs| Mismatch::Unexpected {
+            name: theirs.into(),
+            found: tensors[theirs].shape.clone(),
+        }));
+        Ok(Self { model, graph, sources, mismatches })
+    }
+
+    /// The parameters that the file has.
+    fn found(&self) -> usize {
+        self.sources.iter().flatten().count()
+    }
+}
+
+/// The fit of the only model that the tensors fit.
+fn recognise<'t>(
+    path: &Path,
+    image: Shape,
+    classes: Option<usize>,
+    tensors: &'t Tensors<'_>,
+) -> Result<Fit<'t>, CheckpointError> {
+    // A model that cannot have the widths of the weights, or not for these images, is not meant.
+    let fits = MODELS.iter().filter_map(|model| Fit::new(model, &[], image, classes, tensors).ok());
+    let (mut fitting, others): (Vec<_>, Vec<_>) = fits.partition(|fit| fit.mismatches.is_empty());
+    if fitting.len() == 1 {
+        return Ok(fitting.remove(0));
+    }
+    // The one with the largest share of its parameters there, if that is most of them.
+    let share = |fit: &Fit<'_>| fit.found() as f64 / fit.sources.len() as f64;
+    let closest = others.into_iter().max_by(|a, b| {
+        let by_share = share(a).total_cmp(&share(b));
+        by_share.then_with(|| b.mismatches.len().cmp(&a.mismatches.len()))
+    });
+    let closest = closest.filter(|fit| share(fit) > 0.5);
+    let closest = closest.map(|fit| (fit.model.name, fit.mismatches));
+    Err(CheckpointError::NoArchitecture { path: path.into(), closest })
+}
+
+/// The graph at the widths that the weights have, whose shapes `shape` gives by this crate's names; the
+/// usual ones where they do not say.
+fn infer_graph<'s>(
     model: &ModelKind,
     widths: &[usize],
     image: Shape,
     classes: Option<usize>,
-    tensors: &BTreeMap<String, (&str, View<'_>)>,
-) -> Result<Graph, CheckpointError> {
+    shape: impl Fn(&str) -> Option<&'s [usize]>,
+) -> Result<Graph, ModelError> {
     /// Classes of a network whose weights do not say: any number will do, for its classifier is missing.
     const ANY: usize = 10;
     let usual = model.graph(widths, image, classes.unwrap_or(ANY))?;
     let rows = |place: &GraphParam| {
-        let (_, view) = tensors.get(&place.name)?;
-        let says = view.shape.len() == place.spec.dims.len() && !view.bytes.is_empty();
-        says.then(|| view.shape[0])
+        let shape = shape(&place.name)?;
+        let says = shape.len() == place.spec.dims.len() && !shape.contains(&0);
+        says.then(|| shape[0])
     };
     let weight = |id| usual.node(id).params.clone().next().map(|i| &usual.params()[i]);
     let found: Vec<usize> = models::width_groups(&usual)
@@ -108,5 +180,5 @@ fn infer_graph(
         })
         .collect();
     let found_classes = weight(usual.output()).and_then(rows).unwrap_or(ANY);
-    Ok(model.graph(&found, image, classes.unwrap_or(found_classes))?)
+    model.graph(&found, image, classes.unwrap_or(found_classes))
 }

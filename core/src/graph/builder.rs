@@ -173,7 +173,7 @@ impl GraphBuilder {
     }
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.len() <= 200
         && name.split('.').all(|part| {
             !part.is_empty()

@@ -7,6 +7,7 @@
 mod builder;
 mod display;
 
+pub(crate) use builder::is_name;
 pub use builder::{GraphBuilder, GraphError};
 pub use display::{Row, rows};
 

@@ -5,30 +5,6 @@ use crate::tensor::Shape;
 use pleach_kernels::conv2d::{Activation, Pooling};
 use pleach_kernels::pool::Pool2dGeometry;
 
-/// Makes the convolution that computes `value` multiply its channels by `scale` and add `shift`, if
-/// there is one and nothing else reads its output.
-pub(super) fn affine(steps: &mut [Step], value: Value, scale: &[f64], shift: &[f64]) -> bool {
-    let Value::Step(step) = value else { return false };
-    let Step { op, inputs, uses: 1, .. } = &mut steps[step] else { return false };
-    let Op::Conv { geometry, weights, bias, activation: Activation::None, pooling: Pooling::None } =
-        op
-    else {
-        return false;
-    };
-    if inputs.len() > 1 {
-        return false;
-    }
-    let row = weights.len() / geometry.oc;
-    for (weights, &scale) in weights.chunks_exact_mut(row).zip(scale) {
-        weights.iter_mut().for_each(|w| *w = (f64::from(*w) * scale) as f32);
-    }
-    let bias = bias.get_or_insert_with(|| vec![0.0; scale.len()]);
-    for (bias, (&scale, &shift)) in bias.iter_mut().zip(scale.iter().zip(shift)) {
-        *bias = (f64::from(*bias) * scale + shift) as f32;
-    }
-    true
-}
-
 /// Whether `value` is, or can be made, the output of a ReLU.
 pub(super) fn relu(steps: &mut [Step], value: Value) -> bool {
     let Value::Step(step) = value else { return false };

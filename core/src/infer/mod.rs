@@ -1,11 +1,13 @@
 //! Networks in use: simplified, planned and packed once, then run without allocation.
 
+mod fold;
 mod fuse;
 mod memory;
 mod segments;
 mod simplify;
 mod step;
 
+pub(crate) use fold::fold_batch_norms;
 pub use step::PlannedStep;
 
 use crate::network::Network;

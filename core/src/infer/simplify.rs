@@ -1,13 +1,15 @@
 //! A network as the fewest steps: batch norms folded into convolutions, residual sums, ReLUs and 2x2 max
 //! pooling into what they follow, layers that do nothing in use removed.
 
+use super::fold::{affine, fold_batch_norms, uses};
 use super::fuse;
 use crate::graph::{Graph, Node, NodeId};
-use crate::layers::{BatchNorm2d, Conv2d, Groups, Layer};
+use crate::layers::{Conv2d, Groups, Layer};
 use crate::network::{Network, Param};
 use crate::tensor::Shape;
 use pleach_kernels::conv2d::{Activation, Conv2dGeometry, Pooling};
 use pleach_kernels::pool::Pool2dGeometry;
+use std::mem;
 
 /// Something a step reads: the image, or the output of an earlier step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +80,20 @@ impl Op {
 
 /// The steps, in order, and which value the logits are.
 pub(super) fn simplify(net: &Network) -> (Vec<Step>, Value) {
-    let mut simplifier = Simplifier { net, steps: Vec::new(), values: Vec::new() };
-    for id in net.graph().ids() {
+    let mut net = fold_batch_norms(net);
+    let (graph, params) = net.split_mut();
+    let mut simplifier = Simplifier { graph, params, steps: Vec::new(), values: Vec::new() };
+    for id in graph.ids() {
         simplifier.node(id);
     }
-    let output = simplifier.values[net.graph().output().0];
+    let output = simplifier.values[graph.output().0];
     (simplifier.steps, output)
 }
 
 struct Simplifier<'a> {
-    net: &'a Network,
+    graph: &'a Graph,
+    /// Those of layers that are steps by now are empty.
+    params: &'a mut [Param],
     steps: Vec<Step>,
     /// The value of each node so far.
     values: Vec<Value>,
@@ -95,12 +101,11 @@ struct Simplifier<'a> {
 
 impl Simplifier<'_> {
     fn node(&mut self, id: NodeId) {
-        let graph = self.net.graph();
+        let graph = self.graph;
         let node = graph.node(id);
         let Some(&first) = node.inputs.first() else {
             return self.values.push(Value::Image);
         };
-        let params = &self.net.params()[node.params.clone()];
         let input = self.values[first.0];
         // A flattened map that linear layers read has kept its shape.
         let shape = self.shape(input);
@@ -111,18 +116,16 @@ impl Simplifier<'_> {
                 return self.same(id, input);
             }
             Layer::BatchNorm2d(layer) => {
-                let (scale, shift) = affine(layer, params);
-                if fuse::affine(&mut self.steps, input, &scale, &shift) {
-                    return self.same(id, input);
-                }
+                let (scale, shift) = affine(layer, &self.params[node.params.clone()]);
                 pointwise(shape, &scale, &shift)
             }
             Layer::Relu(_) => match fuse::relu(&mut self.steps, input) {
                 true => return self.same(id, input),
                 false => Op::Relu,
             },
-            Layer::Conv2d(layer) => conv(geometry(layer, shape, node.shape), params),
-            Layer::Linear(layer) => conv(
+            Layer::Conv2d(layer) => self.conv(node, geometry(layer, shape, node.shape)),
+            Layer::Linear(layer) => self.conv(
+                node,
                 Conv2dGeometry {
                     n: 1,
                     ic: shape.channels,
@@ -135,7 +138,6 @@ impl Simplifier<'_> {
                     padding: 0,
                     groups: 1,
                 },
-                params,
             ),
             Layer::MaxPool2d(layer) => {
                 let geometry = layer.geometry(1, shape);
@@ -157,6 +159,14 @@ impl Simplifier<'_> {
         self.push(id, node, op);
     }
 
+    /// A convolution with the parameters of `node`.
+    fn conv(&mut self, node: &Node, geometry: Conv2dGeometry) -> Op {
+        let mut values =
+            self.params[node.params.clone()].iter_mut().map(|p| mem::take(&mut p.value));
+        let weights = values.next().expect("a convolution has weights");
+        unfused(geometry, weights, values.next())
+    }
+
     fn push(&mut self, id: NodeId, node: &Node, op: Op) {
         self.values.push(Value::Step(self.steps.len()));
         self.steps.push(Step {
@@ -164,7 +174,7 @@ impl Simplifier<'_> {
             op,
             inputs: node.inputs.iter().map(|input| self.values[input.0]).collect(),
             shape: node.shape,
-            uses: uses(self.net.graph(), id),
+            uses: uses(self.graph, id),
         });
     }
 
@@ -172,22 +182,17 @@ impl Simplifier<'_> {
     fn same(&mut self, id: NodeId, value: Value) {
         self.values.push(value);
         if let Value::Step(step) = value {
-            self.steps[step].uses += uses(self.net.graph(), id);
+            self.steps[step].uses += uses(self.graph, id);
             self.steps[step].uses -= 1;
         }
     }
 
     fn shape(&self, value: Value) -> Shape {
         match value {
-            Value::Image => self.net.graph().input_shape(),
+            Value::Image => self.graph.input_shape(),
             Value::Step(step) => self.steps[step].shape,
         }
     }
-}
-
-/// How many read a node's output, the outside world included.
-fn uses(graph: &Graph, id: NodeId) -> usize {
-    graph.consumers(id).len() + usize::from(id == graph.output())
 }
 
 /// Whether all that is done with a node's output is to read it by linear layers.
@@ -198,23 +203,6 @@ fn only_linear_readers(graph: &Graph, id: NodeId) -> bool {
             Layer::Dropout(_) => only_linear_readers(graph, reader),
             _ => false,
         })
-}
-
-/// A batch norm in use, as a factor and an addend a channel.
-fn affine(layer: &BatchNorm2d, params: &[Param]) -> (Vec<f64>, Vec<f64>) {
-    let [weight, bias, mean, var] = params else {
-        panic!("a batch norm has four parameters");
-    };
-    let eps = f64::from(layer.eps);
-    let scale: Vec<f64> = weight
-        .value
-        .iter()
-        .zip(&var.value)
-        .map(|(&weight, &var)| f64::from(weight) / (f64::from(var) + eps).sqrt())
-        .collect();
-    let shift = bias.value.iter().zip(&mean.value).zip(&scale);
-    let shift = shift.map(|((&bias, &mean), scale)| f64::from(bias) - f64::from(mean) * scale);
-    (scale.clone(), shift.collect())
 }
 
 fn pointwise(shape: Shape, scale: &[f64], shift: &[f64]) -> Op {
@@ -232,11 +220,6 @@ fn pointwise(shape: Shape, scale: &[f64], shift: &[f64]) -> Op {
     };
     let narrow = |values: &[f64]| values.iter().map(|&x| x as f32).collect();
     unfused(geometry, narrow(scale), Some(narrow(shift)))
-}
-
-fn conv(geometry: Conv2dGeometry, params: &[Param]) -> Op {
-    let bias = params.get(1).map(|bias| bias.value.clone());
-    unfused(geometry, params[0].value.clone(), bias)
 }
 
 fn unfused(geometry: Conv2dGeometry, weights: Vec<f32>, bias: Option<Vec<f32>>) -> Op {

@@ -47,6 +47,10 @@ pub const MODELS: &[ModelKind] = &[
     concat::CONCAT_SMALL,
 ];
 
+/// What PyTorch's names begin with where a network is in something else: in `nn.DataParallel`, in what
+/// `torch.compile` makes, or in a training script's own module.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "model."];
+
 /// Why there is no such model.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -101,11 +105,11 @@ impl ModelKind {
     }
 
     /// The name that this crate gives a parameter called `name` in another code's state dict: without
-    /// leading `module.`, and in the words of the family's usual code.
+    /// leading `module.` and the like, and in the words of the family's usual code.
     #[must_use]
     pub fn canonical(&self, name: &str) -> String {
         let mut name = name;
-        while let Some(rest) = name.strip_prefix("module.") {
+        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
             name = rest;
         }
         (self.rename)(name)

@@ -76,9 +76,12 @@ fn build(
     net.classifier("classifier", x)
 }
 
+/// From other names of the classifier, among them that of the first layer of a sequence.
 fn rename(name: &str) -> String {
     match name.split_once('.') {
-        Some(("fc" | "linear", rest)) => format!("classifier.{rest}"),
+        Some(("fc" | "linear" | "classifier", rest)) => {
+            format!("classifier.{}", rest.strip_prefix("0.").unwrap_or(rest))
+        }
         _ => name.into(),
     }
 }

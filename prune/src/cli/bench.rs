@@ -22,7 +22,7 @@ pub(super) struct Args {
     /// The networks; the first is the one that the others are compared with
     #[arg(required = true)]
     nets: Vec<String>,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
     /// Batch sizes

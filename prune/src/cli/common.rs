@@ -237,7 +237,8 @@ fn warn_of_other_data(net: &Net, spec: &Spec) {
     const CLOSE: f32 = 1e-3;
     if let Some(trained) = net.meta.dataset.as_ref().filter(|&name| *name != spec.name) {
         log::warn!("{} was trained on {trained}, not on {}", net.name, spec.name);
-    } else if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
+    }
+    if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
         let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > CLOSE);
         if far(mean, &spec.mean) || far(std, &spec.std) {
             log::warn!(
@@ -249,6 +250,16 @@ fn warn_of_other_data(net: &Net, spec: &Spec) {
                 spec.std
             );
         }
+    }
+}
+
+/// An error if there is a file already and it is not to be overwritten.
+pub(super) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<()> {
+    match path.exists() && !force {
+        true => {
+            Err(usage(format!("{} is there already; overwrite it with --force", path.display())))
+        }
+        false => Ok(()),
     }
 }
 

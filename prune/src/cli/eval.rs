@@ -1,26 +1,36 @@
 //! `pleach eval`
 
 use super::common::{self, Common, DataArgs};
-use super::exit;
+use super::exit::{self, usage};
 use super::output;
 use super::weights::WeightsArg;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::infer::PlanOptions;
+use pleach_core::npy::{self, Array};
+use pleach_core::{Shape, Tensor};
 use pleach_datasets::Split;
-use pleach_prune::eval::evaluate_with;
+use pleach_prune::eval::{evaluate_each, logits};
+use pleach_prune::net::Resolve;
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 
-/// Measure a network's accuracy on the test images
+/// Measure a network's accuracy on the test images, or write its logits
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The network
     net: String,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
     #[command(flatten)]
     weights: WeightsArg,
+    /// Run these images instead of the test images: a .npy file, [N, C, H, W], normalised already
+    #[arg(long, value_name = "NPY", requires = "logits")]
+    input: Option<PathBuf>,
+    /// Write the logits, [N, classes], to this .npy file
+    #[arg(long, value_name = "NPY")]
+    logits: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -34,14 +44,40 @@ struct Document {
     accuracy: f64,
     loss: f64,
     images_per_s: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<PathBuf>,
+}
+
+/// Of images that have no labels.
+#[derive(Serialize)]
+struct LogitsDocument<'a> {
+    schema: &'static str,
+    weights: &'static str,
+    images: usize,
+    classes: usize,
+    input: &'a Path,
+    logits: &'a Path,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    if let (Some(input), Some(logits)) = (&args.input, &args.logits) {
+        return run_on(common, args, input, logits);
+    }
     let cx = common.context()?;
     let dataset = args.data.open()?;
     let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed())?;
     let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
-    let found = evaluate_with(&cx, &net.network, &dataset, Split::Test, None, &options);
+    let mut all = Vec::new();
+    let mut keep = |logits: &Tensor| {
+        if args.logits.is_some() {
+            all.extend(logits.to_nchw());
+        }
+    };
+    let found = evaluate_each(&cx, &net.network, &dataset, Split::Test, None, &options, &mut keep);
+    if let Some(path) = &args.logits {
+        let classes = net.network.graph().output_shape().channels;
+        npy::save(path, &[found.images(), classes], &all)?;
+    }
     let document = Document {
         schema: "pleach.eval/1",
         dataset: dataset.spec().name.clone(),
@@ -50,6 +86,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         accuracy: found.accuracy,
         loss: found.loss,
         images_per_s: found.images() as f64 / found.seconds,
+        logits: args.logits.clone(),
     };
     if common.json {
         output::json(&document)?;
@@ -63,6 +100,47 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             document.loss,
             document.images_per_s
         ))?;
+    }
+    Ok(exit::OK)
+}
+
+/// The logits of a file's images.
+fn run_on(common: &Common, args: &Args, input: &Path, path: &Path) -> Result<u8> {
+    /// Classes of a model by name, whose weights are random.
+    const CLASSES: usize = 10;
+    if input == path {
+        return Err(usage("--logits would overwrite --input"));
+    }
+    let cx = common.context()?;
+    let Array { shape, values } = npy::load(input)?;
+    let [images, channels, height, width] = shape[..] else {
+        let input = input.display();
+        return Err(usage(format!("{input}: expected images [N, C, H, W], found {shape:?}")));
+    };
+    if values.is_empty() {
+        return Err(usage(format!("{}: there are no images in {shape:?}", input.display())));
+    }
+    let image = Shape::new(channels, height, width);
+    let (arch, seed) = (args.arch.as_deref(), common.seed());
+    let net = Resolve { arch, image, classes: CLASSES, seed }.net(&args.net)?;
+    let graph = net.network.graph();
+    if graph.input_shape() != image {
+        let (name, expected) = (&args.net, graph.input_shape());
+        let input = input.display();
+        return Err(usage(format!(
+            "{name} takes images of {expected}, but those of {input} are {image}"
+        )));
+    }
+    let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
+    let classes = graph.output_shape().channels;
+    npy::save(path, &[images, classes], &logits(&cx, &net.network, &values, &options))?;
+    if common.json {
+        let weights = args.weights.name();
+        let schema = "pleach.logits/1";
+        output::json(&LogitsDocument { schema, weights, images, classes, input, logits: path })?;
+    } else {
+        let (name, path) = (&net.name, path.display());
+        output::print(&format!("{name}: the logits of {images} images are in {path}\n"))?;
     }
     Ok(exit::OK)
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 pub(super) struct Args {
     /// The network
     net: String,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
     #[command(flatten)]

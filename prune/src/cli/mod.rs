@@ -6,6 +6,8 @@ mod data;
 mod env;
 mod eval;
 mod exit;
+mod export;
+mod import;
 mod inspect;
 mod interrupt;
 mod lines;
@@ -25,8 +27,8 @@ use std::process::ExitCode;
 /// Trains CNNs, prunes their filters by conditional entropy, and measures what that does to their
 /// speed on this CPU.
 ///
-/// A network (NET) is a checkpoint, a model's name, or a model at given widths
-/// (vgg16:21,43,67,...), which has random weights. Without --data, every verb uses the built-in data
+/// A network (NET) is a file (a checkpoint, a state dict of PyTorch's in .pth or .safetensors, an ONNX
+/// model), a model's name, or a model at given widths (vgg16:21,43,67,...), which has random weights. Without --data, every verb uses the built-in data
 /// set.
 #[derive(Parser)]
 #[command(name = "pleach", version, max_term_width = 100, propagate_version = true)]
@@ -53,6 +55,8 @@ enum Verb {
     Eval(eval::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Import(import::Args),
+    Export(export::Args),
     Data(data::Args),
     Env(env::Args),
     Reproduce(reproduce::Args),
@@ -99,6 +103,8 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Eval(args) => eval::run(common, args),
         Verb::Bench(args) => bench::run(common, args),
         Verb::Inspect(args) => inspect::run(common, args),
+        Verb::Import(args) => import::run(common, args),
+        Verb::Export(args) => export::run(common, args),
         Verb::Data(args) => data::run(common, args),
         Verb::Reproduce(args) => reproduce::run(common, args),
         Verb::Env(args) => env::run(common, args),

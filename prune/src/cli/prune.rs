@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// The network
     #[arg(required_unless_present_any = ["config", "resume"])]
     net: Option<String>,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
     #[command(flatten)]

@@ -8,7 +8,7 @@ use super::{exit, interrupt, output};
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use pleach_prune::environment::Environment;
-use pleach_prune::reproduce::{self, Cell, Given, Job, Settings, TABLES_FILE};
+use pleach_prune::reproduce::{self, Cell, Given, Job, PAGE, Settings};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use watch::Watch;
 /// Reproduce the paper's tables: base networks, both phases and each alone, criteria, speed
 ///
 /// A study is made of cells, independent runs that are each done once: interrupted, it goes on with the
-/// first that is not. The folder gets report.json and report.md, each table as CSV, LaTeX and JSON, each
+/// first that is not. The folder gets report.json, report.md and report.html, each table as CSV, LaTeX and JSON, each
 /// figure as SVG, and under cells/ the networks.
 ///
 /// Several processes, on one machine or on several that see the folder, do cells at once:
@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// The base network of T1 and T6, instead of one that is trained here
     #[arg(long, value_name = "NET")]
     base: Option<String>,
-    /// The architecture of weights that PyTorch saved, such as vgg16
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long, requires = "base")]
     arch: Option<String>,
     /// The base network of T4, instead of one that is trained here
@@ -197,8 +197,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if common.json {
         output::json(&report)?;
     } else if args.cells.is_empty() {
-        let tables = run.file(TABLES_FILE);
-        output::print(&format!("{}\nin {}\n", report.to_markdown(), tables.display()))?;
+        let page = run.file(PAGE);
+        let text = report.to_markdown();
+        output::print(&format!("{text}\nFor a browser, with figures: {}\n", page.display()))?;
     }
     Ok(exit::OK)
 }

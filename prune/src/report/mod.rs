@@ -3,10 +3,12 @@
 
 mod document;
 mod figure;
+mod html;
 
 pub use document::RunReport;
 pub(crate) use document::activation_bytes;
 pub use figure::{Axis, Figure, Series};
+pub use html::{CellLine, Page, Section};
 
 use serde::{Deserialize, Serialize};
 

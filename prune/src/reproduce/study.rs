@@ -2,9 +2,10 @@
 
 use super::cell::{Found, Record};
 use super::{Job, ReproduceError, Settings, folder, tables, to_json};
-use crate::report::Rendered;
+use crate::report::{CellLine, Page, Rendered, Section};
 use crate::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The schema of [`Report`].
 pub const SCHEMA: &str = "pleach.reproduce/2";
@@ -12,6 +13,8 @@ pub const SCHEMA: &str = "pleach.reproduce/2";
 pub const REPORT: &str = "report.json";
 /// The file of the tables.
 pub const TABLES_FILE: &str = "report.md";
+/// The file of the tables and figures for a browser.
+pub const PAGE: &str = "report.html";
 
 /// All that a study found so far, from which its tables are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +76,31 @@ impl Report {
         text
     }
 
+    /// The report as a page for a browser.
+    #[must_use]
+    pub fn page(&self) -> Page {
+        let sections = self.settings.tables.iter().filter_map(|id| {
+            let table = tables::named(id).ok()?;
+            let Rendered { tables, figures } = (table.render)(self);
+            let (id, question) = (table.id.to_owned(), table.question.to_owned());
+            Some(Section { id, question, tables, figures })
+        });
+        let mut machines: BTreeMap<String, usize> = BTreeMap::new();
+        for record in &self.cells {
+            *machines.entry(machine(&record.environment)).or_default() += 1;
+        }
+        let file = RunFile { verb: "reproduce", settings: &self.settings };
+        let settings = toml::to_string_pretty(&file);
+        Page {
+            title: format!("{} on {}", self.settings.model, self.dataset),
+            summary: self.summary(),
+            sections: sections.collect(),
+            settings: settings.expect("settings are plain data"),
+            machines: machines.iter().map(|(name, cells)| format!("{cells}: {name}")).collect(),
+            cells: self.cells.iter().map(cell_line).collect(),
+        }
+    }
+
     fn summary(&self) -> String {
         let done = self.cells.len();
         let missing = match &self.missing[..] {
@@ -87,6 +115,40 @@ impl Report {
             self.seconds,
             self.settings.seed
         )
+    }
+}
+
+/// A study's `run.toml`, without the place of the data.
+#[derive(Serialize)]
+struct RunFile<'a> {
+    verb: &'static str,
+    settings: &'a Settings,
+}
+
+/// A machine in a line.
+fn machine(environment: &serde_json::Value) -> String {
+    let text = |key: &str| match &environment[key] {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "unknown".into(),
+        other => other.to_string(),
+    };
+    format!(
+        "{} ({}), {} of {} cores, {}, pleach {}",
+        text("cpu"),
+        text("isa"),
+        text("threads"),
+        text("cores"),
+        text("os"),
+        text("version")
+    )
+}
+
+fn cell_line(record: &Record) -> CellLine {
+    let network = record.network.as_ref();
+    CellLine {
+        id: record.cell.id.clone(),
+        seconds: format!("{:.0}", record.seconds),
+        sha256: network.map(|network| network.sha256.clone()).unwrap_or_default(),
     }
 }
 
@@ -112,13 +174,14 @@ pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
     })
 }
 
-/// Writes [`REPORT`], [`TABLES_FILE`], each table as CSV, LaTeX and JSON, and each figure as SVG.
+/// Writes [`REPORT`], [`TABLES_FILE`], [`PAGE`], each table as CSV, LaTeX and JSON, and each figure as SVG.
 ///
 /// # Errors
 /// If the operating system refuses.
 pub fn write(run: &RunDir, report: &Report) -> Result<(), ReproduceError> {
     run.write(REPORT, &to_json(report))?;
     run.write(TABLES_FILE, &report.to_markdown())?;
+    run.write(PAGE, &report.page().to_html())?;
     let Rendered { tables, figures } = report.rendered();
     for table in tables {
         run.write(&format!("{}.csv", table.name), &table.to_csv())?;

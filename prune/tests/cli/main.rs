@@ -3,6 +3,7 @@
 mod bad_input;
 mod command;
 mod crash;
+mod exchange;
 mod faults;
 mod kinds;
 mod reproduce;

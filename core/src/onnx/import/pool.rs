@@ -1,0 +1,84 @@
+use super::shapes::are_spatial;
+use super::window::Windows;
+use super::{Importer, Operand, Refusal, Value, refuse};
+use crate::layers::{AvgPool2d, GlobalAvgPool, Layer, MaxPool2d};
+use crate::onnx::Rank;
+use crate::onnx::proto::Node;
+
+/// `MaxPool` over square windows.
+pub(super) fn max<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Value<'a>, Refusal> {
+    let windows = Windows::of(node, None)?;
+    let x = cx.maps(node, 0)?;
+    let (stride, padding) = (windows.stride, windows.padding(x.shape)?);
+    let layer = MaxPool2d { kernel: square(&windows)?, stride, padding };
+    cx.keep(node, Layer::MaxPool2d(layer), x)
+}
+
+/// `AveragePool` over square windows, padding counted, or over whole maps.
+pub(super) fn average<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+) -> Result<Value<'a>, Refusal> {
+    let windows = Windows::of(node, None)?;
+    let counts_padding = node.int("count_include_pad", 0)? != 0;
+    let x = cx.maps(node, 0)?;
+    /// The largest window of [`AvgPool2d`].
+    const LARGEST: usize = 15;
+    let is_layer = windows.kernel[0] == windows.kernel[1] && windows.kernel[0] <= LARGEST;
+    if !is_layer && windows.is_whole(x.shape) {
+        return whole(cx, node, x, Rank::Maps);
+    }
+    let (stride, padding) = (windows.stride, windows.padding(x.shape)?);
+    if padding > 0 && !counts_padding {
+        return refuse(format!(
+            "pads by {padding} and leaves the padding out of the mean (count_include_pad 0); this is only \
+             taken over with count_include_pad 1"
+        ));
+    }
+    let layer = AvgPool2d { kernel: square(&windows)?, stride, padding };
+    cx.keep(node, Layer::AvgPool2d(layer), x)
+}
+
+/// `GlobalAveragePool`.
+pub(super) fn global_average<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+) -> Result<Value<'a>, Refusal> {
+    let x = cx.maps(node, 0)?;
+    whole(cx, node, x, Rank::Maps)
+}
+
+/// `ReduceMean` over both axes of maps.
+pub(super) fn reduce_mean<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+) -> Result<Value<'a>, Refusal> {
+    // Since version 18 the axes are an input.
+    let axes = cx.axes(node, 18)?;
+    let keeps = node.int("keepdims", 1)? != 0;
+    let x = cx.maps(node, 0)?;
+    if !axes.as_deref().is_some_and(are_spatial) {
+        return refuse(format!(
+            "averages over axes {:?}; only 2 and 3 together are taken over",
+            axes.unwrap_or_default()
+        ));
+    }
+    whole(cx, node, x, if keeps { Rank::Maps } else { Rank::Flat })
+}
+
+fn whole<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+    x: Operand,
+    rank: Rank,
+) -> Result<Value<'a>, Refusal> {
+    let layer = Layer::GlobalAvgPool(GlobalAvgPool {});
+    Ok(Value::Layer(cx.add(node, layer, &[x.id], Vec::new(), &[])?, rank))
+}
+
+fn square(windows: &Windows) -> Result<usize, Refusal> {
+    match windows.kernel {
+        [a, b] if a == b => Ok(a),
+        kernel => refuse(format!("has windows of {kernel:?}; only square ones are taken over")),
+    }
+}
