@@ -88,9 +88,13 @@ impl Pruning {
                     100.0 * test
                 ));
             }
-            phases::Event::GoesOn { phase, steps, epochs } => progress.line(&format!(
-                "going on after {steps} removals and {epochs:.2} epochs of fine-tuning; next: {phase}"
-            )),
+            phases::Event::GoesOn { phase, steps, epochs } => {
+                let done = format!("after {steps} removals and {epochs:.2} epochs of fine-tuning");
+                progress.line(&match *phase {
+                    "done" => format!("pruning is done, {done}"),
+                    phase => format!("going on ({phase}) {done}"),
+                });
+            }
             phases::Event::Tuning { phase, epochs } => {
                 (self.phase, self.epochs, self.is_new) = (phase, *epochs, true);
                 if *phase == "final" && *epochs > 0.0 {

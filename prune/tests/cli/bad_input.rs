@@ -159,6 +159,10 @@ const CASES: &[Case] = &[
         &["notes.toml is no settings file", "unknown field `criterium`", "criterion"],
     ),
     case(&["prune", TINY, "-c", "train.toml", "-o", "run"], 2, &["\"train\"", "\"prune\""]),
+    case(&["prune", "--resume", "nowhere"], 2, &["nowhere is not there", "name a network"]),
+    case(&["prune", "--resume", "full"], 2, &["full has no run.toml", "name a network"]),
+    case(&["prune", TINY, "--resume", "full"], 2, &["full is not empty"]),
+    case(&["prune", TINY, "--resume", "run", "-o", "run"], 2, &["cannot be used with"]),
     // Folders.
     case(&["prune", TINY, "--macs", "2x", "-o", "full"], 2, &["full is not empty", "--force"]),
     case(

@@ -2,7 +2,10 @@
 
 mod bad_input;
 mod command;
+mod crash;
 mod exchange;
+mod faults;
+mod kinds;
 mod reproduce;
 mod train;
 

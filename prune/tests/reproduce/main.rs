@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod few;
+mod resume;
 
 use common::small_graph;
 use few::dataset;

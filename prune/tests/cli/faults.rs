@@ -1,0 +1,186 @@
+//! Runs that meet another run, a signal, missing data, a full disk or one that cannot be written.
+
+use crate::command::{json, pleach, process};
+use crate::kinds::{Kind, LEAST, PRUNE, TRAIN, contents};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// Begins a run, and waits for a line on stderr.
+fn begin(kind: &Kind, run: &Path, line: &str) -> (Child, BufReader<ChildStderr>) {
+    let mut command = process();
+    command.arg(kind.verb).args(kind.args).args(["--progress", "lines", "--resume"]).arg(run);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut found = String::new();
+    while !found.starts_with(line) {
+        found.clear();
+        assert!(stderr.read_line(&mut found).unwrap() > 0, "{line:?} is said");
+    }
+    (child, stderr)
+}
+
+/// What a command says when it ends with this exit code.
+fn refused(args: &[&str], run: &Path, code: i32) -> String {
+    let output = pleach().args(args).arg(run).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (mut child, _stderr) = begin(&TRAIN, &run, "training");
+    let expected = format!("is in use by process {}", child.id());
+    for args in [
+        &["train", "--resume"][..],
+        &["train", "--model", LEAST, "--force", "-o"],
+        &["prune", LEAST, "--macs", "2x", "--force", "-o"],
+    ] {
+        let said = refused(args, &run, 1);
+        assert!(said.contains(&expected), "{args:?}: {said}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    TRAIN.finish(&run);
+    TRAIN.whole().assert_is_what_is_in(&run, "after others were refused");
+}
+
+#[cfg(unix)]
+#[test]
+fn pruning_that_is_asked_to_end_saves_and_says_how_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (mut child, mut stderr) = begin(&PRUNE, &run, "global:");
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{rest}");
+    assert!(rest.contains("the network after the last accepted step is"), "{rest}");
+    assert!(rest.contains(&format!("pleach prune --resume {} goes on", run.display())), "{rest}");
+    for name in ["pruned.safetensors", "plan.json", "state.json"] {
+        assert!(run.join(name).exists(), "{name}");
+    }
+
+    // What would make another run of it is refused, and so is what is not there any more.
+    let before = contents(&run);
+    for other in [
+        &["--macs", "2x"][..],
+        &["--seed", "1"],
+        &["--preset", "2pfpce"],
+        &["--verify"],
+        &["--bench-seconds", "1"],
+        &["vgg16"],
+    ] {
+        let said = refused(&[&["prune"], other, &["--resume"]].concat(), &run, 2);
+        assert!(said.contains("was begun with other settings"), "{other:?}: {said}");
+    }
+    let said = refused(&["prune", "--data", "gone", "--resume"], &run, 1);
+    assert!(said.contains("gone: "), "{said}");
+    let is_not_lock = |(name, _): &(&String, &Vec<u8>)| *name != "run.lock";
+    assert!(contents(&run).iter().filter(is_not_lock).eq(before.iter().filter(is_not_lock)));
+
+    let resume = ["prune", "--json", "--resume", run.to_str().unwrap()];
+    let found = json(&resume);
+    PRUNE.whole().assert_is_what_is_in(&run, "after an interruption");
+    // A finished run ends at once, well, and as it was.
+    let before = contents(&run);
+    assert_eq!(json(&resume), found);
+    assert!(contents(&run).iter().filter(is_not_lock).eq(before.iter().filter(is_not_lock)));
+}
+
+/// A file system of its own for a test, as long as this lives.
+#[cfg(target_os = "linux")]
+struct Disk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Disk {
+    /// Nothing where the test may not mount one.
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "pleach-test"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        if !mount.is_ok_and(|status| status.success()) {
+            eprintln!("left out: only who may mount a file system can have one that is full");
+            return None;
+        }
+        Some(Self(folder))
+    }
+
+    fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        let mount = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status();
+        assert!(mount.unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A failure leaves the folder, which the system's own cleaning takes.
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn survives_a_disk_that_takes_no_more(kind: &'static Kind, saved: &str) {
+    let Some(disk) = Disk::new() else { return };
+    let run = disk.0.path().join("run");
+    let mut child = kind.command(&run).spawn().unwrap();
+    while !run.join(saved).exists() && child.try_wait().unwrap().is_none() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What is appended and what is half written is no part of the state that is gone on from.
+    let good = |run: &Path| {
+        let mut files = contents(run);
+        files.retain(|name, _| {
+            name.ends_with("safetensors") || name.ends_with("json") || name == "run.toml"
+        });
+        files
+    };
+    let before = good(&run);
+    assert!(before.contains_key(saved));
+
+    disk.remount("ro");
+    let said = refused(&[kind.verb, "--resume"], &run, 1);
+    assert!(said.contains("run.lock: Read-only file system"), "{said}");
+    let fresh = disk.0.path().join("fresh");
+    let said = refused(&[&[kind.verb], kind.args, &["-o"]].concat(), &fresh, 1);
+    assert!(said.contains("cannot make") && said.contains("Read-only file system"), "{said}");
+    disk.remount("rw");
+
+    let filler = disk.0.path().join("filler");
+    fs::write(&filler, vec![0; 1 << 20]).expect_err("the disk is full");
+    let said = refused(&[kind.verb, "--resume"], &run, 1);
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(said.contains("goes on"), "{said}");
+    assert!(good(&run) == before, "the last good state is there");
+
+    fs::remove_file(&filler).unwrap();
+    kind.finish(&run);
+    kind.whole().assert_is_what_is_in(&run, "after the disk was full");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn training_survives_a_disk_that_takes_no_more() {
+    survives_a_disk_that_takes_no_more(&TRAIN, "last.safetensors");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pruning_survives_a_disk_that_takes_no_more() {
+    survives_a_disk_that_takes_no_more(&PRUNE, "state.network-1.safetensors");
+}

@@ -1,0 +1,86 @@
+//! Training runs that stop between two files and go on.
+
+mod common;
+#[path = "reproduce/few.rs"]
+mod few;
+
+use common::small_graph;
+use pleach_core::checkpoint::{Dtype, Meta};
+use pleach_core::network::Network;
+use pleach_kernels::{Context, Isa};
+use pleach_prune::run_dir::RunDir;
+use pleach_prune::train_run::{self, BEST, Event, Job, LAST, METRICS, RunObserver};
+use pleach_prune::trainer::{Observer, Silent, TrainConfig};
+use serde_json::Value;
+use std::fs;
+
+fn train(run: &RunDir, observer: &mut dyn RunObserver) {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let config = TrainConfig { epochs: 3.5, batch: 50, ..TrainConfig::default() };
+    let job = Job { meta: Meta::default(), config, dtype: Dtype::F32 };
+    let network = Network::init(small_graph(), 3);
+    let trained = train_run::train(&cx, &few::dataset(), run, &job, network, observer);
+    assert_eq!(trained.expect("it works").epochs, 4);
+}
+
+fn folder() -> (tempfile::TempDir, RunDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = RunDir::create(Some(folder.path()), "train", false).expect("it is empty");
+    (folder, run)
+}
+
+const FILES: [&str; 3] = [METRICS, BEST, LAST];
+
+/// The files after each epoch.
+struct Snapshots<'a> {
+    run: &'a RunDir,
+    files: Vec<[Vec<u8>; 3]>,
+}
+
+impl Observer for Snapshots<'_> {}
+
+impl RunObserver for Snapshots<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Event::Epoch(_) = event {
+            self.files.push(FILES.map(|name| fs::read(self.run.file(name)).expect("it is there")));
+        }
+    }
+}
+
+/// The networks, and each epoch of the metrics with its loss.
+fn left(run: &RunDir) -> (Vec<Vec<u8>>, Vec<(u64, f64)>) {
+    let networks = [BEST, LAST].map(|name| fs::read(run.file(name)).expect("it is there"));
+    let metrics = fs::read_to_string(run.file(METRICS)).expect("it is there");
+    let lines = metrics.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).expect("it is JSON");
+        let epoch = line["epoch"].as_u64().expect("a number");
+        (epoch, line["loss"].as_f64().expect("a number"))
+    });
+    (networks.into(), lines.collect())
+}
+
+/// An epoch is saved in the order of [`FILES`], or the best network first.
+#[test]
+fn no_epoch_is_lost_or_there_twice_wherever_in_its_saving_a_run_was_killed() {
+    let (_folder, whole) = folder();
+    let mut snapshots = Snapshots { run: &whole, files: Vec::new() };
+    train(&whole, &mut snapshots);
+    let (networks, epochs) = left(&whole);
+    assert_eq!(epochs.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let files = snapshots.files;
+    for (before, after) in files.iter().zip(&files[1..]) {
+        for new in [[false, true, false], [true, true, false], [true, true, true]] {
+            let (_folder, run) = folder();
+            for i in 0..FILES.len() {
+                let bytes = if new[i] { &after[i] } else { &before[i] };
+                fs::write(run.file(FILES[i]), bytes).expect("it can be written");
+            }
+            if !new[0] {
+                run.append(METRICS, &["{\"epo".into()]).expect("it can be written");
+            }
+            train(&run, &mut Silent);
+            assert_eq!(left(&run).1, epochs, "{new:?}");
+            assert!(left(&run).0 == networks, "{new:?}");
+        }
+    }
+}
