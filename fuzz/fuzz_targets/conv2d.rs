@@ -48,7 +48,6 @@ fuzz_target!(|data: [u8; 12]| {
         for (name, out) in &outputs {
             let summands = (9 * ic.max(oc)).max(g.dst_len() / oc);
             let close = |(x, y): (&f32, &f32)| (x - y).abs() <= 1e-5 * 16.0 * summands as f32;
-            // The transforms of F(4, 3) have factors that no binary fraction is.
             if name.starts_with("winograd_4x4") || name.starts_with("winograd_8x8") {
                 assert!(out.iter().zip(expected).all(close), "{name} of {g:?}");
             } else {
