@@ -4,6 +4,21 @@
 //! (`[N, H, W, C]` in memory, written `[N, C, H, W]` as the field does) with the channel stride
 //! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so.
 //! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
+//!
+//! # Values that are not finite
+//! Nothing is checked and nothing is hidden. A NaN reaches every output that depends on it, through every
+//! algorithm, ReLU and max pooling, weights of zero included, and no other image. An infinity leaves no output
+//! finite that depends on it, up to the next ReLU, which makes zero of minus infinity. Minimal filtering (see
+//! [`conv2d`]) may spread both over the rest of a tile, and makes NaN of infinities where direct convolution
+//! has an infinity. Denormal numbers are computed with like any others, with all their bits and at what speed
+//! the CPU has for them; only [`optimizer`] makes zeros of them, so that training does not run into them.
+//!
+//! # What is the same bits
+//! For one instruction set, every result for every number of threads. AVX-512, AVX2 and NEON agree to the bit
+//! wherever an output is one chain of fused multiply-adds, which is everywhere but in [`linear::forward`];
+//! the portable instruction set rounds products before it adds them. `tests/every_isa/agreement.rs` has the
+//! table. Which algorithm a convolution takes depends on the instruction set, so that whole networks agree
+//! within the algorithms' rounding only.
 
 pub mod add;
 pub mod batch_norm;

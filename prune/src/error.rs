@@ -25,6 +25,9 @@ pub enum PruneError {
     /// A run does not go on from this state.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Values overflow in the network.
+    #[error("{0} is not finite: values overflow in this network")]
+    NotFinite(String),
     /// The observer asked to stop between two steps.
     #[error("interrupted")]
     Interrupted,

@@ -154,6 +154,11 @@ pub fn train(
     while !trainer.is_finished() {
         let training = trainer.epoch(observer)?;
         let validation = evaluate(cx, trainer.network(), dataset, Split::Validation, None);
+        if !validation.loss.is_finite() {
+            // In training mode batch norm hides what overflows with the running statistics.
+            let (epoch, loss) = (trainer.epochs_done(), validation.loss);
+            return Err(TrainError::Diverged { epoch, step: trainer.steps_done(), loss }.into());
+        }
         best.epoch = trainer.epochs_done();
         // At chance level the first epoch may be no better than nothing; it is the best all the same.
         if best.best_epoch == 0 || validation.accuracy > best.best_accuracy {

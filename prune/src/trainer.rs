@@ -220,6 +220,12 @@ impl Trainer {
         (self.config.epochs * self.steps_per_epoch() as f64).round() as u64
     }
 
+    /// Steps done.
+    #[must_use]
+    pub fn steps_done(&self) -> u64 {
+        self.steps().min(self.epochs_done * self.steps_per_epoch())
+    }
+
     /// Steps of a full epoch: full batches only, but at least one.
     fn steps_per_epoch(&self) -> u64 {
         self.spec(0).batches(&*self.dataset) as u64

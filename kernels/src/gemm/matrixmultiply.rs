@@ -30,12 +30,13 @@ pub fn gemm_matrixmultiply(
     super::check(m, n, k, a.len(), lda, b.len(), ldb, c.len(), ldc);
     let beta = if beta_zero { 0.0 } else { 1.0 };
     let c = &mut c[..(m - 1) * ldc + n];
-    cx.threads().for_each_chunk(c, ROWS * ldc, |task, c| {
+    cx.threads().for_each_chunk(c, ROWS.saturating_mul(ldc), |task, c| {
         let rows = ROWS.min(m - task * ROWS);
         let a = if k == 0 { &[] } else { &a[task * ROWS * lda..] };
-        // SAFETY: `check` and the cut above leave `rows` rows of `k` floats at distance `lda` in `a`,
-        // `k` rows of `n` at `ldb` in `b`, and `rows` rows of `n` at `ldc` in `c`, no two of which
-        // overlap since `ldc >= n`.
+        // SAFETY: `check`, whose arithmetic cannot overflow, and the cut above leave `rows` rows of `k`
+        // floats at distance `lda` in `a`, `k` rows of `n` at `ldb` in `b`, and `rows` rows of `n` at
+        // `ldc` in `c`, no two of which overlap since `ldc >= n`. A distance beyond `isize::MAX` is one
+        // of a single row, and multiplied by zero.
         unsafe {
             matrixmultiply::sgemm(
                 rows,

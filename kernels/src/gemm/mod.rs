@@ -55,7 +55,7 @@ pub fn gemm(
     }
     // At least eight tasks, if each then has 96 rows to use its packed panels for.
     let (_, rows) = cut(m, m.div_ceil(8).clamp(96, MC), 1);
-    cx.threads().for_each_chunk(c, rows * ldc, |task, c| {
+    cx.threads().for_each_chunk(c, rows.saturating_mul(ldc), |task, c| {
         let a = &a[task * rows * lda..];
         let rows = rows.min(m - task * rows);
         cx.threads().with_buffer(|buffer| {
@@ -155,7 +155,12 @@ fn check(
     ldc: usize,
 ) {
     assert!(lda >= k && ldb >= n && ldc >= n, "rows overlap: {lda} < {k} or {ldb}, {ldc} < {n}");
-    assert!(k == 0 || a_len >= (m - 1) * lda + k, "A has {a_len} floats, too few for {m} x {k}");
-    assert!(k == 0 || b_len >= (k - 1) * ldb + n, "B has {b_len} floats, too few for {k} x {n}");
-    assert!(c_len >= (m - 1) * ldc + n, "C has {c_len} floats, too few for {m} x {n}");
+    // Checked, since pointers rely on it.
+    let holds = |len: usize, rows: usize, columns: usize, distance: usize| {
+        let last = (rows - 1).checked_mul(distance);
+        last.and_then(|last| last.checked_add(columns)).is_some_and(|floats| len >= floats)
+    };
+    assert!(k == 0 || holds(a_len, m, k, lda), "A has {a_len} floats, too few for {m} x {k}");
+    assert!(k == 0 || holds(b_len, k, n, ldb), "B has {b_len} floats, too few for {k} x {n}");
+    assert!(holds(c_len, m, n, ldc), "C has {c_len} floats, too few for {m} x {n}");
 }

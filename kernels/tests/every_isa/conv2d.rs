@@ -72,18 +72,18 @@ fn geometries() -> impl Iterator<Item = Conv2dGeometry> {
     SHAPES.into_iter().map(geometry).chain(DEPTHWISE.into_iter().map(depthwise))
 }
 
-fn geometry([n, ic, ih, iw, oc, k, stride, padding]: [usize; 8]) -> Conv2dGeometry {
+pub(crate) fn geometry([n, ic, ih, iw, oc, k, stride, padding]: [usize; 8]) -> Conv2dGeometry {
     Conv2dGeometry { n, ic, ih, iw, oc, kh: k, kw: k, stride, padding, groups: 1 }
 }
 
 /// The operands of all passes; pad lanes are zero.
 #[derive(Clone)]
-struct Case {
-    g: Conv2dGeometry,
-    src: Vec<f32>,
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    diff_dst: Vec<f32>,
+pub(crate) struct Case {
+    pub(crate) g: Conv2dGeometry,
+    pub(crate) src: Vec<f32>,
+    pub(crate) weights: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
+    pub(crate) diff_dst: Vec<f32>,
 }
 
 impl Case {
@@ -97,18 +97,18 @@ impl Case {
         }
     }
 
-    fn reals(g: Conv2dGeometry) -> Self {
+    pub(crate) fn reals(g: Conv2dGeometry) -> Self {
         let mut numbers = Numbers(g.macs());
         Self::new(g, || numbers.real())
     }
 
-    fn integers(g: Conv2dGeometry) -> Self {
+    pub(crate) fn integers(g: Conv2dGeometry) -> Self {
         let mut numbers = Numbers(g.macs());
         Self::new(g, || numbers.integer())
     }
 
     /// Everything outside the operands is NaN: outputs and scratch, which must not be read.
-    fn forward(
+    pub(crate) fn forward(
         &self,
         cx: &Context,
         by: &Algorithm,
@@ -132,7 +132,7 @@ impl Case {
         dst
     }
 
-    fn backward_data(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
+    pub(crate) fn backward_data(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
         let mut diff_src = vec![f32::NAN; self.g.src_len()];
         let (g, scratch) = (&self.g, &mut poisoned());
         conv2d::backward_data_with(
@@ -147,7 +147,7 @@ impl Case {
         diff_src
     }
 
-    fn backward_weights(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
+    pub(crate) fn backward_weights(&self, cx: &Context, by: &Algorithm) -> Vec<f32> {
         let mut diff = vec![f32::NAN; self.g.weights_len()];
         let (g, scratch) = (&self.g, &mut poisoned());
         conv2d::backward_weights_with(by, cx, g, &self.src, &self.diff_dst, &mut diff, scratch);
@@ -156,7 +156,7 @@ impl Case {
 
     /// Every pass by every algorithm that applies, under the name `pass algorithm`, each with the
     /// length of its sums.
-    fn every_pass(&self, cx: &Context) -> Vec<(String, usize, Vec<f32>)> {
+    pub(crate) fn every_pass(&self, cx: &Context) -> Vec<(String, usize, Vec<f32>)> {
         let g = &self.g;
         let mut found = Vec::new();
         for by in FORWARD.iter().filter(|by| (by.applies)(g)) {

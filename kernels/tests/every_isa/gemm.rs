@@ -119,3 +119,31 @@ fn the_bits_of_a_product_do_not_depend_on_the_number_of_threads() {
         }
     }
 }
+
+#[test]
+fn distances_between_rows_that_leave_memory_are_refused_or_never_gone() {
+    let (huge, wraps) = (usize::MAX / 2 + 1, 1 << 57);
+    for cx in contexts() {
+        for (name, gemm) in ALL {
+            let run = |m: usize, k: usize, [lda, ldb, ldc]: [usize; 3]| {
+                let (a, b, mut c) = (vec![1.0; 64], vec![1.0; 64], vec![0.0; 64]);
+                let run = || gemm(&cx, m, 10, k, &a, lda, &b, ldb, &mut c, ldc, true);
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map(|()| c)
+            };
+            // Two of each of these distances are none, in arithmetic that wraps.
+            for (m, k, distances) in [
+                (3, 3, [huge, 10, 10]),
+                (3, 3, [3, huge, 10]),
+                (3, 3, [3, 10, huge]),
+                (2, 3, [wraps, 10, 10]),
+            ] {
+                run(m, k, distances).expect_err("beyond the operands");
+            }
+            // A single row has no distance to the next.
+            for distance in [huge, wraps, usize::MAX] {
+                let c = run(1, 1, [distance; 3]).unwrap_or_else(|_| panic!("{name}: {distance}"));
+                assert_eq!((&c[..10], &c[10..]), (&[1.0; 10][..], &[0.0; 54][..]), "{name}");
+            }
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Every algorithm on every instruction set of this CPU, against naive loops in `f64`.
 
+mod agreement;
 mod batch_norm;
 mod batch_norm_then;
 mod conv2d;
@@ -7,6 +8,7 @@ mod elementwise;
 mod gemm;
 mod linear;
 mod loss;
+mod not_finite;
 mod optimizer;
 mod pools;
 mod reduce;

@@ -67,15 +67,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = args.data.open()?;
     let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed())?;
     let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
-    let mut all = Vec::new();
+    let classes = net.network.graph().output_shape().channels;
+    let (mut all, mut bad) = (Vec::new(), 0);
     let mut keep = |logits: &Tensor| {
+        let logits = logits.to_nchw();
+        bad += not_finite(&logits, classes);
         if args.logits.is_some() {
-            all.extend(logits.to_nchw());
+            all.extend(logits);
         }
     };
     let found = evaluate_each(&cx, &net.network, &dataset, Split::Test, None, &options, &mut keep);
+    warn_of_not_finite(bad, found.images());
     if let Some(path) = &args.logits {
-        let classes = net.network.graph().output_shape().channels;
         npy::save(path, &[found.images(), classes], &all)?;
     }
     let document = Document {
@@ -133,7 +136,9 @@ fn run_on(common: &Common, args: &Args, input: &Path, path: &Path) -> Result<u8>
     }
     let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
     let classes = graph.output_shape().channels;
-    npy::save(path, &[images, classes], &logits(&cx, &net.network, &values, &options))?;
+    let found = logits(&cx, &net.network, &values, &options);
+    warn_of_not_finite(not_finite(&found, classes), images);
+    npy::save(path, &[images, classes], &found)?;
     if common.json {
         let weights = args.weights.name();
         let schema = "pleach.logits/1";
@@ -143,4 +148,15 @@ fn run_on(common: &Common, args: &Args, input: &Path, path: &Path) -> Result<u8>
         output::print(&format!("{name}: the logits of {images} images are in {path}\n"))?;
     }
     Ok(exit::OK)
+}
+
+/// Images among whose logits are such that are not finite.
+fn not_finite(logits: &[f32], classes: usize) -> usize {
+    logits.chunks(classes).filter(|image| image.iter().any(|x| !x.is_finite())).count()
+}
+
+fn warn_of_not_finite(bad: usize, images: usize) {
+    if bad > 0 {
+        log::warn!("{bad} of {images} images have logits that are not finite");
+    }
 }

@@ -144,6 +144,12 @@ fn settings(seed: u64, args: &Args) -> Result<Settings> {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    // The parser asks for --resume only where nothing is given that it conflicts with.
+    if args.merge && args.resume.is_none() {
+        return Err(usage(
+            "--merge makes the tables of a study that is there: name it with --resume",
+        ));
+    }
     let cx = common.context()?;
     let mut file = File::new(common, args)?;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
@@ -162,6 +168,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let run = match &args.resume {
         Some(path) => RunDir::join(path)?,
         None => {
+            reproduce::check(&cells, &args.cells, &*dataset, file.settings.seed)?;
             let run = args.run.create("reproduce")?;
             reproduce::clear(&run)?;
             let environment = Environment::current(cx.isa(), cx.threads().count());

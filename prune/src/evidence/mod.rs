@@ -5,7 +5,7 @@ mod probe;
 use crate::channels::{Channels, answer_of, producers};
 use crate::eval::EVAL_BATCH;
 use pleach_core::autograd::Tape;
-use pleach_core::graph::NodeId;
+use pleach_core::graph::{Graph, NodeId};
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::cross_entropy;
 use pleach_core::{Network, Param, Tensor};
@@ -87,6 +87,27 @@ impl Evidence {
     #[must_use]
     pub fn layer(&self, id: NodeId) -> &LayerEvidence {
         self.layers.get(&id).expect("evidence is collected of every layer that can be pruned")
+    }
+
+    /// What of this is not finite, as a phrase, if something is: values have overflown in the network, whose
+    /// graph is `graph`.
+    #[must_use]
+    pub fn not_finite(&self, graph: &Graph) -> Option<String> {
+        if let Some(image) = self.losses.iter().position(|loss| !loss.is_finite()) {
+            return Some(format!("the loss of calibration image {image}"));
+        }
+        let bad = |layer: &LayerEvidence| {
+            let mut taylor = layer.taylor.iter().flatten();
+            layer.responses.iter().any(|x| !x.is_finite()) || taylor.any(|x| !x.is_finite())
+        };
+        let layer = self.layers.iter().find(|(_, layer)| bad(layer)).map(|(&id, _)| id);
+        let input = || {
+            let mut inputs = self.inputs.iter();
+            let bad = inputs.find(|(_, input)| input.mean.iter().any(|x| !x.is_finite()));
+            bad.map(|(&id, _)| id)
+        };
+        let id = layer.or_else(input)?;
+        Some(format!("what {} makes of the calibration images", graph.node(id).name))
     }
 }
 

@@ -45,7 +45,7 @@ impl<'a> Pruner<'a> {
     /// The pruning of `base`, which the plan calls `model`, from the start.
     ///
     /// # Errors
-    /// If the criterion is unknown or cannot score the network.
+    /// If the criterion is unknown or cannot score the network, or values overflow in it.
     ///
     /// # Panics
     /// If the network and the data set do not fit.
@@ -61,6 +61,11 @@ impl<'a> Pruner<'a> {
         let started = Instant::now();
         let [validation, test] =
             [Split::Validation, Split::Test].map(|split| evaluate(cx, base, dataset, split, None));
+        for (split, found) in [("validation", &validation), ("test", &test)] {
+            if !found.loss.is_finite() {
+                return Err(PruneError::NotFinite(format!("the loss on the {split} images")));
+            }
+        }
         let mut state = State::new(config, Plan::new(model, base.graph()), validation, test);
         state.seconds = started.elapsed().as_secs_f64();
         Self::resume(cx, dataset, base, config, state, None, None)
@@ -105,7 +110,7 @@ impl<'a> Pruner<'a> {
             lineage: Lineage::of(base.graph()),
             candidate,
         };
-        pruner.base_losses = pruner.collect(Wants::default()).losses;
+        pruner.base_losses = pruner.collect(Wants::default())?.losses;
         if let Some(standing) = standing {
             pruner.stand(standing);
         }
@@ -162,7 +167,8 @@ impl<'a> Pruner<'a> {
     /// epoch; and the judgement after the last.
     ///
     /// # Errors
-    /// If fine-tuning diverges or the observer stops it, or a criterion cannot score the network. The run
+    /// If fine-tuning diverges or the observer stops it, or a criterion cannot score the network or values
+    /// overflow in it. The run
     /// is then between two steps and not to be gone on with.
     ///
     /// # Panics
@@ -183,7 +189,7 @@ impl<'a> Pruner<'a> {
             Stage::Global => global::next(self)?,
             Stage::Layerwise(_) => layerwise::next(self)?,
             Stage::Final => {
-                self.try_as_it_is();
+                self.try_as_it_is()?;
                 return Ok(true);
             }
             Stage::Done => panic!("a finished run has no next step"),

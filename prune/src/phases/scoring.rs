@@ -21,7 +21,7 @@ impl Pruner<'_> {
     /// Measures the network as it stands and scores all its channels.
     pub(super) fn score(&mut self) -> Result<Scored, PruneError> {
         let wants = self.criterion.wants().or(self.config.bias_update.wants());
-        let evidence = self.collect(wants);
+        let evidence = self.collect(wants)?;
         self.state.scorings += 1;
         let cx = ScoreCx {
             network: &self.network,
@@ -43,9 +43,14 @@ impl Pruner<'_> {
         Ok(Scored { evidence, scores, con_ent })
     }
 
-    pub(super) fn collect(&mut self, wants: Wants) -> Evidence {
+    /// What is measured of the network as it stands, all of it finite.
+    pub(super) fn collect(&mut self, wants: Wants) -> Result<Evidence, PruneError> {
         let (network, indices) = (&mut self.network, self.calibration.clone());
-        evidence::calibrate(self.cx, network, &self.channels, &self.dataset, indices, wants)
+        let found =
+            evidence::calibrate(self.cx, network, &self.channels, &self.dataset, indices, wants);
+        found
+            .not_finite(self.network.graph())
+            .map_or(Ok(found), |what| Err(PruneError::NotFinite(what)))
     }
 
     /// The lowest `amount` of `candidates`, or as few of them as already meet `target`.

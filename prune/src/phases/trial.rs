@@ -65,11 +65,12 @@ impl Pruner<'_> {
     }
 
     /// The candidate of the final fine-tuning: the network as it stands.
-    pub(super) fn try_as_it_is(&mut self) {
-        let evidence = self.collect(Wants::default());
+    pub(super) fn try_as_it_is(&mut self) -> Result<(), PruneError> {
+        let evidence = self.collect(Wants::default())?;
         let mut network = self.network.clone();
         self.freeze(&mut network, &Kept::all(&self.channels), &evidence);
         self.start_trial(None, self.state.purse.last(), network);
+        Ok(())
     }
 
     fn start_trial(&mut self, removal: Option<Removed>, epochs: f64, candidate: Network) {

@@ -146,18 +146,40 @@ pub fn run(
     observer: &mut dyn ReproduceObserver,
 ) -> Result<(), ReproduceError> {
     let cells = job.cells()?;
-    let wanted: Vec<&Cell> = match ids {
-        [] => cells.iter().collect(),
-        ids => {
-            let find = |id: &String| {
-                let found = cells.iter().find(|cell| cell.id == *id);
-                found.ok_or_else(|| ReproduceError::NoCell(id.clone()))
-            };
-            ids.iter().map(find).collect::<Result<_, _>>()?
-        }
-    };
-    for cell in wanted {
+    for cell in wanted(&cells, ids)? {
         work::run(job, &cells, cell, observer)?;
+    }
+    Ok(())
+}
+
+/// The cells called `ids`, or all if there are none.
+fn wanted<'a>(cells: &'a [Cell], ids: &[String]) -> Result<Vec<&'a Cell>, ReproduceError> {
+    let find = |id: &String| {
+        let found = cells.iter().find(|cell| cell.id == *id);
+        found.ok_or_else(|| ReproduceError::NoCell(id.clone()))
+    };
+    match ids {
+        [] => Ok(cells.iter().collect()),
+        ids => ids.iter().map(find).collect(),
+    }
+}
+
+/// Checks what a study with these `cells` begins with: that it has those called `ids`, and that the networks
+/// which are given fit the data set.
+///
+/// # Errors
+/// If there is no such cell, or a network cannot be read or takes other images or has other classes.
+pub fn check(
+    cells: &[Cell],
+    ids: &[String],
+    dataset: &dyn Dataset,
+    seed: u64,
+) -> Result<(), ReproduceError> {
+    wanted(cells, ids)?;
+    for cell in cells {
+        if let Work::Given { net, arch } = &cell.work {
+            work::given(net, arch.as_deref(), dataset.spec(), seed)?;
+        }
     }
     Ok(())
 }

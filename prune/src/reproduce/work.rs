@@ -9,7 +9,7 @@ use crate::criteria::ConEnt;
 use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
-use crate::net::{self, Resolve};
+use crate::net::{self, Net, Resolve};
 use crate::phases::Facts;
 use crate::prune_run;
 use crate::ranking::{RankingConfig, rank};
@@ -21,7 +21,7 @@ use pleach_core::checkpoint::{self, Checkpoint, Dtype, Meta};
 use pleach_core::models;
 use pleach_core::network::Network;
 use pleach_core::tensor::Shape;
-use pleach_datasets::{Split, class_balanced};
+use pleach_datasets::{Spec, Split, class_balanced};
 use std::fs;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -67,6 +67,20 @@ pub(super) fn run(
     Ok(record)
 }
 
+/// A network that is given, for the images and classes of a data set.
+pub(super) fn given(
+    net: &str,
+    arch: Option<&str>,
+    spec: &Spec,
+    seed: u64,
+) -> Result<Net, ReproduceError> {
+    let net = Resolve { arch, ..Resolve::for_data(spec, seed) }.net(net)?;
+    match net::fits(net.network.graph(), spec) {
+        true => Ok(net),
+        false => Err(ReproduceError::Unfit { net: net.name, dataset: spec.name.clone() }),
+    }
+}
+
 /// What the cell finds, and the seconds where they are not those of this go.
 fn found(
     job: &Job<'_>,
@@ -78,11 +92,7 @@ fn found(
     let spec = dataset.spec();
     match &cell.work {
         Work::Given { net, arch } => {
-            let arch = arch.as_deref();
-            let net = Resolve { arch, ..Resolve::for_data(spec, job.settings.seed) }.net(net)?;
-            if !net::fits(net.network.graph(), spec) {
-                return Err(ReproduceError::Unfit { net: net.name, dataset: spec.name.clone() });
-            }
+            let net = given(net, arch.as_deref(), spec, job.settings.seed)?;
             let file = run.file(cell.work.network_file().expect("it makes a network"));
             let meta = Meta { extra: Default::default(), ..net.meta };
             checkpoint::save(&file, &net.network, &meta, Dtype::F32, false)?;

@@ -1,5 +1,9 @@
 //! What the command says and leaves behind when it cannot do what it is asked.
 
+mod files;
+mod overflow;
+mod values;
+
 use crate::TINY;
 use crate::command::{pleach, process};
 use std::fs;
@@ -17,6 +21,14 @@ const FILES: &[(&str, &[u8])] = &[
     ("notes.toml", b"verb = \"prune\"\nnet = \"vgg16\"\n[prune]\ncriterium = \"l1\"\n"),
     ("train.toml", b"verb = \"train\"\nnet = \"vgg16\"\n[prune]\n"),
     ("full/notes.txt", b"mine"),
+    ("type.safetensors", b"\x36\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}\0\0\0\0"),
+    ("garbage.onnx", b"\x08\x0a\x12\x03abc"),
+    ("small.npy", b"\x93NUMPY\x01\0\x44\0{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 2, 2), }   0000000000000000"),
+    ("short.npy", b"\x93NUMPY\x01\0\x44\0{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1, 2, 2), }   00000"),
+    ("study/run.toml", b"verb = \"reproduce\"\n[settings]\n"),
+    ("study/run.lock", b""),
+    ("broken/run.toml", b"verb = "),
+    ("broken/run.lock", b""),
     ("cifar-10-batches-bin/data_batch_1.bin", b"short"),
 ];
 
@@ -202,7 +214,7 @@ fn every_bad_input_is_named_and_leaves_nothing_behind() {
         fs::write(path, bytes).unwrap();
     }
     let before = contents(folder.path());
-    for Case { args, code, says } in CASES {
+    for Case { args, code, says } in CASES.iter().chain(values::CASES).chain(files::CASES) {
         let output = pleach().current_dir(&folder).args(*args).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(*code), "{args:?}: {stderr}");
