@@ -53,6 +53,13 @@ pub struct PruneConfig {
     pub join: Join,
     /// How far to go; `None`: as far as the drop limit allows.
     pub target: Option<Target>,
+    /// Images of a batch whose time a latency target counts.
+    pub latency_batch: usize,
+    /// Threads that it is computed with.
+    pub latency_threads: usize,
+    /// Whether, with a latency target, channels that cost no time are given back before the final
+    /// fine-tuning.
+    pub free_channels: bool,
     /// The most validation accuracy that may be lost, in points.
     pub max_drop: f64,
     /// Points that a step may lose beyond the limit, because the final fine-tuning wins them back. The
@@ -125,6 +132,9 @@ impl Default for PruneConfig {
             normalise: Normalise::LayerMean,
             join: Join::Mean,
             target: None,
+            latency_batch: 1,
+            latency_threads: 1,
+            free_channels: true,
             max_drop: 2.0,
             recovery: 0.0,
             reference: Reference::Auto,

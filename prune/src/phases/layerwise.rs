@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// the first group in the sweep's queue; `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.target;
-    let limit = target.map_or(0, |target| target.limit(pruner.base.graph()));
+    let limit = target.map_or(0, |target| pruner.limit(target));
     loop {
         if target.is_some_and(|target| pruner.count(target) <= limit) {
             return Ok(None);

@@ -6,6 +6,7 @@
 
 mod budget;
 mod config;
+mod free;
 mod global;
 mod layerwise;
 mod pruner;
@@ -17,7 +18,7 @@ mod trial;
 
 pub use config::{Phases, PruneConfig, Reference};
 pub use pruner::Pruner;
-pub use record::{Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
+pub use record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
 pub use state::{State, StateError};
 
 use crate::error::PruneError;

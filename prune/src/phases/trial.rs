@@ -66,10 +66,14 @@ impl Pruner<'_> {
 
     /// The candidate of the final fine-tuning: the network as it stands.
     pub(super) fn try_as_it_is(&mut self) {
+        let epochs = self.state.purse.last();
+        if epochs > 0.0 {
+            self.give_back_free_channels();
+        }
         let evidence = self.collect(Wants::default());
         let mut network = self.network.clone();
         self.freeze(&mut network, &Kept::all(&self.channels), &evidence);
-        self.start_trial(None, self.state.purse.last(), network);
+        self.start_trial(None, epochs, network);
     }
 
     fn start_trial(&mut self, removal: Option<Removed>, epochs: f64, candidate: Network) {

@@ -10,6 +10,7 @@ use pleach_prune::lineage::Lineage;
 use pleach_prune::phases::PruneConfig;
 use pleach_prune::select::{Floors, lowest};
 use pleach_prune::surgery::{self, Kept};
+use pleach_prune::target::Meter;
 
 /// Refuses what this network does not allow, before anything is written.
 pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
@@ -20,15 +21,18 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
     }
     criteria::named(&config.criterion)?.check(graph, &layers)?;
     let Some(target) = config.target else { return Ok(()) };
-    let (limit, unit) = (target.limit(graph), target.unit);
-    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
+    let unit = target.unit;
+    // What a latency target asks for is known when the run has measured the layers.
+    let Some(meter) = Meter::new(unit, None) else { return Ok(()) };
+    let limit = meter.limit(graph, target.amount);
+    let least = meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
     if least > limit {
         return Err(usage(format!(
             "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
              left, more than {}",
             target.amount.factor(),
             grouped(least),
-            grouped(unit.count(graph)),
+            grouped(meter.count(graph)),
             grouped(limit)
         )));
     }

@@ -25,6 +25,12 @@ pub(super) struct Settings {
     /// Channels to remove
     #[arg(long, value_name = "AMOUNT", group = "target")]
     channels: Option<Amount>,
+    /// Time to remove at batch 1 on one thread, by the times of the layers that the run measures on this CPU
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    latency: Option<Amount>,
+    /// With --latency, do not give back channels that cost no time
+    #[arg(long)]
+    no_free_channels: bool,
     /// The most accuracy to lose, in points [default: 2]
     #[arg(long, value_name = "POINTS", value_parser = amount, allow_negative_numbers = true)]
     max_drop: Option<f64>,
@@ -145,13 +151,18 @@ impl Settings {
     pub(super) fn over(&self, config: PruneConfig, seed: Option<u64>) -> Result<PruneConfig> {
         let mut config = self.preset.map_or(config, Preset::config);
         set(&mut config.seed, seed);
-        let targets =
-            [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
+        let targets = [
+            (self.macs, Unit::Macs),
+            (self.params, Unit::Params),
+            (self.channels, Unit::Channels),
+            (self.latency, Unit::Latency),
+        ];
         for (amount, unit) in targets {
             if let Some(amount) = amount {
                 config.target = Some(Target { unit, amount });
             }
         }
+        config.free_channels &= !self.no_free_channels;
         set(&mut config.max_drop, self.max_drop);
         set(&mut config.recovery, self.recovery);
         choose::<Reference>(&mut config.reference, self.reference.as_deref());
@@ -192,7 +203,7 @@ impl Settings {
         if config.epochs_budget == Some(0.0) && config.target.is_none() {
             return Err(usage(
                 "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give \
-                 --macs, --params or --channels",
+                 --macs, --params, --channels or --latency",
             ));
         }
         Ok(config)
