@@ -3,8 +3,9 @@
 //! Every convolution and linear layer runs alone, with a bias and a ReLU, by the algorithm that the cost
 //! table chooses, at a grid of input and output widths. As in the network, its input is in the cache;
 //! between two runs as many bytes are read as the rest of a network that was pruned as much reads of
-//! weights, so that weights come from where they would. What a layer takes between the grid's widths is
-//! interpolated. Pooling and sums, which are a few percent of a network's time and mostly computed in the
+//! weights, so that weights come from where they would. Kernels compute whole vectors of output channels, so
+//! that a layer takes as long as one whose output width is rounded up to them; between input widths times
+//! are interpolated. Pooling and sums, which are a few percent of a network's time and mostly computed in the
 //! same pass, are left out: a table is for choosing widths, and a run measures what came out.
 
 use super::statistics::median;
@@ -53,9 +54,9 @@ pub struct LayerTimes {
 pub struct LayerTime {
     /// Their names.
     pub names: Vec<String>,
-    /// Input widths, ascending; a linear layer's features.
+    /// Input widths, ascending; a linear layer's features. One for layers whose input width is given by their output's or by the image.
     pub inputs: Vec<usize>,
-    /// Output widths, ascending; none for depthwise convolutions, whose widths are one.
+    /// Output widths, ascending.
     pub outputs: Vec<usize>,
     /// Nanoseconds for a batch, `[inputs, outputs]`; no width takes longer than a larger one.
     pub ns: Vec<Vec<u64>>,
@@ -153,68 +154,47 @@ impl LayerTimes {
 }
 
 impl LayerTime {
-    /// Nanoseconds at these widths: interpolated between those of the grid, and at its ends as there.
+    /// Nanoseconds at these widths: interpolated between the input widths, rounded up to the next of the
+    /// output widths, and beyond them as at their ends.
     fn at(&self, input: usize, output: usize) -> f64 {
-        let (row, down) = place(&self.inputs, input);
-        let at_row = |row: usize| match self.outputs.is_empty() {
-            true => self.ns[row][0] as f64,
-            false => {
-                let (column, right) = place(&self.outputs, output);
-                let times = &self.ns[row];
-                between(times[column], times[column + usize::from(right > 0.0)], right)
+        let column = self.outputs.partition_point(|&width| width < output);
+        let column = column.min(self.outputs.len() - 1);
+        let time = |row: usize| self.ns[row][column] as f64;
+        let after = self.inputs.partition_point(|&width| width <= input);
+        match (after.checked_sub(1), self.inputs.get(after)) {
+            (None, _) => time(0),
+            (Some(last), None) => time(last),
+            (Some(last), Some(&next)) => {
+                let part = (input - self.inputs[last]) as f64 / (next - self.inputs[last]) as f64;
+                time(last) + part * (time(after) - time(last))
             }
-        };
-        let (from, to) = (at_row(row), at_row(row + usize::from(down > 0.0)));
-        from + down * (to - from)
+        }
     }
 
     fn is_sound(&self) -> bool {
         let ascend = |widths: &[usize]| widths.is_sorted_by(|a, b| a < b);
         !self.inputs.is_empty()
+            && !self.outputs.is_empty()
             && ascend(&self.inputs)
             && ascend(&self.outputs)
             && self.ns.len() == self.inputs.len()
-            && self.ns.iter().all(|row| row.len() == self.outputs.len().max(1))
+            && self.ns.iter().all(|row| row.len() == self.outputs.len())
     }
-}
-
-/// The last of `widths` that is not above `width`, and how far `width` is on the way to the next.
-fn place(widths: &[usize], width: usize) -> (usize, f64) {
-    let after = widths.partition_point(|&w| w <= width);
-    match (after, widths.get(after)) {
-        (0, _) => (0, 0.0),
-        (_, None) => (widths.len() - 1, 0.0),
-        (_, Some(&next)) => {
-            let last = widths[after - 1];
-            (after - 1, (width - last) as f64 / (next - last) as f64)
-        }
-    }
-}
-
-fn between(from: u64, to: u64, part: f64) -> f64 {
-    from as f64 + part * (to as f64 - from as f64)
 }
 
 fn is_timed(graph: &Graph, id: NodeId) -> bool {
     matches!(graph.node(id).layer, Layer::Conv2d(_) | Layer::Linear(_))
 }
 
-/// Widths up to `most` at which a layer is measured: where pruning ends, each half vector of 16, and
-/// coarser above.
-fn grid(most: usize) -> Vec<usize> {
-    let mut widths = vec![1];
-    let mut next = 8;
-    while next < most {
-        widths.push(next);
-        next += match next {
-            0..64 => 8,
-            64..192 => 16,
-            _ => 32,
-        };
-    }
-    widths.push(most);
-    widths.dedup();
-    widths
+/// Input widths up to `most` at which a layer is measured: time is nearly proportional to them.
+fn input_grid(most: usize) -> Vec<usize> {
+    let fine = [1, 8, 16, 32, 48].into_iter();
+    fine.chain((64..).step_by(32)).take_while(|&width| width < most).chain([most]).collect()
+}
+
+/// Output widths up to `most`, which kernels compute in whole vectors of `lanes`.
+fn output_grid(most: usize, lanes: usize) -> Vec<usize> {
+    (1..).map(|vectors| vectors * lanes).take_while(|&width| width < most).chain([most]).collect()
 }
 
 fn measure_layer(
@@ -226,23 +206,22 @@ fn measure_layer(
     batch: usize,
 ) -> LayerTime {
     let depthwise = g.groups > 1;
-    let inputs = if fixed_input { vec![g.ic] } else { grid(g.ic) };
-    let outputs = if depthwise { Vec::new() } else { grid(g.oc) };
+    let inputs = if fixed_input || depthwise { vec![g.ic] } else { input_grid(g.ic) };
+    let outputs = output_grid(g.oc, cx.isa().lanes);
     let parts = batch.div_ceil(g.n) as f64;
     let other = vec![1u8; bytes.max(1)];
     let weights: Vec<f32> = (0..g.weights_len()).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
     let time = |ic: usize, oc: usize| {
-        let groups = if depthwise { ic } else { 1 };
-        let narrow = Conv2dGeometry { ic, oc, groups, ..*g };
+        let narrow = match depthwise {
+            true => Conv2dGeometry { ic: oc, oc, groups: oc, ..*g },
+            false => Conv2dGeometry { ic, oc, ..*g },
+        };
         let share = narrow.weights_len() as f64 / g.weights_len() as f64;
         let between = (bytes as f64 * share) as usize;
         (1e9 * parts * seconds(cx, &narrow, &weights, &other[..between.min(bytes)])).round() as u64
     };
-    let row = |ic: usize| match depthwise {
-        true => vec![time(ic, ic)],
-        false => outputs.iter().map(|&oc| time(ic, oc)).collect(),
-    };
-    let mut ns: Vec<Vec<u64>> = inputs.iter().map(|&ic| row(ic)).collect();
+    let row = |&ic: &usize| outputs.iter().map(|&oc| time(ic, oc)).collect();
+    let mut ns: Vec<Vec<u64>> = inputs.iter().map(row).collect();
     // A wider layer that takes less shows what the narrower one need not exceed; so a disturbance that
     // made a time too long does not stay.
     for i in (0..ns.len()).rev() {
@@ -303,32 +282,29 @@ mod tests {
     }
 
     #[test]
-    fn between_widths_times_are_interpolated_and_beyond_them_constant() {
-        let both = layer(&[8, 16], &[1, 5], &[&[100, 200], &[300, 600]]);
-        for (widths, ns) in [
-            ((8, 1), 100.0),
-            ((16, 5), 600.0),
-            ((12, 1), 200.0),
-            ((8, 3), 150.0),
-            ((12, 3), 300.0),
+    fn between_widths_times_are_interpolated_for_inputs_and_rounded_up_for_outputs() {
+        let layer = layer(&[8, 16], &[16, 32], &[&[100, 200], &[300, 600]]);
+        for ((input, output), ns) in [
+            ((8, 16), 100.0),
+            ((16, 32), 600.0),
+            ((12, 16), 200.0),
+            ((8, 17), 200.0),
+            ((12, 20), 400.0),
             ((4, 1), 100.0),
             ((99, 99), 600.0),
         ] {
-            assert_eq!(both.at(widths.0, widths.1), ns, "{widths:?}");
+            assert_eq!(layer.at(input, output), ns, "{input} {output}");
         }
-        let depthwise = layer(&[8, 16], &[], &[&[100], &[300]]);
-        assert_eq!(depthwise.at(10, 10), 150.0);
     }
 
     #[test]
-    fn a_grid_goes_from_one_to_the_width_and_is_finest_where_pruning_ends() {
-        assert_eq!(grid(1), [1]);
-        assert_eq!(grid(3), [1, 3]);
-        assert_eq!(grid(8), [1, 8]);
-        assert_eq!(grid(20), [1, 8, 16, 20]);
-        let widths = grid(512);
-        assert!(widths.is_sorted_by(|a, b| a < b) && widths.ends_with(&[480, 512]), "{widths:?}");
-        assert!(widths.windows(2).all(|pair| pair[1] - pair[0] <= 8 || pair[0] >= 64));
+    fn grids_go_to_the_width() {
+        assert_eq!(input_grid(1), [1]);
+        assert_eq!(input_grid(8), [1, 8]);
+        assert_eq!(input_grid(100), [1, 8, 16, 32, 48, 64, 96, 100]);
+        assert_eq!(output_grid(10, 16), [10]);
+        assert_eq!(output_grid(40, 16), [16, 32, 40]);
+        assert_eq!(output_grid(32, 8), [8, 16, 24, 32]);
     }
 
     #[test]
