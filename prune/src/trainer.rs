@@ -1,6 +1,7 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
 use pleach_core::autograd::Tape;
+use pleach_core::graph::Graph;
 use pleach_core::infer::Plan;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill};
@@ -32,6 +33,9 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// Random crops and flips.
     pub augment: bool,
+    /// The values that training from scratch begins with.
+    #[serde(default)]
+    pub start: Start,
     /// Whether convolutions are computed term by term only, never by minimal filtering: slower, for comparing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub direct: bool,
@@ -51,10 +55,33 @@ impl Default for TrainConfig {
             schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 1000.0 },
             label_smoothing: 0.1,
             augment: true,
+            start: Start::Identity,
             direct: false,
             seed: 42,
         }
     }
+}
+
+impl TrainConfig {
+    /// `graph` as training from scratch begins with it.
+    #[must_use]
+    pub fn network(&self, graph: Graph) -> Network {
+        match self.start {
+            Start::Identity => Network::init_identity(graph, self.seed),
+            Start::Random => Network::init(graph, self.seed),
+        }
+    }
+}
+
+/// The values that training from scratch begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Convolutions one behind another pass maps on: [`Network::init_identity`].
+    #[default]
+    Identity,
+    /// Every layer's own distribution: [`Network::init`].
+    Random,
 }
 
 /// Why training stopped early.

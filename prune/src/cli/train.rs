@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         run.path().display()
     ));
     let job = Job { meta, config: file.train.clone(), dtype: file.dtype() };
-    let network = Network::init(graph, file.train.seed);
+    let network = file.train.network(graph);
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {
