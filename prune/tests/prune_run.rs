@@ -9,7 +9,9 @@ use pleach_core::checkpoint::{self, Dtype, Meta};
 use pleach_core::network::Network;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::PruneError;
-use pleach_prune::phases::{Event, Outcome, Phases, PruneConfig, Pruner, RunObserver, State};
+use pleach_prune::phases::{
+    Event, Order, Outcome, Phases, PruneConfig, Pruner, RunObserver, State,
+};
 use pleach_prune::prune_run::{self, Job, PLAN, PRUNED, PruneRunError, STATE};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::target::{Target, Unit};
@@ -59,6 +61,12 @@ fn configs() -> Vec<PruneConfig> {
             ..config()
         },
         PruneConfig { epochs_budget: Some(6.0), max_drop: 100.0, ..config() },
+        PruneConfig {
+            layerwise_order: Order::Sensitivity,
+            phases: Phases::Layerwise,
+            max_drop: 100.0,
+            ..config()
+        },
         PruneConfig {
             target: Some(Target {
                 unit: Unit::Latency,

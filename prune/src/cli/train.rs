@@ -10,7 +10,7 @@ use super::{exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint;
-use pleach_core::{Network, Shape, models};
+use pleach_core::{Shape, models};
 use pleach_datasets::{Dataset, Split};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;

@@ -37,6 +37,19 @@ pub enum Reference {
     Test,
 }
 
+/// The order in which a sweep of phase II tries the groups of channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// By the multiply-adds of their layers and of those that take their channels, most first.
+    #[default]
+    Macs,
+    /// By what a trial of each would lose right after surgery, in validation loss, for each of the target's
+    /// unit (multiply-adds without a target) that it would save, least first; and only the better half of them: what
+    /// hurts most waits for a sweep in which it does not. Not the method's.
+    Sensitivity,
+}
+
 /// A pruning run. Defaults are the method's as the documentation defines it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -78,6 +91,9 @@ pub struct PruneConfig {
     pub global_epochs: f64,
     /// Share of a layer's filters that a trial of phase II removes.
     pub layerwise_step: f64,
+    /// Which groups a sweep of phase II tries first.
+    #[serde(default)]
+    pub layerwise_order: Order,
     /// Epochs of fine-tuning after each trial of phase II.
     pub layerwise_epochs: f64,
     /// With both phases, the share of the drop limit that phase I may spend.
@@ -143,6 +159,7 @@ impl Default for PruneConfig {
             global_step: 0.1,
             global_epochs: 2.0,
             layerwise_step: 0.1,
+            layerwise_order: Order::Macs,
             layerwise_epochs: 0.25,
             global_drop_share: 0.5,
             global_target_share: 0.5,

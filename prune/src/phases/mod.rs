@@ -9,6 +9,7 @@ mod config;
 mod free;
 mod global;
 mod layerwise;
+mod order;
 mod pruner;
 mod record;
 mod reference;
@@ -16,7 +17,7 @@ mod scoring;
 mod state;
 mod trial;
 
-pub use config::{Phases, PruneConfig, Reference};
+pub use config::{Order, Phases, PruneConfig, Reference};
 pub use pruner::Pruner;
 pub use record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
 pub use state::{State, StateError};

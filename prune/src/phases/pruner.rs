@@ -249,6 +249,10 @@ impl<'a> Pruner<'a> {
         evaluate(self.cx, network, &self.dataset, Split::Validation, None).accuracy
     }
 
+    pub(super) fn loss(&self, network: &Network) -> f64 {
+        evaluate(self.cx, network, &self.dataset, Split::Validation, None).loss
+    }
+
     /// What the run made. Reads the test images once.
     ///
     /// # Panics

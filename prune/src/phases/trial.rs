@@ -202,8 +202,16 @@ impl Pruner<'_> {
 
     /// Validation accuracy right after removing `removed`, which is then undone.
     pub(super) fn accuracy_without(&self, removed: &[ChannelId], scored: &Scored) -> f64 {
-        let (network, _) = self.cut(&Kept::without(&self.channels, removed), scored);
-        self.validate(&network)
+        self.validate(&self.without(removed, scored))
+    }
+
+    /// Validation loss, in nats, right after removing `removed`, which is then undone.
+    pub(super) fn loss_without(&self, removed: &[ChannelId], scored: &Scored) -> f64 {
+        self.loss(&self.without(removed, scored))
+    }
+
+    fn without(&self, removed: &[ChannelId], scored: &Scored) -> Network {
+        self.cut(&Kept::without(&self.channels, removed), scored).0
     }
 
     /// The network after bias updates and surgery, with the filters to freeze marked; and the layers
