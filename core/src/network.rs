@@ -13,6 +13,8 @@ pub struct Param {
     /// The optimiser's state, one value a parameter each (SGD: velocity; Adam: first and second
     /// moment); empty before the first step.
     pub slots: Vec<Vec<f32>>,
+    /// The slow weights of a [`Lookahead`](crate::optim::Lookahead), one value a parameter; empty without.
+    pub slow: Vec<f32>,
     /// Output channels (rows of axis 0) that the optimiser must leave as they are, or empty: none.
     pub frozen: Vec<bool>,
 }

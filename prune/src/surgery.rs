@@ -133,6 +133,7 @@ pub fn prune(network: &Network, channels: &Channels, kept: &Kept) -> Network {
             value: slice(&param.value),
             grad: Vec::new(),
             slots: param.slots.iter().map(|slot| slice(slot)).collect(),
+            slow: if param.slow.is_empty() { Vec::new() } else { slice(&param.slow) },
             frozen: match (param.frozen.as_slice(), indices(place.spec.axes[0])) {
                 ([], _) => Vec::new(),
                 (frozen, Some(rows)) => rows.iter().map(|&row| frozen[row]).collect(),

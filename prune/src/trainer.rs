@@ -6,7 +6,7 @@ use pleach_core::infer::Plan;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill};
 use pleach_core::network::Network;
-use pleach_core::optim::{Optimizer, Schedule};
+use pleach_core::optim::{Lookahead, Optimizer, Schedule};
 use pleach_core::tensor::Tensor;
 use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
@@ -29,6 +29,9 @@ pub struct TrainConfig {
     pub optimizer: Optimizer,
     /// The learning rate over the run.
     pub schedule: Schedule,
+    /// Slow weights that training returns to; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookahead: Option<Lookahead>,
     /// Label smoothing, in `[0, 1)`.
     pub label_smoothing: f32,
     /// Random crops and flips.
@@ -53,6 +56,7 @@ impl Default for TrainConfig {
             lr: 0.1,
             optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
             schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 1000.0 },
+            lookahead: Some(Lookahead::default()),
             label_smoothing: 0.1,
             augment: true,
             start: Start::Identity,
@@ -296,6 +300,9 @@ impl Trainer {
                     tape.backward(cx, network, &diff, false);
                     lr = config.schedule.lr(config.lr, step as f64 / steps as f64);
                     config.optimizer.step(cx, network, lr, step);
+                    if let Some(lookahead) = config.lookahead {
+                        lookahead.step(network, step, steps);
+                    }
                 }
                 loss
             });

@@ -133,6 +133,7 @@ impl Default for PruneConfig {
             lr: 0.02,
             optimizer: sgd,
             schedule: Schedule::OneCycle { warmup: 0.2, start_div: 10.0, end_div: 100.0 },
+            lookahead: None,
             label_smoothing: 0.0,
             ..TrainConfig::default()
         };
