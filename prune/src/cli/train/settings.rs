@@ -22,7 +22,7 @@ pub(super) struct Settings {
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.1; adam: 0.001]
+    /// The largest learning rate [default: 0.05; adam: 0.001]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -157,7 +157,7 @@ impl Settings {
             };
             (train.optimizer, train.lr) = match name {
                 OptimizerName::Sgd => {
-                    (Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay }, 0.1)
+                    (Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay }, 0.05)
                 }
                 // The values of the paper (Kingma and Ba 2015, algorithm 1).
                 OptimizerName::Adam => {
