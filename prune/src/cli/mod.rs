@@ -89,8 +89,8 @@ pub(crate) fn main() -> ExitCode {
 
 /// The parser, with what there is to choose from in its help.
 fn command() -> clap::Command {
-    let models = MODELS.iter().map(|model| format!("  {:<17} {}\n", model.name, model.about));
-    let data = DATASETS.iter().map(|kind| format!("  {:<17} {}\n", kind.name, kind.summary));
+    let models = MODELS.iter().map(|model| format!("  {:<18} {}\n", model.name, model.about));
+    let data = DATASETS.iter().map(|kind| format!("  {:<18} {}\n", kind.name, kind.summary));
     let (models, data) = (models.collect::<String>(), data.collect::<String>());
     Cli::command().after_help(format!("Models:\n{models}\nData sets:\n{data}\n{EXIT_CODES}"))
 }
