@@ -21,6 +21,7 @@ pub mod report;
 pub mod reproduce;
 pub mod run_dir;
 pub mod select;
+pub mod settings;
 pub mod surgery;
 pub mod target;
 pub mod train_run;

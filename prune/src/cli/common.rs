@@ -1,9 +1,11 @@
 //! Flags that several verbs have, and what they become.
 
+use super::config::Origin;
 use super::exit::usage;
 use super::progress::Style;
 use anyhow::{Context as _, Result};
-use clap::{Args, ColorChoice, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
 use pleach_core::Shape;
 use pleach_core::checkpoint::Normalisation;
 use pleach_datasets::{Dataset, Spec};
@@ -11,6 +13,7 @@ use pleach_kernels::{Context, Isa};
 pub(super) use pleach_prune::net::meta;
 use pleach_prune::net::{Net, Resolve};
 use pleach_prune::run_dir::RunDir;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -36,7 +39,7 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "ISA", env = "PLEACH_ISA", hide_env_values = true)]
     pub(super) isa: Option<String>,
     /// Seed of everything random [default: 42]
-    #[arg(long, global = true, value_name = "S")]
+    #[arg(long, global = true, value_name = "S", env = "PLEACH_SEED", hide_env_values = true)]
     seed: Option<u64>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
@@ -53,6 +56,9 @@ pub(super) struct Common {
     /// How to show progress: a bar, a line an epoch, or not at all
     #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
     progress: Progress,
+    /// The arguments that the environment gives.
+    #[arg(skip)]
+    from_environment: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -162,6 +168,26 @@ impl Common {
     /// The seed asked for.
     pub(super) fn seed_given(&self) -> Option<u64> {
         self.seed
+    }
+
+    /// Takes note of the arguments that the environment gives.
+    pub(super) fn note_environment(&mut self, matches: &ArgMatches) {
+        for id in matches.ids() {
+            if matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable) {
+                self.from_environment.insert(id.as_str().to_owned());
+            }
+        }
+        if let Some((_, matches)) = matches.subcommand() {
+            self.note_environment(matches);
+        }
+    }
+
+    /// Where the value of an argument is from that is given: `--NAME` or `PLEACH_NAME`.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        match self.from_environment.contains(name) {
+            true => Origin::Environment(format!("PLEACH_{}", name.to_uppercase())),
+            false => Origin::Flag(format!("--{name}")),
+        }
     }
 
     /// The instruction set asked for, or the best.

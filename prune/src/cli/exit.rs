@@ -10,6 +10,7 @@ use pleach_prune::net::NetError;
 use pleach_prune::prune_run::PruneRunError;
 use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
+use pleach_prune::settings::SettingError;
 use pleach_prune::target::AmountError;
 use pleach_prune::train_run::TrainRunError;
 use pleach_prune::trainer::TrainError;
@@ -81,6 +82,7 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || cause.is::<ModelError>()
         || cause.is::<CriterionError>()
         || cause.is::<AmountError>()
+        || cause.is::<SettingError>()
         || cause.is::<toml::de::Error>()
         || matches!(
             cause.downcast_ref::<NetError>(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod common;
+mod config;
 mod data;
 mod env;
 mod eval;
@@ -58,6 +59,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Data(data::Args),
+    Config(Box<config::Args>),
     Env(env::Args),
     Reproduce(reproduce::Args),
 }
@@ -67,7 +69,12 @@ pub(crate) fn main() -> ExitCode {
     // What colour the parser's own messages have is decided before it has parsed anything.
     let color = common::color_before_parsing(std::env::args_os());
     let matches = command().color(color).try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = matches.and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.common.note_environment(&matches);
+        Ok(cli)
+    });
+    let cli = match cli {
         Ok(cli) => cli,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(1);
@@ -106,6 +113,7 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Import(args) => import::run(common, args),
         Verb::Export(args) => export::run(common, args),
         Verb::Data(args) => data::run(common, args),
+        Verb::Config(args) => config::run(common, args),
         Verb::Reproduce(args) => reproduce::run(common, args),
         Verb::Env(args) => env::run(common, args),
     }

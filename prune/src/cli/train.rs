@@ -3,6 +3,7 @@
 mod settings;
 
 use super::common::{self, Common, DataArgs, RunArgs};
+use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
 use super::progress::Progress;
@@ -18,9 +19,10 @@ use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
 use pleach_prune::trainer::{Observer, StepReport, TrainError};
 use serde::{Deserialize, Serialize};
-use settings::{File, Settings};
+pub(super) use settings::File;
+use settings::Settings;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Train a network from scratch
 ///
@@ -31,12 +33,14 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
     /// Go on with a run where it stopped; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
-    resume: Option<PathBuf>,
+    pub(super) resume: Option<PathBuf>,
 }
 
 /// `result.json`: `pleach.train/1`.
@@ -61,7 +65,8 @@ const SCHEMA: &str = "pleach.train/1";
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
-    let planned = Planned::new(common, args)?;
+    let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
+    let planned = Planned::<File>::new(resume, config, |file| args.layers(common, file))?;
     let file = &planned.file;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let spec = dataset.spec();
@@ -69,7 +74,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let graph = models::build(&file.model, image, spec.classes)?;
     check_batch(file, &*dataset)?;
     let meta = common::meta(file.model.split(':').next().unwrap_or_default(), spec);
-    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
+    let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let mut watch = Watch { progress: Progress::new(common.style()), lines: Training::default() };
@@ -114,70 +119,6 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         ))?;
     }
     Ok(exit::OK)
-}
-
-/// A run that is to start or to go on.
-struct Planned {
-    file: File,
-    /// The folder, if it is to be gone on with.
-    existing: Option<RunDir>,
-}
-
-impl Planned {
-    fn new(common: &Common, args: &Args) -> Result<Self> {
-        let (settings, data) = (&args.settings, args.data.data.as_deref());
-        let Some(path) = &args.resume else {
-            return Ok(Self { file: settings.file(common.seed_given(), data)?, existing: None });
-        };
-        let toml = path.join("run.toml");
-        if !toml.exists() {
-            return Self::unbegun(common, args, path);
-        }
-        let run = RunDir::resume(path)?;
-        let file = File::read(&toml)?;
-        let wanted = settings.over(file.clone(), common.seed_given(), None);
-        if wanted != file {
-            return Err(usage(format!(
-                "{} was begun with other settings (see {}): leave them out to go on with it, or start \
-                 another run",
-                path.display(),
-                toml.display()
-            )));
-        }
-        // The data may have moved.
-        let mut file = file;
-        file.data = data.map(Path::to_path_buf).or(file.data);
-        Ok(Self { file, existing: Some(run) })
-    }
-
-    /// A run in a folder that has none yet.
-    fn unbegun(common: &Common, args: &Args, path: &Path) -> Result<Self> {
-        if args.settings.model.is_none() {
-            let missing = if path.is_dir() { "has no run.toml" } else { "is not there" };
-            return Err(usage(format!(
-                "{} {missing}: there is nothing to go on with; to start, name a model (--model)",
-                path.display()
-            )));
-        }
-        let file = args.settings.file(common.seed_given(), args.data.data.as_deref())?;
-        Ok(Self { file, existing: None })
-    }
-
-    /// The folder, with what it holds before the first epoch.
-    fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
-        let run = match (&self.existing, &args.resume) {
-            (Some(run), _) => run.clone(),
-            (None, Some(path)) => RunDir::create(Some(path), "train", false)?,
-            (None, None) => args.run.create("train")?,
-        };
-        if self.existing.is_none() {
-            run.write("run.toml", &self.file.to_toml()?)?;
-        }
-        if !run.file("env.json").exists() {
-            run.write("env.json", &output::to_json(environment))?;
-        }
-        Ok(run)
-    }
 }
 
 fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {

@@ -96,7 +96,6 @@ pub struct PruneConfig {
     pub final_tune: TrainConfig,
     /// How much fine-tuning listens to the unpruned network (knowledge distillation, no part of the
     /// method); `None`: not at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
     /// Everything random.
     pub seed: u64,

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command;
+mod config;
 mod crash;
 mod exchange;
 mod faults;

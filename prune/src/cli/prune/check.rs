@@ -19,7 +19,15 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         return Err(usage("no layer of this network has channels that can be removed"));
     }
     criteria::named(&config.criterion)?.check(graph, &layers)?;
-    let Some(target) = config.target else { return Ok(()) };
+    let Some(target) = config.target else {
+        return match config.epochs_budget {
+            Some(0.0) => Err(usage(
+                "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give --macs, \
+                 --params or --channels",
+            )),
+            _ => Ok(()),
+        };
+    };
     let (limit, unit) = (target.limit(graph), target.unit);
     let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
     if least > limit {
