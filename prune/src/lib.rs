@@ -9,6 +9,7 @@ pub mod environment;
 pub mod error;
 pub mod eval;
 pub mod evidence;
+pub mod explain;
 pub mod freeze;
 pub mod latency;
 pub mod lineage;

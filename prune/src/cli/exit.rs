@@ -7,6 +7,7 @@ use pleach_datasets::DataError;
 use pleach_prune::PruneError;
 use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
+use pleach_prune::plan::PlanError;
 use pleach_prune::prune_run::PruneRunError;
 use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
@@ -83,6 +84,7 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || cause.is::<CriterionError>()
         || cause.is::<AmountError>()
         || cause.is::<SettingError>()
+        || cause.is::<PlanError>()
         || cause.is::<toml::de::Error>()
         || matches!(
             cause.downcast_ref::<NetError>(),

@@ -2,11 +2,12 @@
 
 mod check;
 mod document;
+mod dry;
 mod file;
 mod settings;
 mod watch;
 
-use super::common::{self, Common, DataArgs, RunArgs};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
 use super::config::{ConfigArgs, Planned};
 use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
@@ -53,6 +54,8 @@ pub(super) struct Args {
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// Go on with a run where it stopped, after its last removal or epoch; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
     pub(super) resume: Option<PathBuf>,
@@ -71,8 +74,10 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
-    let planned = Planned::<File>::new(resume, config, |file| args.layers(common, file))?;
+    let planned =
+        Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
+        && !args.dry.dry_run
         && let Some(document) = Document::of(run)
     {
         prune_run::forget(run)?;
@@ -84,6 +89,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
     check::check_for(config, net.network.graph())?;
+    if args.dry.dry_run {
+        return dry::run(common, file, net.network.graph(), planned.place(&args.run)?);
+    }
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 

@@ -2,7 +2,7 @@
 
 mod settings;
 
-use super::common::{self, Common, DataArgs, RunArgs};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
 use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
@@ -11,13 +11,13 @@ use super::{exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint;
-use pleach_core::{Network, Shape, models};
+use pleach_core::{Graph, Network, Shape, models};
 use pleach_datasets::{Dataset, Split};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
-use pleach_prune::trainer::{Observer, StepReport, TrainError};
+use pleach_prune::trainer::{Observer, StepReport, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
 pub(super) use settings::File;
 use settings::Settings;
@@ -38,6 +38,8 @@ pub(super) struct Args {
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// Go on with a run where it stopped; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
     pub(super) resume: Option<PathBuf>,
@@ -66,13 +68,17 @@ const SCHEMA: &str = "pleach.train/1";
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
     let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
-    let planned = Planned::<File>::new(resume, config, |file| args.layers(common, file))?;
+    let planned =
+        Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     let file = &planned.file;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let spec = dataset.spec();
     let image = Shape::new(spec.channels, spec.height, spec.width);
     let graph = models::build(&file.model, image, spec.classes)?;
     check_batch(file, &*dataset)?;
+    if args.dry.dry_run {
+        return plan(common, file, &graph, &*dataset, planned.place(&args.run)?);
+    }
     let meta = common::meta(file.model.split(':').next().unwrap_or_default(), spec);
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
@@ -116,6 +122,59 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             document.best_epoch,
             document.epochs,
             100.0 * document.validation_accuracy
+        ))?;
+    }
+    Ok(exit::OK)
+}
+
+/// `pleach.train-plan/1`.
+#[derive(Serialize)]
+struct PlanDocument<'a> {
+    schema: &'static str,
+    model: &'a str,
+    dataset: &'a str,
+    macs: u64,
+    params: u64,
+    images: usize,
+    epochs: f64,
+    steps: u64,
+    out: PathBuf,
+}
+
+/// Says what would be done.
+fn plan(
+    common: &Common,
+    file: &File,
+    graph: &Graph,
+    dataset: &dyn Dataset,
+    out: PathBuf,
+) -> Result<u8> {
+    let TrainConfig { epochs, batch, .. } = file.train;
+    let images = dataset.len(Split::Train);
+    let document = PlanDocument {
+        schema: "pleach.train-plan/1",
+        model: &file.model,
+        dataset: &dataset.spec().name,
+        macs: graph.macs(),
+        params: graph.trainable(),
+        images,
+        epochs,
+        steps: (epochs * (images / batch) as f64).round() as u64,
+        out,
+    };
+    if common.json {
+        output::json(&document)?;
+    } else {
+        output::print(&format!(
+            "would train {} ({:.1} M MACs, {:.2} M parameters) on {} images of {} for {epochs} epochs, {} steps of \
+             {batch}, into {}\n",
+            document.model,
+            document.macs as f64 / 1e6,
+            document.params as f64 / 1e6,
+            output::grouped(images as u64),
+            document.dataset,
+            output::grouped(document.steps),
+            document.out.display()
         ))?;
     }
     Ok(exit::OK)

@@ -67,6 +67,15 @@ const CASES: &[Case] = &[
     case(&["inspect", "cut.pth"], 1, &["cut.pth: at byte 4: expected", "cut short"]),
     case(&["inspect", "empty.onnx"], 1, &["empty.onnx: "]),
     case(&["inspect", "none.pth"], 1, &["none.pth: there is no such file"]),
+    case(&["inspect", "nowhere", "--explain", "conv1"], 2, &["nowhere: there is no such run"]),
+    case(&["inspect", "full", "--explain", "conv1"], 2, &["full has no plan.json"]),
+    case(&["inspect", "notes.toml", "--explain", "conv1"], 2, &["the plan is malformed"]),
+    case(&["compare", TINY], 2, &["<B>"]),
+    case(&["compare", TINY, "vgg17"], 2, &["neither a file nor a model"]),
+    case(&["compare", TINY, TINY, "--seconds=-1"], 2, &["expected a number of seconds, 0 to 3600"]),
+    case(&["report", "nowhere"], 2, &["nowhere: there is no such study"]),
+    case(&["report", "full"], 2, &["full has no report.json"]),
+    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study"]),
     // What comes in and goes out.
     case(&["import", "none.pth", "-o", "net"], 1, &["none.pth: there is no such file"]),
     case(&["import", "plain.safetensors", "-o", "net"], 2, &["no architecture", "--arch"]),
@@ -113,6 +122,12 @@ const CASES: &[Case] = &[
         &["prune", TINY, "--macs", "2x", "--channels", "30%", "-o", "run"],
         2,
         &["'--macs <AMOUNT>' cannot be used with '--channels <AMOUNT>'"],
+    ),
+    case(&["prune", TINY, "--plan", "none.json", "-o", "run"], 1, &["cannot read none.json"]),
+    case(
+        &["prune", TINY, "--plan", "notes.toml", "-o", "run"],
+        2,
+        &["notes.toml: the plan is malformed"],
     ),
     case(
         &["prune", TINY, "--macs", "5000x", "-o", "run"],
@@ -170,6 +185,8 @@ const CASES: &[Case] = &[
         2,
         &["prune.floor is 1.5, expected a fraction, 0 to 1 (from range.toml)"],
     ),
+    case(&["completions", "csh"], 2, &["'csh'", "bash", "zsh"]),
+    case(&["man", "notes.toml/man"], 1, &["cannot make notes.toml/man"]),
     case(&["config"], 2, &["Usage: pleach config"]),
     case(&["config", "show", "eval"], 2, &["unrecognized subcommand 'eval'"]),
     case(

@@ -4,17 +4,15 @@
 //! and what fits them, is what the structures say that are read from that form: there is no other list.
 
 use super::problem::Culprit;
+use super::tree::{self, Assignment, find, is_at_or_below, leaves, parsed, read, to_value};
 use super::{Settings, problem};
 use crate::cli::exit::usage;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::fmt;
-use std::path::{Path, PathBuf};
-
-/// What tells the variants of a setting apart that is a table, such as an optimiser.
-const KIND: &str = "kind";
+use std::path::Path;
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,7 +22,7 @@ pub(in crate::cli) enum Origin {
     /// Of this name.
     Preset(String),
     /// At this path.
-    File(PathBuf),
+    File(String),
     /// The variable.
     Environment(String),
     /// The flag, with what it sets if that is `--set`.
@@ -36,8 +34,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Preset(name) => write!(f, "--preset {name}"),
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
+            Self::File(name) | Self::Environment(name) | Self::Flag(name) => f.write_str(name),
         }
     }
 }
@@ -97,7 +94,7 @@ impl Layers {
             return Err(usage(format!("{}: it has settings of {found}", title())));
         }
         for (key, value) in leaves(&file) {
-            self.lay(&key, value.clone(), Origin::File(path.into()), false);
+            self.lay(&key, value.clone(), Origin::File(path.display().to_string()), false);
         }
         Ok(())
     }
@@ -225,108 +222,23 @@ pub(in crate::cli) struct Settled<T> {
 }
 
 impl<T> Settled<T> {
+    /// Tells which settings are not the defaults, and why, to those who want to hear more.
+    pub(super) fn log(&self) {
+        for Key { key, value, origin } in &self.keys {
+            if *origin != Origin::Default {
+                log::info!("{key} = {value}, from {origin}");
+            }
+        }
+    }
+
     fn origin(&self, key: &str) -> &Origin {
         let found = self.keys.iter().find(|of| of.key == key);
         found.map_or(&Origin::Default, |of| &of.origin)
     }
 }
 
-/// `KEY=VALUE`. A value is one as TOML has it, or else a text; none unsets what can be unset.
-#[derive(Clone, Debug)]
-pub(in crate::cli) struct Assignment {
-    key: String,
-    value: Value,
-}
-
-impl std::str::FromStr for Assignment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| "expected KEY=VALUE, such as prune.max_drop=1.5".to_owned())?;
-        let key = key.trim();
-        if key.is_empty() || key.split('.').any(str::is_empty) {
-            return Err(format!("{key:?} is no key: expected one such as prune.max_drop"));
-        }
-        Ok(Self { key: key.into(), value: parsed(value) })
-    }
-}
-
-/// A value as TOML has it, or else a text; nothing is null.
-fn parsed(text: &str) -> Value {
-    let text = text.trim();
-    if text.is_empty() {
-        return Value::Null;
-    }
-    let table = toml::from_str::<toml::Table>(&format!("x = {text}"));
-    match table.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("x")) {
-        Some(value) => to_value(&value),
-        None => Value::String(text.into()),
-    }
-}
-
-/// As text and back, so that an `f32` is the number that people write.
-pub(in crate::cli) fn to_value(value: &impl Serialize) -> Value {
-    let text = serde_json::to_string(value).expect("settings have nothing JSON lacks");
-    serde_json::from_str(&text).expect("it was JSON")
-}
-
-fn read<T: DeserializeOwned>(tree: Value) -> serde_json::Result<T> {
-    serde_json::from_value(tree)
-}
-
 fn tree<'a>(defaults: &Value, overrides: impl Iterator<Item = &'a Override>) -> Value {
     let mut tree = defaults.clone();
-    overrides.for_each(|o| lay(&mut tree, &o.key, &o.value));
+    overrides.for_each(|o| tree::lay(&mut tree, &o.key, &o.value));
     tree
-}
-
-fn lay(tree: &mut Value, key: &str, value: &Value) {
-    let mut place = tree;
-    let mut parts = key.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if !place.is_object() {
-            *place = json!({});
-        }
-        let table = place.as_object_mut().expect("it is one by now");
-        // Another variant has other settings.
-        if parts.peek().is_none() && part == KIND && table.get(KIND) != Some(value) {
-            table.clear();
-        }
-        place = table.entry(part).or_insert(Value::Null);
-    }
-    *place = value.clone();
-}
-
-fn find<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(tree, |place, part| place.get(part))
-}
-
-/// All values that are no tables, with their keys; of a table, what says its variant first.
-pub(super) fn leaves(tree: &Value) -> Vec<(String, &Value)> {
-    fn collect<'a>(
-        prefix: &str,
-        table: &'a Map<String, Value>,
-        found: &mut Vec<(String, &'a Value)>,
-    ) {
-        let (kind, rest): (Vec<_>, Vec<_>) = table.iter().partition(|(key, _)| *key == KIND);
-        for (key, value) in kind.into_iter().chain(rest) {
-            let key = format!("{prefix}{key}");
-            match value {
-                Value::Object(table) => collect(&format!("{key}."), table, found),
-                value => found.push((key, value)),
-            }
-        }
-    }
-    let mut found = Vec::new();
-    if let Value::Object(table) = tree {
-        collect("", table, &mut found);
-    }
-    found
-}
-
-/// Whether `key` is `above`, or a setting in that table.
-fn is_at_or_below(key: &str, above: &str) -> bool {
-    key.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

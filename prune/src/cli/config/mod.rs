@@ -4,10 +4,12 @@ mod layers;
 mod planned;
 mod problem;
 mod show;
+mod tree;
 
-pub(super) use layers::{Assignment, Layers, Origin, to_value};
+pub(super) use layers::{Layers, Origin};
 pub(super) use planned::Planned;
 pub(super) use show::{Args, run};
+pub(super) use tree::{Assignment, to_value};
 
 use clap::Args as ClapArgs;
 use pleach_prune::settings::SettingError;

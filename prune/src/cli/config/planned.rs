@@ -61,18 +61,23 @@ pub(super) fn settle<T: Settings>(
 }
 
 impl<T: Settings> Planned<T> {
-    /// As [`settle`]; a folder that is to be gone on with is held from now on.
+    /// As [`settle`]; a folder that is to be gone on with is held from now on, unless nothing is to be done.
     pub(in crate::cli) fn new(
         resume: Option<&Path>,
         config: Option<&Path>,
+        dry_run: bool,
         lay: impl Fn(Option<&Path>) -> Result<Layers>,
     ) -> Result<Self> {
         // Before its settings are read, so that nobody else changes them.
         let existing = match resume {
-            Some(run) if run.join("run.toml").exists() => Some(RunDir::resume(run)?),
+            Some(run) if run.join("run.toml").exists() => Some(match dry_run {
+                true => RunDir::existing(run)?,
+                false => RunDir::resume(run)?,
+            }),
             _ => None,
         };
         let settled = settle::<T>(resume, config, lay)?;
+        settled.log();
         if !settled.settings.is_named() {
             return Err(usage(T::UNNAMED));
         }
@@ -82,6 +87,15 @@ impl<T: Settings> Planned<T> {
     /// The folder, if there is a run in it.
     pub(in crate::cli) fn existing(&self) -> Option<&RunDir> {
         self.existing.as_ref()
+    }
+
+    /// Where the run would be; nothing is written.
+    pub(in crate::cli) fn place(&self, args: &RunArgs) -> Result<PathBuf> {
+        Ok(match (&self.existing, &self.resume) {
+            (Some(run), _) => run.path().into(),
+            (None, Some(path)) => RunDir::planned(Some(path), T::VERB, false)?,
+            (None, None) => RunDir::planned(args.out.as_deref(), T::VERB, args.force)?,
+        })
     }
 
     /// The folder, with what it holds before the first step.
@@ -96,7 +110,7 @@ impl<T: Settings> Planned<T> {
             (None, None) => args.create(T::VERB)?,
         };
         if self.existing.is_none() {
-            run.write("run.toml", &toml::to_string_pretty(&self.file)?)?;
+            run.write("run.toml", &toml::to_string(&self.file)?)?;
         }
         if !run.file("env.json").exists() {
             run.write("env.json", &output::to_json(environment))?;

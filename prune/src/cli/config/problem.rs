@@ -1,6 +1,7 @@
 //! What is said of a setting that cannot be.
 
-use super::layers::{Origin, Override, leaves};
+use super::layers::{Origin, Override};
+use super::tree::leaves;
 use serde_json::Value;
 
 /// An override that cannot be, and why.

@@ -35,7 +35,7 @@ struct ShowArgs {
 #[derive(Subcommand)]
 enum Verb {
     /// Of training, with these flags
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Of pruning, with these flags
     Prune(Box<prune::Args>),
 }
@@ -96,7 +96,7 @@ fn text(verbs: &[OfVerb]) -> String {
             let origin = match origin {
                 Origin::Default => "default".to_owned(),
                 Origin::Preset(name) => format!("preset {name}"),
-                Origin::File(path) => format!("file {}", path.display()),
+                Origin::File(name) => format!("file {name}"),
                 Origin::Environment(name) => format!("environment {name}"),
                 Origin::Flag(name) => format!("flag {name}"),
             };

@@ -71,7 +71,21 @@ impl config::Settings for File {
             "prune.final_tune",
             "prune.distillation",
         ];
-        let PruneConfig { phases, target, epochs_budget, freeze, .. } = &self.prune;
+        /// What only choosing reads.
+        const CHOOSING: [&str; 11] = [
+            "prune.phases",
+            "prune.target",
+            "prune.floor",
+            "prune.recovery",
+            "prune.global_step",
+            "prune.global_epochs",
+            "prune.layerwise_step",
+            "prune.layerwise_epochs",
+            "prune.global_drop_share",
+            "prune.global_target_share",
+            "prune.tune",
+        ];
+        let PruneConfig { phases, target, epochs_budget, freeze, replay, .. } = &self.prune;
         let idle = |keys: &[&'static str], why| keys.iter().map(|key| Idle { key, why }).collect();
         let mut all: Vec<Vec<Idle>> = vec![
             idle(
@@ -80,6 +94,10 @@ impl config::Settings for File {
             ),
             idle(&["prune.tune.seed", "prune.final_tune.seed"], "the run sets it; set prune.seed"),
         ];
+        if replay.is_some() {
+            let why = "--plan says what is removed, and only the final fine-tuning follows";
+            all.push(idle(&CHOOSING, why));
+        }
         if *phases != Phases::Both {
             let shares = ["prune.global_drop_share", "prune.global_target_share"];
             all.push(idle(&shares, "it is about runs with both phases (--phase both)"));
@@ -126,7 +144,7 @@ impl Args {
         }
         layers.environment("prune", config::variables());
         layers.put(&common.origin("seed"), "prune.seed", common.seed_given());
-        layers.put(&common.origin("data"), "data", self.data.data.as_deref());
+        layers.put(&common.origin("data"), "data", self.data.text()?);
         if let Some(net) = self.net.as_deref() {
             // The architecture is that of the network which the file names.
             if layers.get("net") != net {
@@ -137,7 +155,7 @@ impl Args {
         layers.put(&flag("--arch"), "arch", self.arch.as_deref());
         layers.put(&flag("--verify"), "verify", self.verify.then_some(true));
         layers.put(&flag("--bench-seconds"), "bench_seconds", self.bench_seconds);
-        self.settings.lay(&mut layers);
+        self.settings.lay(&mut layers)?;
         layers.set(&self.config.set)?;
         Ok(layers)
     }

@@ -1,12 +1,16 @@
 //! The flags that make a pruning run's configuration.
 
+use crate::cli::common::read;
 use crate::cli::config::{self, Layers, flag};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pleach_core::loss::Distillation;
 use pleach_prune::criteria;
 use pleach_prune::phases::PruneConfig;
+use pleach_prune::plan::Plan;
 use pleach_prune::target::{Amount, Target, Unit};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// How to prune. What is not given is as the configuration file, or else the preset, has it.
 #[derive(Args)]
@@ -20,6 +24,9 @@ pub(super) struct Settings {
     /// Channels to remove
     #[arg(long, value_name = "AMOUNT", group = "target")]
     channels: Option<Amount>,
+    /// Remove what this plan.json says, edited or not, instead of choosing; then only the final fine-tuning follows
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    plan: Option<PathBuf>,
     /// The most accuracy to lose, in points [default: 2]
     #[arg(long, value_name = "POINTS", value_parser = amount, allow_negative_numbers = true)]
     max_drop: Option<f64>,
@@ -146,7 +153,13 @@ impl Settings {
         }
     }
 
-    pub(super) fn lay(&self, layers: &mut Layers) {
+    pub(super) fn lay(&self, layers: &mut Layers) -> Result<()> {
+        if let Some(path) = &self.plan {
+            let read = || anyhow::Ok(Plan::from_json(&read(path)?)?.keeps()?);
+            let keeps = read().with_context(|| path.display().to_string())?;
+            layers.imply(&flag("--plan"), "prune.target", None::<Target>);
+            layers.put(&flag("--plan"), "prune.replay", Some(keeps));
+        }
         let targets =
             [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
         for (amount, unit) in targets {
@@ -190,6 +203,7 @@ impl Settings {
             let distillation = (weight > 0.0).then_some(distillation);
             layers.put(&flag("--distill"), "prune.distillation", Some(distillation));
         }
+        Ok(())
     }
 }
 

@@ -140,9 +140,8 @@ impl Args {
             layers.file(path, "train")?;
         }
         layers.environment("train", config::variables());
-        let data = self.data.data.as_deref();
         layers.put(&common.origin("seed"), "train.seed", common.seed_given());
-        layers.put(&common.origin("data"), "data", data);
+        layers.put(&common.origin("data"), "data", self.data.text()?);
         self.settings.lay(&mut layers);
         layers.set(&self.config.set)?;
         Ok(layers)
