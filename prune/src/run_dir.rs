@@ -100,6 +100,24 @@ impl RunDir {
         Ok(run)
     }
 
+    /// The folder that [`RunDir::create`] would make or take; nothing is written.
+    ///
+    /// # Errors
+    /// If it would be refused.
+    pub fn planned(out: Option<&Path>, verb: &str, force: bool) -> Result<PathBuf, RunDirError> {
+        let Some(path) = out else {
+            let mut fresh =
+                (1u64..).map(|number| Path::new("runs").join(format!("{verb}-{number}")));
+            return Ok(fresh.find(|path| !path.exists()).expect("some number is free"));
+        };
+        if path.is_dir() {
+            Self { path: path.into(), lock: None }.check_empty(force)?;
+        } else if path.exists() {
+            return Err(RunDirError::NotAFolder(path.into()));
+        }
+        Ok(path.into())
+    }
+
     /// The folder of a run that is there, to be read or, with the caller's own measures against others, to
     /// be written.
     ///
@@ -201,6 +219,11 @@ mod tests {
         assert!(folder.path().join("best.safetensors").exists());
         let run = RunDir::create(Some(folder.path()), "train", true).unwrap();
         assert!(!run.file("best.safetensors").exists());
+        drop(run);
+        assert!(RunDir::planned(Some(folder.path()), "train", false).is_err());
+        let planned = RunDir::planned(Some(folder.path()), "train", true).unwrap();
+        assert_eq!(planned, folder.path());
+        let run = RunDir::create(Some(folder.path()), "train", true).unwrap();
         assert_eq!(fs::read_to_string(run.file("notes.txt")).unwrap(), "mine");
     }
 

@@ -71,11 +71,38 @@ impl fmt::Display for Unit {
 }
 
 /// How much is to be removed: `10x` leaves a tenth, `30%` removes thirty percent.
+///
+/// In files it is the fraction that stays, or such a text.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "f64", try_from = "Written")]
 pub struct Amount {
     /// The fraction that stays, in `(0, 1]`.
     pub keep: f64,
+}
+
+/// An amount as files have it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an amount: \"10x\", \"30%\", or the fraction that stays")]
+enum Written {
+    Keep(f64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Amount {
+    type Error = AmountError;
+
+    fn try_from(written: Written) -> Result<Self, AmountError> {
+        match written {
+            Written::Keep(keep) => Ok(Self { keep }),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Amount> for f64 {
+    fn from(amount: Amount) -> Self {
+        amount.keep
+    }
 }
 
 impl Amount {
@@ -126,6 +153,7 @@ impl fmt::Display for Amount {
 
 /// An amount of something.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// What is counted.
     pub unit: Unit,

@@ -40,7 +40,7 @@ pub struct TrainConfig {
     #[serde(default)]
     pub start: Start,
     /// Whether convolutions are computed term by term only, never by minimal filtering: slower, for comparing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub direct: bool,
     /// Order, augmentation and dropout.
     pub seed: u64,

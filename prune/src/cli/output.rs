@@ -49,12 +49,25 @@ pub(super) fn grouped(number: u64) -> String {
 
 /// A table without borders, all columns but the first to the right.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, comfy_table::CellAlignment::Right)
+}
+
+/// A table without borders, all columns to the left.
+pub(super) fn listing(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, comfy_table::CellAlignment::Left)
+}
+
+fn aligned(
+    header: &[&str],
+    rows: Vec<Vec<String>>,
+    alignment: comfy_table::CellAlignment,
+) -> String {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(header.to_vec());
     table.add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        column.set_cell_alignment(alignment);
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned());
     // Cells have a space on both sides, which the first column needs not.

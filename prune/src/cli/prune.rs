@@ -2,17 +2,19 @@
 
 mod check;
 mod document;
+mod dry;
 mod file;
 mod settings;
 mod watch;
 
-use super::common::{self, Common, DataArgs, RunArgs};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
+use super::config::{ConfigArgs, Planned};
 use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use document::{Document, RESULT};
-use file::Planned;
+pub(super) use file::File;
 use pleach_core::Network;
 use pleach_core::checkpoint::Meta;
 use pleach_datasets::{Dataset, Split};
@@ -44,7 +46,6 @@ use watch::{Watch, epitaph};
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The network
-    #[arg(required_unless_present_any = ["config", "resume"])]
     net: Option<String>,
     /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
@@ -53,11 +54,15 @@ pub(super) struct Args {
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// Go on with a run where it stopped, after its last removal or epoch; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
-    resume: Option<PathBuf>,
+    pub(super) resume: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
     /// Compare the pruned network with the masked one; they must agree to 1e-4
     #[arg(long)]
     verify: bool,
@@ -68,8 +73,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    let planned = Planned::new(common, args)?;
+    let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
+    let planned =
+        Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
+        && !args.dry.dry_run
         && let Some(document) = Document::of(run)
     {
         prune_run::forget(run)?;
@@ -81,7 +89,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
     check::check_for(config, net.network.graph())?;
-    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
+    if args.dry.dry_run {
+        return dry::run(common, file, net.network.graph(), planned.place(&args.run)?);
+    }
+    let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let model = model_name(&net.meta, &file.net);
@@ -140,7 +151,7 @@ fn resumes(error: &PruneRunError) -> bool {
 fn measured(
     common: &Common,
     cx: &Context,
-    file: &file::File,
+    file: &File,
     base: &Network,
     outcome: &Outcome,
 ) -> Measurement {

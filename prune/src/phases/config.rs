@@ -1,6 +1,7 @@
 use crate::bias_update::BiasUpdate;
 use crate::criteria::{ConEnt, Join, Normalise};
 use crate::freeze::Rank;
+use crate::plan::Keeps;
 use crate::select::DEFAULT_FLOOR;
 use crate::target::Target;
 use crate::trainer::TrainConfig;
@@ -119,8 +120,10 @@ pub struct PruneConfig {
     pub final_tune: TrainConfig,
     /// How much fine-tuning listens to the unpruned network (knowledge distillation, no part of the
     /// method); `None`: not at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
+    /// What each layer is to keep, instead of what the criterion says: one removal, whatever it loses, and the final
+    /// fine-tuning, which all of a budget is for.
+    pub replay: Option<Vec<Keeps>>,
     /// Everything random.
     pub seed: u64,
 }
@@ -172,6 +175,7 @@ impl Default for PruneConfig {
             tune,
             final_tune,
             distillation: None,
+            replay: None,
             seed: 42,
         }
     }

@@ -2,6 +2,7 @@ use super::config::Phases;
 use super::pruner::Pruner;
 use super::trial::Removal;
 use crate::error::PruneError;
+use crate::plan;
 use crate::select::share_of;
 
 /// Phase I: score all channels, remove the lowest, update biases, fine-tune, evaluate; until the
@@ -71,4 +72,17 @@ pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     let limit = pruner.config.max_drop;
     let removal = Removal { layers: Vec::new(), removed, scored, epochs: 0.0, limit };
     Ok((best > 0).then_some(removal))
+}
+
+/// Removes what the configuration does not keep, whatever it loses.
+pub(super) fn replay(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
+    let keeps = pruner.config.replay.as_deref().unwrap_or_default();
+    let kept = plan::kept_of(pruner.network.graph(), &pruner.channels, keeps)?;
+    let removed: Vec<_> = kept.removed().collect();
+    if removed.is_empty() {
+        return Ok(None);
+    }
+    let scored = pruner.score()?;
+    // JSON, in which the state is saved, has no infinity.
+    Ok(Some(Removal { layers: Vec::new(), removed, scored, epochs: 0.0, limit: f64::MAX }))
 }

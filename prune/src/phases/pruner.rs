@@ -185,6 +185,7 @@ impl<'a> Pruner<'a> {
     fn begin(&mut self) -> Result<bool, PruneError> {
         let next = match self.state.stage {
             Stage::Once => global::once(self)?,
+            Stage::Replay => global::replay(self)?,
             Stage::Global => global::next(self)?,
             Stage::Layerwise(_) => layerwise::next(self)?,
             Stage::Final => {
@@ -210,7 +211,7 @@ impl<'a> Pruner<'a> {
                 state.purse.hand_on(phases);
                 Stage::Layerwise(Sweep::default())
             }
-            Stage::Global | Stage::Layerwise(_) => last,
+            Stage::Replay | Stage::Global | Stage::Layerwise(_) => last,
             Stage::Once | Stage::Final | Stage::Done => Stage::Done,
         };
     }

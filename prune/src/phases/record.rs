@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// One removal and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// `global`, `layerwise` or `once`.
+    /// `global`, `layerwise`, `once` or `replay`.
     pub phase: String,
     /// The layers of the group at hand, in phase II.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -155,7 +155,7 @@ pub enum Event<'a> {
     },
     /// A run goes on that was interrupted.
     GoesOn {
-        /// What comes next: `once`, `global`, `layerwise`, `final` or `done`.
+        /// What comes next: `once`, `replay`, `global`, `layerwise`, `final` or `done`.
         phase: &'static str,
         /// Removals that were tried.
         steps: usize,

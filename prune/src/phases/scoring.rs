@@ -36,6 +36,7 @@ impl Pruner<'_> {
             Scores::new(criterion, &cx, &self.channels, normalise, join)
         };
         let scores = of(self.criterion)?;
+        self.state.plan.last_scores = self.all_scores(&scores);
         let con_ent = match self.criterion.name() {
             "con_ent" => scores.clone(),
             _ => of(criteria::CRITERIA[0])?,
@@ -80,6 +81,18 @@ impl Pruner<'_> {
         }
         removed.truncate(enough);
         removed
+    }
+
+    /// The scores of all channels that can be removed, by layer, with their numbers in the original network.
+    fn all_scores(&self, scores: &Scores) -> BTreeMap<String, Vec<(usize, f64)>> {
+        let graph = self.network.graph();
+        let layers = self.channels.prunable_layers().into_iter().map(|id| {
+            let classes = self.channels.outputs(id).iter();
+            let indices = self.lineage.indices(id).iter().copied();
+            let scores = indices.zip(classes.map(|&class| scores.of(class)));
+            (graph.node(id).name.clone(), scores.collect())
+        });
+        layers.collect()
     }
 
     /// The scores of what is not kept, by layer, in the order of the layer's channels.

@@ -50,6 +50,8 @@ pub struct State {
 pub(super) enum Stage {
     /// Pruning without fine-tuning.
     Once,
+    /// Removing what a plan says.
+    Replay,
     /// A round of phase I.
     Global,
     /// A trial of phase II.
@@ -136,6 +138,7 @@ impl State {
         test: Evaluation,
     ) -> Self {
         let stage = match (config.epochs_budget, config.phases) {
+            _ if config.replay.is_some() => Stage::Replay,
             (Some(0.0), _) => Stage::Once,
             (_, Phases::Layerwise) => Stage::Layerwise(Sweep::default()),
             (_, Phases::Both | Phases::Global) => Stage::Global,
@@ -190,11 +193,12 @@ impl State {
         &self.steps
     }
 
-    /// What comes next: `once`, `global`, `layerwise`, `final` or `done`.
+    /// What comes next: `once`, `replay`, `global`, `layerwise`, `final` or `done`.
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match self.stage {
             Stage::Once => "once",
+            Stage::Replay => "replay",
             Stage::Global => "global",
             Stage::Layerwise(_) => "layerwise",
             Stage::Final => "final",

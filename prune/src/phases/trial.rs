@@ -181,7 +181,7 @@ impl Pruner<'_> {
                 sweep.conclude(record.accepted);
                 false
             }
-            Stage::Once | Stage::Final | Stage::Done => true,
+            Stage::Once | Stage::Replay | Stage::Final | Stage::Done => true,
         };
         state.steps.push(record);
         if over {

@@ -8,6 +8,7 @@ use pleach_prune::channels::Channels;
 use pleach_prune::criteria::{self, Scores};
 use pleach_prune::lineage::Lineage;
 use pleach_prune::phases::PruneConfig;
+use pleach_prune::plan;
 use pleach_prune::select::{Floors, lowest};
 use pleach_prune::surgery::{self, Kept};
 use pleach_prune::target::Meter;
@@ -20,7 +21,19 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         return Err(usage("no layer of this network has channels that can be removed"));
     }
     criteria::named(&config.criterion)?.check(graph, &layers)?;
-    let Some(target) = config.target else { return Ok(()) };
+    if let Some(keeps) = &config.replay {
+        plan::kept_of(graph, &channels, keeps)?;
+        return Ok(());
+    }
+    let Some(target) = config.target else {
+        return match config.epochs_budget {
+            Some(0.0) => Err(usage(
+                "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give --macs, \
+                 --params, --channels or --latency",
+            )),
+            _ => Ok(()),
+        };
+    };
     let unit = target.unit;
     // What a latency target asks for is known when the run has measured the layers.
     let Some(meter) = Meter::new(unit, None) else { return Ok(()) };
@@ -40,7 +53,7 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
 }
 
 /// As few channels as the floors allow.
-fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
+pub(super) fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
     let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
     let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
     let all = channels.prunable();

@@ -1,14 +1,11 @@
-//! The settings of a run that is to start or to go on, and its folder.
+//! The settings of a run, as its folder has them.
 
 use super::Args;
-use super::settings::set;
-use crate::cli::common::{Common, read};
-use crate::cli::exit::usage;
-use crate::cli::output;
-use anyhow::{Context as _, Result};
-use pleach_prune::environment::Environment;
-use pleach_prune::phases::PruneConfig;
-use pleach_prune::run_dir::RunDir;
+use crate::cli::common::Common;
+use crate::cli::config::{self, Idle, Layers, flag};
+use anyhow::Result;
+use pleach_prune::phases::{Phases, PruneConfig};
+use pleach_prune::settings::SettingError;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -18,133 +15,148 @@ const BENCH_SECONDS: f64 = 3.0;
 /// `run.toml`, from which the run can be made again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+pub(in crate::cli) struct File {
     verb: String,
+    /// Empty if it is not named.
     pub(super) net: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arch: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<PathBuf>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) verify: bool,
-    #[serde(default = "bench_seconds")]
     pub(super) bench_seconds: f64,
     pub(super) prune: PruneConfig,
 }
 
-fn bench_seconds() -> f64 {
-    BENCH_SECONDS
-}
-
-impl File {
-    fn read(path: &Path) -> Result<Self> {
-        let file: Self = toml::from_str(&read(path)?)
-            .with_context(|| format!("{} is no settings file of prune", path.display()))?;
-        if file.verb != "prune" {
-            let (path, verb) = (path.display(), file.verb);
-            return Err(usage(format!("{path} has settings of {verb:?}, expected of \"prune\"")));
+impl Default for File {
+    /// No network, and the defaults.
+    fn default() -> Self {
+        Self {
+            verb: "prune".into(),
+            net: String::new(),
+            arch: None,
+            data: None,
+            verify: false,
+            bench_seconds: BENCH_SECONDS,
+            prune: PruneConfig::default(),
         }
-        Ok(file)
-    }
-
-    /// The settings of a new run.
-    fn new(common: &Common, args: &Args) -> Result<Self> {
-        let file = match (&args.settings.config, &args.net) {
-            (Some(path), _) => Self::read(path)?,
-            (None, Some(net)) => Self {
-                verb: "prune".into(),
-                net: net.clone(),
-                arch: None,
-                data: None,
-                verify: false,
-                bench_seconds: BENCH_SECONDS,
-                prune: PruneConfig::default(),
-            },
-            (None, None) => return Err(usage("name a network to prune")),
-        };
-        let file = file.under(common, args)?;
-        Ok(file.with_data(args))
-    }
-
-    /// The file with what the command line says, but for the data.
-    fn under(mut self, common: &Common, args: &Args) -> Result<Self> {
-        if let Some(net) = &args.net {
-            // The architecture is that of the network which the file names.
-            self.arch = self.arch.filter(|_| *net == self.net);
-            self.net.clone_from(net);
-        }
-        if args.arch.is_some() {
-            self.arch.clone_from(&args.arch);
-        }
-        self.verify |= args.verify;
-        set(&mut self.bench_seconds, args.bench_seconds);
-        self.prune = args.settings.over(self.prune, common.seed_given())?;
-        Ok(self)
-    }
-
-    fn with_data(mut self, args: &Args) -> Self {
-        if args.data.data.is_some() {
-            self.data.clone_from(&args.data.data);
-        }
-        self
     }
 }
 
-/// A run that is to start or to go on.
-pub(super) struct Planned {
-    pub(super) file: File,
-    /// The folder, if it is to be gone on with.
-    existing: Option<RunDir>,
-}
+impl config::Settings for File {
+    const VERB: &'static str = "prune";
+    const UNNAMED: &'static str = "name a network to prune";
 
-impl Planned {
-    pub(super) fn new(common: &Common, args: &Args) -> Result<Self> {
-        let Some(path) = &args.resume else {
-            return Ok(Self { file: File::new(common, args)?, existing: None });
-        };
-        let toml = path.join("run.toml");
-        if !toml.exists() {
-            if args.net.is_none() {
-                let missing = if path.is_dir() { "has no run.toml" } else { "is not there" };
-                return Err(usage(format!(
-                    "{} {missing}: there is nothing to go on with; to start, name a network",
-                    path.display()
-                )));
+    fn is_named(&self) -> bool {
+        !self.net.is_empty()
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        let seconds = self.bench_seconds;
+        if !(0.0..=3600.0).contains(&seconds) {
+            let (key, found) = ("bench_seconds".into(), seconds.to_string());
+            return Err(SettingError { key, expected: "a number of seconds, 0 to 3600", found });
+        }
+        self.prune.check("prune")
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        /// What only fine-tuning reads.
+        const TUNING: [&str; 9] = [
+            "prune.recovery",
+            "prune.global_step",
+            "prune.layerwise_step",
+            "prune.global_drop_share",
+            "prune.global_target_share",
+            "prune.freeze",
+            "prune.tune",
+            "prune.final_tune",
+            "prune.distillation",
+        ];
+        /// What only choosing reads.
+        const CHOOSING: [&str; 11] = [
+            "prune.phases",
+            "prune.target",
+            "prune.floor",
+            "prune.recovery",
+            "prune.global_step",
+            "prune.global_epochs",
+            "prune.layerwise_step",
+            "prune.layerwise_epochs",
+            "prune.global_drop_share",
+            "prune.global_target_share",
+            "prune.tune",
+        ];
+        let PruneConfig { phases, target, epochs_budget, freeze, replay, .. } = &self.prune;
+        let idle = |keys: &[&'static str], why| keys.iter().map(|key| Idle { key, why }).collect();
+        let mut all: Vec<Vec<Idle>> = vec![
+            idle(
+                &["prune.tune.epochs", "prune.final_tune.epochs"],
+                "the run sets it; set prune.global_epochs, prune.layerwise_epochs or prune.final_epochs",
+            ),
+            idle(&["prune.tune.seed", "prune.final_tune.seed"], "the run sets it; set prune.seed"),
+        ];
+        if replay.is_some() {
+            let why = "--plan says what is removed, and only the final fine-tuning follows";
+            all.push(idle(&CHOOSING, why));
+        }
+        if *phases != Phases::Both {
+            let shares = ["prune.global_drop_share", "prune.global_target_share"];
+            all.push(idle(&shares, "it is about runs with both phases (--phase both)"));
+        }
+        match phases {
+            Phases::Both => {}
+            Phases::Global => all.push(idle(
+                &["prune.layerwise_step", "prune.layerwise_epochs"],
+                "phase II does not run; set --phase both or layerwise",
+            )),
+            Phases::Layerwise => all.push(idle(
+                &["prune.global_step", "prune.global_epochs"],
+                "phase I does not run; set --phase both or global",
+            )),
+        }
+        if target.is_none() {
+            let share = ["prune.global_target_share"];
+            all.push(idle(&share, "there is no target; set --macs, --params or --channels"));
+        }
+        if *epochs_budget == Some(0.0) {
+            all.push(idle(&TUNING, "--epochs-budget 0 prunes once, without fine-tuning"));
+        }
+        if epochs_budget.is_some() {
+            all.push(idle(&["prune.final_epochs"], "--epochs-budget sets it"));
+            if target.is_some() {
+                let epochs = ["prune.global_epochs", "prune.layerwise_epochs"];
+                all.push(idle(&epochs, "--epochs-budget and the target set it"));
             }
-            return Ok(Self { file: File::new(common, args)?, existing: None });
         }
-        let run = RunDir::resume(path)?;
-        let file = File::read(&toml)?;
-        if file.clone().under(common, args)? != file {
-            return Err(usage(format!(
-                "{} was begun with other settings (see {}): leave them out to go on with it, or start \
-                 another run",
-                path.display(),
-                toml.display()
-            )));
+        if *freeze == 0.0 {
+            all.push(idle(&["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"));
         }
-        // The data may have moved.
-        Ok(Self { file: file.with_data(args), existing: Some(run) })
+        all.into_iter().flatten().collect()
     }
+}
 
-    /// The folder, if there is a run in it.
-    pub(super) fn existing(&self) -> Option<&RunDir> {
-        self.existing.as_ref()
-    }
-
-    /// The folder, with what it holds before the first step.
-    pub(super) fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
-        let run = match (&self.existing, &args.resume) {
-            (Some(run), _) => run.clone(),
-            (None, Some(path)) => RunDir::create(Some(path), "prune", false)?,
-            (None, None) => args.run.create("prune")?,
-        };
-        if self.existing.is_none() {
-            run.write("run.toml", &toml::to_string_pretty(&self.file)?)?;
+impl Args {
+    /// The settings that the command line and the environment say, over those of `file`.
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Option<&Path>) -> Result<Layers> {
+        let mut layers = Layers::over(&File::default());
+        self.settings.lay_preset(&mut layers);
+        if let Some(path) = file {
+            layers.file(path, "prune")?;
         }
-        if !run.file("env.json").exists() {
-            run.write("env.json", &output::to_json(environment))?;
+        layers.environment("prune", config::variables());
+        layers.put(&common.origin("seed"), "prune.seed", common.seed_given());
+        layers.put(&common.origin("data"), "data", self.data.text()?);
+        if let Some(net) = self.net.as_deref() {
+            // The architecture is that of the network which the file names.
+            if layers.get("net") != net {
+                layers.imply(&flag("NET"), "arch", None::<&str>);
+            }
+            layers.put(&flag("NET"), "net", Some(net));
         }
-        Ok(run)
+        layers.put(&flag("--arch"), "arch", self.arch.as_deref());
+        layers.put(&flag("--verify"), "verify", self.verify.then_some(true));
+        layers.put(&flag("--bench-seconds"), "bench_seconds", self.bench_seconds);
+        self.settings.lay(&mut layers)?;
+        layers.set(&self.config.set)?;
+        Ok(layers)
     }
 }
