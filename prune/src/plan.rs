@@ -23,6 +23,9 @@ pub struct Plan {
     pub groups: Vec<PlanGroup>,
     /// The steps, in order; those that were undone too.
     pub steps: Vec<PlanStep>,
+    /// The channels that were removed and given back, because they cost no time: ascending, by layer name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub returned: BTreeMap<String, Vec<usize>>,
     /// The channels that each layer keeps in the end, ascending, by layer name.
     pub kept: BTreeMap<String, Vec<usize>>,
     /// What the last scoring gave each channel that the network had then, by layer name; none in plans of earlier
@@ -153,6 +156,7 @@ impl Plan {
             model: model.into(),
             groups: groups.collect(),
             steps: Vec::new(),
+            returned: BTreeMap::new(),
             kept: Lineage::of(graph).kept(),
             last_scores: BTreeMap::new(),
         }

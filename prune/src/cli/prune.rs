@@ -4,6 +4,7 @@ mod check;
 mod document;
 mod dry;
 mod file;
+mod idle;
 mod settings;
 mod watch;
 
@@ -24,7 +25,7 @@ use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
 use pleach_prune::eval;
 use pleach_prune::latency::{Config, Measurement};
-use pleach_prune::phases::{Outcome, PruneConfig};
+use pleach_prune::phases::{Counted, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
 use pleach_prune::prune_run::{self, Job, PRUNED, PruneRunError};
 use pleach_prune::run_dir::RunDir;
@@ -37,7 +38,7 @@ use watch::{Watch, epitaph};
 
 /// Remove filters from a network, fine-tune it, and measure what it gained and lost
 ///
-/// Give a target (--macs, --params or --channels), a largest drop of accuracy (--max-drop), or both.
+/// Give a target (--macs, --params, --channels or --latency), a largest drop of accuracy (--max-drop), or both.
 /// If the drop does not allow the target, the best network is saved and the exit code is 3.
 ///
 /// The run's folder gets pruned.safetensors, plan.json, result.json, metrics.jsonl, run.toml and
@@ -81,7 +82,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         && let Some(document) = Document::of(run)
     {
         prune_run::forget(run)?;
-        return report(common, &document, &planned.file.prune, None, run);
+        return report(common, &document, &planned.file.prune, run);
     }
     let file = &planned.file;
     let config = &file.prune;
@@ -127,7 +128,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             "surgery changes logits by {difference:.1e} relative to masking, {allowed:.0e} allowed"
         ));
     }
-    let code = report(common, &document, config, Some(&outcome), &run)?;
+    let code = report(common, &document, config, &run)?;
     if difference.is_some_and(|difference| difference > surgery::TOLERANCE) {
         log::error!("the pruned network is not the masked one: this is a bug");
         return Ok(exit::MISSED);
@@ -165,13 +166,7 @@ fn measured(
 }
 
 /// Prints the result. Returns the exit code.
-fn report(
-    common: &Common,
-    document: &Document,
-    config: &PruneConfig,
-    outcome: Option<&Outcome>,
-    run: &RunDir,
-) -> Result<u8> {
+fn report(common: &Common, document: &Document, config: &PruneConfig, run: &RunDir) -> Result<u8> {
     if common.json {
         output::json(document)?;
     } else {
@@ -181,10 +176,9 @@ fn report(
         return Ok(exit::OK);
     }
     let mut reasons = Vec::new();
-    if let (Some(target), Some(outcome)) = (config.target, outcome) {
-        let unit = target.unit;
-        let count = unit.count(outcome.network.graph());
-        reasons.push(format!("{} {unit} are left", output::grouped(count)));
+    if let Some(Counted { unit, left, limit, .. }) = document.target {
+        let [left, limit] = [left, limit].map(output::grouped);
+        reasons.push(format!("{left} {unit} are left, at most {limit} are wanted"));
     }
     let (drop, most) = (document.drop_points, config.max_drop);
     reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));

@@ -11,7 +11,7 @@ use super::{exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint;
-use pleach_core::{Graph, Network, Shape, models};
+use pleach_core::{Graph, Shape, models};
 use pleach_datasets::{Dataset, Split};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
@@ -93,7 +93,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         run.path().display()
     ));
     let job = Job { meta, config: file.train.clone(), dtype: file.dtype() };
-    let network = Network::init(graph, file.train.seed);
+    let network = file.train.network(graph);
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {

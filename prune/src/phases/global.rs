@@ -10,7 +10,7 @@ use crate::select::share_of;
 /// the next round's removal; `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.global_target();
-    let limit = target.map_or(0, |target| target.limit(pruner.base.graph()));
+    let limit = target.map_or(0, |target| pruner.limit(target));
     if target.is_some_and(|target| pruner.count(target) <= limit) {
         return Ok(None);
     }
@@ -43,7 +43,7 @@ pub(super) fn rounds_for(factor: f64, step: f64) -> f64 {
 /// channels as the limit allows, to a thirty-second of their number.
 pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let Some(target) = pruner.config.target else { return Ok(None) };
-    let limit = target.limit(pruner.base.graph());
+    let limit = pruner.limit(target);
     let candidates = pruner.channels.prunable();
     let scored = pruner.score()?;
     let all = candidates.len();

@@ -61,10 +61,11 @@ impl Pruner<'_> {
         let floors = Floors::new(&self.channels, &self.lineage, self.config.floor);
         let mut removed = lowest(&self.channels, candidates, scores, amount, &floors);
         let Some(target) = target else { return removed };
+        let meter = self.meter(target);
         let meets = |count: usize| {
             let kept = Kept::without(&self.channels, &removed[..count]);
             let graph = surgery::shrink(self.network.graph(), &self.channels, &kept);
-            target.unit.count(&graph) <= limit
+            meter.count(&graph) <= limit
         };
         if removed.is_empty() || !meets(removed.len()) {
             return removed;

@@ -11,6 +11,7 @@ use pleach_prune::phases::PruneConfig;
 use pleach_prune::plan;
 use pleach_prune::select::{Floors, lowest};
 use pleach_prune::surgery::{self, Kept};
+use pleach_prune::target::Meter;
 
 /// Refuses what this network does not allow, before anything is written.
 pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
@@ -28,20 +29,23 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         return match config.epochs_budget {
             Some(0.0) => Err(usage(
                 "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give --macs, \
-                 --params or --channels",
+                 --params, --channels or --latency",
             )),
             _ => Ok(()),
         };
     };
-    let (limit, unit) = (target.limit(graph), target.unit);
-    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
+    let unit = target.unit;
+    // What a latency target asks for is known when the run has measured the layers.
+    let Some(meter) = Meter::new(unit, None) else { return Ok(()) };
+    let limit = meter.limit(graph, target.amount);
+    let least = meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
     if least > limit {
         return Err(usage(format!(
             "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
              left, more than {}",
             target.amount.factor(),
             grouped(least),
-            grouped(unit.count(graph)),
+            grouped(meter.count(graph)),
             grouped(limit)
         )));
     }

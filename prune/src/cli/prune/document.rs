@@ -3,7 +3,7 @@
 use crate::cli::output::{grouped, table};
 use pleach_core::models;
 use pleach_prune::latency::{Measurement, Ratio, Row};
-use pleach_prune::phases::{Facts, Outcome, PairedDrop, Phases, PruneConfig, StepRecord};
+use pleach_prune::phases::{Counted, Facts, Outcome, PairedDrop, Phases, PruneConfig, StepRecord};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +24,9 @@ pub(super) struct Document {
     steps: Vec<StepRecord>,
     speedup: Vec<Ratio>,
     latency: Vec<Row>,
+    /// What the target counts; `None` without one.
+    #[serde(default)]
+    pub(super) target: Option<Counted>,
     pub(super) target_met: bool,
     /// Test accuracy lost, in points.
     drop: PairedDrop,
@@ -72,6 +75,7 @@ impl Document {
             steps: outcome.steps.clone(),
             speedup: speed.ratios.clone(),
             latency: speed.rows.clone(),
+            target: outcome.target,
             target_met: outcome.target_met,
             drop: outcome.test_drop,
             drop_points: outcome.drop_points,

@@ -11,7 +11,7 @@ use pleach_prune::channels::Channels;
 use pleach_prune::phases::{Phases, PruneConfig};
 use pleach_prune::plan;
 use pleach_prune::surgery;
-use pleach_prune::target::Unit;
+use pleach_prune::target::{Meter, Unit};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -36,10 +36,19 @@ struct Document<'a> {
     out: PathBuf,
 }
 
-/// Of the target's unit: what there is, what may be left, and what is left with every layer at its floor.
 #[derive(Serialize)]
 struct Goal {
     unit: Unit,
+    /// How many times fewer.
+    factor: f64,
+    /// Of a latency target these are known when the run has measured the layers.
+    #[serde(flatten)]
+    counts: Option<Counts>,
+}
+
+/// Of the target's unit: what there is, what may be left, and what is left with every layer at its floor.
+#[derive(Serialize)]
+struct Counts {
     count: u64,
     limit: u64,
     least: u64,
@@ -67,9 +76,12 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
     let floor = surgery::shrink(graph, &channels, &least(graph, &channels, config));
     let target = config.target.map(|target| Goal {
         unit: target.unit,
-        count: target.unit.count(graph),
-        limit: target.limit(graph),
-        least: target.unit.count(&floor),
+        factor: target.amount.factor(),
+        counts: Meter::new(target.unit, None).map(|meter| Counts {
+            count: meter.count(graph),
+            limit: meter.limit(graph, target.amount),
+            least: meter.count(&floor),
+        }),
     });
     let document = Document {
         schema: "pleach.prune-plan/1",
@@ -104,13 +116,16 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
         (_, Some(Replayed { macs, channels, .. })) => {
             format!("by a plan, which leaves {} MACs and {channels} channels", grouped(*macs))
         }
-        (Some(Goal { unit, count, limit, least }), None) => format!(
-            "by {criterion} in {phases} from {} to {} {unit} (with every layer at its floor {}), losing at most \
-             {drop} points",
-            grouped(*count),
-            grouped(*limit),
-            grouped(*least)
-        ),
+        (Some(Goal { unit, factor, counts }), None) => {
+            let counts = counts.as_ref().map(|Counts { count, limit, least }| {
+                let [count, limit, least] = [count, limit, least].map(|count| grouped(*count));
+                format!(" (from {count} to {limit}; with every layer at its floor {least})")
+            });
+            format!(
+                "by {criterion} in {phases} to {factor:.2}x fewer {unit}{}, losing at most {drop} points",
+                counts.unwrap_or_default()
+            )
+        }
         (None, None) => {
             format!("by {criterion} in {phases} as far as losing at most {drop} points allows")
         }

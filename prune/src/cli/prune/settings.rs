@@ -24,6 +24,12 @@ pub(super) struct Settings {
     /// Channels to remove
     #[arg(long, value_name = "AMOUNT", group = "target")]
     channels: Option<Amount>,
+    /// Time to remove at batch 1 on one thread, by the times of the layers that the run measures on this CPU
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    latency: Option<Amount>,
+    /// With --latency, do not give back channels that cost no time
+    #[arg(long)]
+    no_free_channels: bool,
     /// Remove what this plan.json says, edited or not, instead of choosing; then only the final fine-tuning follows
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     plan: Option<PathBuf>,
@@ -160,14 +166,19 @@ impl Settings {
             layers.imply(&flag("--plan"), "prune.target", None::<Target>);
             layers.put(&flag("--plan"), "prune.replay", Some(keeps));
         }
-        let targets =
-            [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
+        let targets = [
+            (self.macs, Unit::Macs),
+            (self.params, Unit::Params),
+            (self.channels, Unit::Channels),
+            (self.latency, Unit::Latency),
+        ];
         for (amount, unit) in targets {
             if let Some(amount) = amount {
                 let origin = flag(&format!("--{}", config::to_value(&unit).as_str().unwrap_or("")));
                 layers.put(&origin, "prune.target", Some(Target { unit, amount }));
             }
         }
+        put(layers, "--no-free-channels", "free_channels", self.no_free_channels.then_some(false));
         put(layers, "--max-drop", "max_drop", self.max_drop);
         put(layers, "--recovery", "recovery", self.recovery);
         choose(layers, "--reference", "reference", &self.reference);
