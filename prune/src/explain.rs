@@ -23,6 +23,8 @@ pub struct Filter {
     pub filter: usize,
     /// Whether it is in the pruned network.
     pub kept: bool,
+    /// Whether it was removed and given back, because it costs no time.
+    pub returned: bool,
     /// Its score when it was removed; if it stayed, by the last scoring, if there was one.
     pub score: Option<f64>,
     /// The step that removed it.
@@ -82,7 +84,9 @@ pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
             None => last.map(|(_, score)| *score),
         };
         let undone = removals.into_iter().filter(|(accepted, _)| !accepted);
-        Filter { filter, kept, score, removed, undone: undone.map(|(_, r)| r).collect() }
+        let back = plan.returned.get(layer).is_some_and(|back| back.contains(&filter));
+        let returned = back && kept;
+        Filter { filter, kept, returned, score, removed, undone: undone.map(|(_, r)| r).collect() }
     });
     Ok(Explanation {
         layer: layer.to_owned(),

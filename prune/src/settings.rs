@@ -3,7 +3,7 @@
 use crate::phases::PruneConfig;
 use crate::trainer::TrainConfig;
 use pleach_core::loss::Distillation;
-use pleach_core::optim::{Optimizer, Schedule};
+use pleach_core::optim::{Lookahead, Optimizer, Schedule};
 
 /// A setting whose value is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +75,10 @@ impl TrainConfig {
         of.number("epochs", self.epochs, "a number, more than 0", |x| x > 0.0 && x < 1e6)?;
         of.count("batch", self.batch)?;
         of.positive("lr", f64::from(self.lr))?;
+        if let Some(Lookahead { every, decay }) = self.lookahead {
+            of.number("lookahead.every", every as f64, "1 step or more", |x| x >= 1.0)?;
+            of.fraction("lookahead.decay", decay)?;
+        }
         of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
         match self.optimizer {
             Optimizer::Sgd { momentum, weight_decay, .. } => {
@@ -119,6 +123,9 @@ impl PruneConfig {
             let expected = "more than 0 and at most 1 of it left";
             of.number("target.amount", target.amount.keep, expected, |x| x > 0.0 && x <= 1.0)?;
         }
+        of.count("latency_batch", self.latency_batch)?;
+        let threads = self.latency_threads as f64;
+        of.number("latency_threads", threads, "1 to 1024", |x| (1.0..=1024.0).contains(&x))?;
         of.amount("max_drop", self.max_drop)?;
         of.amount("recovery", self.recovery)?;
         of.count("con_ent.bins", self.con_ent.bins)?;

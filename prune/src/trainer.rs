@@ -30,7 +30,7 @@ pub struct TrainConfig {
     /// The learning rate over the run.
     pub schedule: Schedule,
     /// Slow weights that training returns to; `None`: none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub lookahead: Option<Lookahead>,
     /// Label smoothing, in `[0, 1)`.
     pub label_smoothing: f32,

@@ -4,6 +4,7 @@ mod check;
 mod document;
 mod dry;
 mod file;
+mod idle;
 mod settings;
 mod watch;
 

@@ -16,6 +16,7 @@ const FILES: &[(&str, &[u8])] = &[
     ("flat.npy", b"\x93NUMPY\x01\0\x39\0{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }"),
     ("notes.toml", b"verb = \"prune\"\nnet = \"vgg16\"\n[prune]\ncriterium = \"l1\"\n"),
     ("broken.toml", b"[prune\nfloor = 0.1\n"),
+    ("unset.toml", b"unset = 3\n"),
     ("range.toml", b"[prune]\nfloor = 1.5\n"),
     ("train.toml", b"verb = \"train\"\nnet = \"vgg16\"\n[prune]\n"),
     ("full/notes.txt", b"mine"),
@@ -123,6 +124,16 @@ const CASES: &[Case] = &[
         2,
         &["'--macs <AMOUNT>' cannot be used with '--channels <AMOUNT>'"],
     ),
+    case(
+        &["prune", TINY, "--macs", "2x", "--latency", "2x", "-o", "run"],
+        2,
+        &["'--macs <AMOUNT>' cannot be used with '--latency <AMOUNT>'"],
+    ),
+    case(
+        &["prune", TINY, "--no-free-channels", "-o", "run"],
+        2,
+        &["--no-free-channels has no effect: there is no latency target"],
+    ),
     case(&["prune", TINY, "--plan", "none.json", "-o", "run"], 1, &["cannot read none.json"]),
     case(
         &["prune", TINY, "--plan", "notes.toml", "-o", "run"],
@@ -187,6 +198,7 @@ const CASES: &[Case] = &[
     ),
     case(&["completions", "csh"], 2, &["'csh'", "bash", "zsh"]),
     case(&["man", "notes.toml/man"], 1, &["cannot make notes.toml/man"]),
+    case(&["train", "-c", "unset.toml"], 2, &["unset: invalid type", "from unset.toml"]),
     case(&["config"], 2, &["Usage: pleach config"]),
     case(&["config", "show", "eval"], 2, &["unrecognized subcommand 'eval'"]),
     case(

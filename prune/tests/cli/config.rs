@@ -70,7 +70,16 @@ fn every_key_is_shown_and_can_be_set_to_what_is_shown() {
             assert_eq!(key["origin"], "default", "{key:?}");
             let name = key["key"].as_str().unwrap();
             // The run's own, or of no effect beside these others.
-            if ["tune.epochs", "tune.seed", "target_share"].iter().any(|end| name.ends_with(end)) {
+            let idle = [
+                "tune.epochs",
+                "tune.seed",
+                "tune.start",
+                "target_share",
+                "latency_batch",
+                "latency_threads",
+                "free_channels",
+            ];
+            if idle.iter().any(|end| name.ends_with(end)) {
                 continue;
             }
             let value =
@@ -171,4 +180,26 @@ fn a_part_of_a_settings_file_is_enough_to_train_by() {
     }
     let keys = show(&["train", "--resume", run.to_str().unwrap()], &[]);
     assert_eq!(found(&keys, "train.lr")[..2], [json!(0.01), "file".into()]);
+}
+
+#[test]
+fn what_a_run_was_begun_without_it_is_resumed_and_repeated_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let args =
+        ["train", "--model", TINY, "-e", "0.1", "-b", "200", "--set", "train.lookahead=", "-q"];
+    pleach().args(args).arg("-o").arg(&run).assert().success();
+    let toml = run.join("run.toml");
+    let lookahead =
+        |args: &[&str]| found(&show(&[&["train"], args].concat(), &[]), "train.lookahead");
+    let lacks =
+        |args: &[&str]| assert!(lookahead(args)[..2] == [Value::Null, "file".into()], "{args:?}");
+    lacks(&["-c", toml.to_str().unwrap()]);
+    lacks(&["--resume", run.to_str().unwrap()]);
+    // A run that is older than the setting did without it too.
+    let text = fs::read_to_string(&toml).unwrap();
+    let old: String = text.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    assert!(text.starts_with("unset = [\"train.lookahead\"]\n") && !old.contains("lookahead"));
+    fs::write(&toml, old).unwrap();
+    lacks(&["--resume", run.to_str().unwrap()]);
 }

@@ -34,7 +34,7 @@ fn every_filter_is_explained_by_its_score_and_its_step() {
         let filters = found["filters"].as_array().unwrap();
         let kept: Vec<&Value> = plan["kept"][layer].as_array().unwrap().iter().collect();
         for filter in filters {
-            assert_keys(filter, &["filter", "kept", "score", "removed", "undone"]);
+            assert_keys(filter, &["filter", "kept", "returned", "score", "removed", "undone"]);
             assert!(filter["score"].is_f64(), "{filter}");
             assert_eq!(filter["kept"], kept.contains(&&filter["filter"]), "{filter}");
             assert_eq!(filter["removed"].is_null(), filter["kept"] == true);

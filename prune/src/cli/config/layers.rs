@@ -3,16 +3,16 @@
 //! A setting is a leaf of the settings' own file form, named by its path (`prune.max_drop`). Which there are,
 //! and what fits them, is what the structures say that are read from that form: there is no other list.
 
+use super::file::{File, Source};
 use super::problem::Culprit;
 use super::tree::{self, Assignment, find, is_at_or_below, leaves, parsed, read, to_value};
 use super::{Settings, problem};
 use crate::cli::exit::usage;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
-use std::path::Path;
 
 /// Where a value is from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -82,19 +82,15 @@ impl Layers {
         }
     }
 
-    /// What a settings file of `verb` says.
-    pub(in crate::cli) fn file(&mut self, path: &Path, verb: &str) -> Result<()> {
-        let text = crate::cli::common::read(path)?;
-        let title = || format!("{} is no settings file of {verb}", path.display());
-        let table: toml::Table = toml::from_str(&text).with_context(title)?;
-        let mut file = to_value(&table);
-        if let Some(found) = file.as_object_mut().and_then(|file| file.remove("verb"))
-            && found != verb
-        {
-            return Err(usage(format!("{}: it has settings of {found}", title())));
+    /// What a settings file says.
+    pub(in crate::cli) fn file<T: Settings>(&mut self, source: Source<'_>) -> Result<()> {
+        let Some(File { path, tree, unset }) = File::read::<T>(source)? else { return Ok(()) };
+        let origin = Origin::File(path.display().to_string());
+        for (key, value) in leaves(&tree) {
+            self.lay(&key, value.clone(), origin.clone(), false);
         }
-        for (key, value) in leaves(&file) {
-            self.lay(&key, value.clone(), Origin::File(path.display().to_string()), false);
+        for key in unset {
+            self.lay(&key, Value::Null, origin.clone(), false);
         }
         Ok(())
     }

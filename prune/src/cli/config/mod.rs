@@ -1,11 +1,13 @@
 //! Settings from flags, the environment, a file, a preset and defaults, and `pleach config`.
 
+mod file;
 mod layers;
 mod planned;
 mod problem;
 mod show;
 mod tree;
 
+pub(super) use file::Source;
 pub(super) use layers::{Layers, Origin};
 pub(super) use planned::Planned;
 pub(super) use show::{Args, run};

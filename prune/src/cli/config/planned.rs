@@ -1,6 +1,7 @@
 //! A run that is to start or to go on.
 
 use super::Settings;
+use super::file::{Source, to_toml};
 use super::layers::{Layers, Settled};
 use crate::cli::common::RunArgs;
 use crate::cli::exit::usage;
@@ -24,12 +25,14 @@ pub(in crate::cli) struct Planned<T> {
 pub(super) fn settle<T: Settings>(
     resume: Option<&Path>,
     config: Option<&Path>,
-    lay: impl Fn(Option<&Path>) -> Result<Layers>,
+    lay: impl Fn(Source<'_>) -> Result<Layers>,
 ) -> Result<Settled<T>> {
-    let Some(run) = resume else { return lay(config)?.settle() };
+    let Some(run) = resume else {
+        return lay(config.map_or(Source::None, Source::Part))?.settle();
+    };
     let toml = run.join("run.toml");
     if !toml.exists() {
-        let settled: Settled<T> = lay(None)?.settle()?;
+        let settled: Settled<T> = lay(Source::None)?.settle()?;
         if settled.settings.is_named() {
             return Ok(settled);
         }
@@ -41,8 +44,9 @@ pub(super) fn settle<T: Settings>(
         )));
     }
     let mut begun = Layers::over(&T::default());
-    begun.file(&toml, T::VERB)?;
-    let (begun, wanted): (Settled<T>, Settled<T>) = (begun.settle()?, lay(Some(&toml))?.settle()?);
+    begun.file::<T>(Source::Run(&toml))?;
+    let (begun, wanted): (Settled<T>, Settled<T>) =
+        (begun.settle()?, lay(Source::Run(&toml))?.settle()?);
     // The data may have moved.
     let differs = wanted.keys.iter().filter(|key| key.key != "data").find(|key| {
         begun.keys.iter().find(|then| then.key == key.key).map(|then| &then.value)
@@ -66,7 +70,7 @@ impl<T: Settings> Planned<T> {
         resume: Option<&Path>,
         config: Option<&Path>,
         dry_run: bool,
-        lay: impl Fn(Option<&Path>) -> Result<Layers>,
+        lay: impl Fn(Source<'_>) -> Result<Layers>,
     ) -> Result<Self> {
         // Before its settings are read, so that nobody else changes them.
         let existing = match resume {
@@ -110,7 +114,7 @@ impl<T: Settings> Planned<T> {
             (None, None) => args.create(T::VERB)?,
         };
         if self.existing.is_none() {
-            run.write("run.toml", &toml::to_string(&self.file)?)?;
+            run.write("run.toml", &to_toml(&self.file)?)?;
         }
         if !run.file("env.json").exists() {
             run.write("env.json", &output::to_json(environment))?;

@@ -63,6 +63,7 @@ fn text(explanation: &Explanation) -> String {
     let rows = filters.iter().map(|filter| {
         let (fate, threshold) = match &filter.removed {
             Some(removal) => (by(removal), removal.threshold),
+            None if filter.returned => ("came back, for no time".to_owned(), None),
             None if filter.kept => ("stayed".to_owned(), None),
             None => ("went by hand".to_owned(), None),
         };

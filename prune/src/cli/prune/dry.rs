@@ -36,10 +36,19 @@ struct Document<'a> {
     out: PathBuf,
 }
 
-/// Of the target's unit: what there is, what may be left, and what is left with every layer at its floor.
 #[derive(Serialize)]
 struct Goal {
     unit: Unit,
+    /// How many times fewer.
+    factor: f64,
+    /// Of a latency target these are known when the run has measured the layers.
+    #[serde(flatten)]
+    counts: Option<Counts>,
+}
+
+/// Of the target's unit: what there is, what may be left, and what is left with every layer at its floor.
+#[derive(Serialize)]
+struct Counts {
     count: u64,
     limit: u64,
     least: u64,
@@ -65,16 +74,14 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
         None => None,
     };
     let floor = surgery::shrink(graph, &channels, &least(graph, &channels, config));
-    // What a latency target asks for is known when a run has measured the layers.
-    let target = config.target.and_then(|target| {
-        let meter = Meter::new(target.unit, None)?;
-        let limit = meter.limit(graph, target.amount);
-        Some(Goal {
-            unit: target.unit,
+    let target = config.target.map(|target| Goal {
+        unit: target.unit,
+        factor: target.amount.factor(),
+        counts: Meter::new(target.unit, None).map(|meter| Counts {
             count: meter.count(graph),
-            limit,
+            limit: meter.limit(graph, target.amount),
             least: meter.count(&floor),
-        })
+        }),
     });
     let document = Document {
         schema: "pleach.prune-plan/1",
@@ -109,13 +116,16 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
         (_, Some(Replayed { macs, channels, .. })) => {
             format!("by a plan, which leaves {} MACs and {channels} channels", grouped(*macs))
         }
-        (Some(Goal { unit, count, limit, least }), None) => format!(
-            "by {criterion} in {phases} from {} to {} {unit} (with every layer at its floor {}), losing at most \
-             {drop} points",
-            grouped(*count),
-            grouped(*limit),
-            grouped(*least)
-        ),
+        (Some(Goal { unit, factor, counts }), None) => {
+            let counts = counts.as_ref().map(|Counts { count, limit, least }| {
+                let [count, limit, least] = [count, limit, least].map(|count| grouped(*count));
+                format!(" (from {count} to {limit}; with every layer at its floor {least})")
+            });
+            format!(
+                "by {criterion} in {phases} to {factor:.2}x fewer {unit}{}, losing at most {drop} points",
+                counts.unwrap_or_default()
+            )
+        }
         (None, None) => {
             format!("by {criterion} in {phases} as far as losing at most {drop} points allows")
         }

@@ -1,13 +1,13 @@
 //! The settings of a run, as its folder has them.
 
-use super::Args;
+use super::{Args, idle};
 use crate::cli::common::Common;
-use crate::cli::config::{self, Idle, Layers, flag};
+use crate::cli::config::{self, Idle, Layers, Source, flag};
 use anyhow::Result;
-use pleach_prune::phases::{Phases, PruneConfig};
+use pleach_prune::phases::PruneConfig;
 use pleach_prune::settings::SettingError;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Seconds of speed measurement, unless others are asked for.
 const BENCH_SECONDS: f64 = 3.0;
@@ -21,9 +21,15 @@ pub(in crate::cli) struct File {
     pub(super) net: String,
     pub(super) arch: Option<String>,
     pub(super) data: Option<PathBuf>,
+    #[serde(default)]
     pub(super) verify: bool,
+    #[serde(default = "bench_seconds")]
     pub(super) bench_seconds: f64,
     pub(super) prune: PruneConfig,
+}
+
+fn bench_seconds() -> f64 {
+    BENCH_SECONDS
 }
 
 impl Default for File {
@@ -59,89 +65,16 @@ impl config::Settings for File {
     }
 
     fn idle(&self) -> Vec<Idle> {
-        /// What only fine-tuning reads.
-        const TUNING: [&str; 9] = [
-            "prune.recovery",
-            "prune.global_step",
-            "prune.layerwise_step",
-            "prune.global_drop_share",
-            "prune.global_target_share",
-            "prune.freeze",
-            "prune.tune",
-            "prune.final_tune",
-            "prune.distillation",
-        ];
-        /// What only choosing reads.
-        const CHOOSING: [&str; 11] = [
-            "prune.phases",
-            "prune.target",
-            "prune.floor",
-            "prune.recovery",
-            "prune.global_step",
-            "prune.global_epochs",
-            "prune.layerwise_step",
-            "prune.layerwise_epochs",
-            "prune.global_drop_share",
-            "prune.global_target_share",
-            "prune.tune",
-        ];
-        let PruneConfig { phases, target, epochs_budget, freeze, replay, .. } = &self.prune;
-        let idle = |keys: &[&'static str], why| keys.iter().map(|key| Idle { key, why }).collect();
-        let mut all: Vec<Vec<Idle>> = vec![
-            idle(
-                &["prune.tune.epochs", "prune.final_tune.epochs"],
-                "the run sets it; set prune.global_epochs, prune.layerwise_epochs or prune.final_epochs",
-            ),
-            idle(&["prune.tune.seed", "prune.final_tune.seed"], "the run sets it; set prune.seed"),
-        ];
-        if replay.is_some() {
-            let why = "--plan says what is removed, and only the final fine-tuning follows";
-            all.push(idle(&CHOOSING, why));
-        }
-        if *phases != Phases::Both {
-            let shares = ["prune.global_drop_share", "prune.global_target_share"];
-            all.push(idle(&shares, "it is about runs with both phases (--phase both)"));
-        }
-        match phases {
-            Phases::Both => {}
-            Phases::Global => all.push(idle(
-                &["prune.layerwise_step", "prune.layerwise_epochs"],
-                "phase II does not run; set --phase both or layerwise",
-            )),
-            Phases::Layerwise => all.push(idle(
-                &["prune.global_step", "prune.global_epochs"],
-                "phase I does not run; set --phase both or global",
-            )),
-        }
-        if target.is_none() {
-            let share = ["prune.global_target_share"];
-            all.push(idle(&share, "there is no target; set --macs, --params or --channels"));
-        }
-        if *epochs_budget == Some(0.0) {
-            all.push(idle(&TUNING, "--epochs-budget 0 prunes once, without fine-tuning"));
-        }
-        if epochs_budget.is_some() {
-            all.push(idle(&["prune.final_epochs"], "--epochs-budget sets it"));
-            if target.is_some() {
-                let epochs = ["prune.global_epochs", "prune.layerwise_epochs"];
-                all.push(idle(&epochs, "--epochs-budget and the target set it"));
-            }
-        }
-        if *freeze == 0.0 {
-            all.push(idle(&["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"));
-        }
-        all.into_iter().flatten().collect()
+        idle::of(&self.prune)
     }
 }
 
 impl Args {
     /// The settings that the command line and the environment say, over those of `file`.
-    pub(in crate::cli) fn layers(&self, common: &Common, file: Option<&Path>) -> Result<Layers> {
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
         let mut layers = Layers::over(&File::default());
         self.settings.lay_preset(&mut layers);
-        if let Some(path) = file {
-            layers.file(path, "prune")?;
-        }
+        layers.file::<File>(file)?;
         layers.environment("prune", config::variables());
         layers.put(&common.origin("seed"), "prune.seed", common.seed_given());
         layers.put(&common.origin("data"), "data", self.data.text()?);

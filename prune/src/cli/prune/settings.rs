@@ -181,8 +181,7 @@ impl Settings {
                 layers.put(&origin, "prune.target", Some(Target { unit, amount }));
             }
         }
-        let free = self.no_free_channels.then_some(false);
-        put(layers, "--no-free-channels", "free_channels", free);
+        put(layers, "--no-free-channels", "free_channels", self.no_free_channels.then_some(false));
         put(layers, "--max-drop", "max_drop", self.max_drop);
         put(layers, "--recovery", "recovery", self.recovery);
         choose(layers, "--reference", "reference", &self.reference);

@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::cli::common::Common;
-use crate::cli::config::{self, Idle, Layers, flag};
+use crate::cli::config::{self, Idle, Layers, Source, flag};
 use anyhow::Result;
 use clap::ValueEnum;
 use pleach_core::checkpoint::Dtype;
@@ -10,7 +10,7 @@ use pleach_core::optim::{Optimizer, Schedule};
 use pleach_prune::settings::SettingError;
 use pleach_prune::trainer::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How to train. What is not given is as the configuration file has it, or else the default.
 #[derive(clap::Args)]
@@ -134,11 +134,9 @@ impl File {
 
 impl Args {
     /// The settings that the command line and the environment say, over those of `file`.
-    pub(in crate::cli) fn layers(&self, common: &Common, file: Option<&Path>) -> Result<Layers> {
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
         let mut layers = Layers::over(&File::default());
-        if let Some(path) = file {
-            layers.file(path, "train")?;
-        }
+        layers.file::<File>(file)?;
         layers.environment("train", config::variables());
         layers.put(&common.origin("seed"), "train.seed", common.seed_given());
         layers.put(&common.origin("data"), "data", self.data.text()?);
