@@ -56,7 +56,11 @@ fn a_flag_beats_the_environment_which_beats_the_file_the_preset_and_the_default(
         found(&show(&[&["prune", "--preset", "2pfpce"], args].concat(), &[]), "prune.bias_update")
     };
     assert_eq!(update(&[]), [json!("max_entropy"), "preset".into(), "2pfpce".into()]);
-    assert_eq!(update(&["-c", file])[..2], [json!("none"), "file".into()]);
+    let floor = ["--set", "prune.floor=0.3"];
+    assert_eq!(update(&floor)[..2], [json!("max_entropy"), "preset".into()]);
+    let hidden = ["prune", TINY, "--preset", "2pfpce", "-c", file];
+    assert!(refused(&hidden, &[]).contains("--preset 2pfpce has no effect"));
+    assert_eq!(found(&show(&["prune", "-c", file], &[]), "prune.bias_update")[0], "none");
 }
 
 #[test]

@@ -169,6 +169,13 @@ impl Layers {
             let origin = settled.origin(&error.key);
             return Err(usage(format!("{error}{}", problem::from(origin))));
         }
+        if let Some(preset) = self.preset_origin()
+            && settled.keys.iter().all(|key| key.origin != *preset)
+        {
+            return Err(usage(format!(
+                "{preset} has no effect: whatever it sets is set by others over it"
+            )));
+        }
         for idle in settled.settings.idle() {
             let ours = |o: &&Override| {
                 matches!(o.origin, Origin::Environment(_) | Origin::Flag(_))
@@ -181,6 +188,12 @@ impl Layers {
             }
         }
         Ok(settled)
+    }
+
+    /// The preset, if one is named that differs from the defaults.
+    pub(super) fn preset_origin(&self) -> Option<&Origin> {
+        let mut origins = self.overrides.iter().map(|o| &o.origin);
+        origins.find(|origin| matches!(origin, Origin::Preset(_)))
     }
 
     fn keys(&self, settings: &impl Serialize) -> Vec<Key> {

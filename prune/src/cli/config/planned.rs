@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::file::{Source, to_toml};
-use super::layers::{Layers, Settled};
+use super::layers::{Layers, Origin, Settled};
 use crate::cli::common::RunArgs;
 use crate::cli::exit::usage;
 use crate::cli::output;
@@ -43,24 +43,31 @@ pub(super) fn settle<T: Settings>(
             T::UNNAMED
         )));
     }
+    let other = |origin: &Origin| {
+        usage(format!(
+            "{} was begun with other settings (see {}) than {origin}: leave that out to go on with it, or start \
+             another run",
+            run.display(),
+            toml.display()
+        ))
+    };
     let mut begun = Layers::over(&T::default());
     begun.file::<T>(Source::Run(&toml))?;
-    let (begun, wanted): (Settled<T>, Settled<T>) =
-        (begun.settle()?, lay(Source::Run(&toml))?.settle()?);
+    let begun: Settled<T> = begun.settle()?;
+    let wanted = lay(Source::Run(&toml))?;
+    // It lies under the file, which has everything.
+    if let Some(preset) = wanted.preset_origin() {
+        return Err(other(preset));
+    }
+    let wanted: Settled<T> = wanted.settle()?;
     // The data may have moved.
     let differs = wanted.keys.iter().filter(|key| key.key != "data").find(|key| {
-        begun.keys.iter().find(|then| then.key == key.key).map(|then| &then.value)
-            != Some(&key.value)
+        let then = begun.keys.iter().find(|then| then.key == key.key);
+        then.map(|then| &then.value) != Some(&key.value)
     });
     match differs {
         None => Ok(wanted),
-        Some(key) => Err(usage(format!(
-            "{} was begun with other settings (see {}) than {}: leave that out to go on with it, or start another \
-             run",
-            run.display(),
-            toml.display(),
-            key.origin
-        ))),
+        Some(key) => Err(other(&key.origin)),
     }
 }
 
