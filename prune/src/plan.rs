@@ -21,6 +21,10 @@ pub struct Plan {
     pub model: String,
     /// The channel groups of the original network, what cannot be pruned included.
     pub groups: Vec<PlanGroup>,
+    /// The criterion's scores of the original network's filters, by layer name, neither normalised nor joined;
+    /// none before the first removal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f32>>,
     /// The steps, in order; those that were undone too.
     pub steps: Vec<PlanStep>,
     /// The channels that each layer keeps in the end, ascending, by layer name.
@@ -124,6 +128,7 @@ impl Plan {
             schema: SCHEMA.into(),
             model: model.into(),
             groups: groups.collect(),
+            scores: BTreeMap::new(),
             steps: Vec::new(),
             kept: Lineage::of(graph).kept(),
         }

@@ -36,6 +36,14 @@ impl Pruner<'_> {
             Scores::new(criterion, &cx, &self.channels, normalise, join)
         };
         let scores = of(self.criterion)?;
+        if self.state.scorings == 1 {
+            let layers = self.channels.prunable_layers().into_iter();
+            let graph = self.network.graph();
+            let first = layers
+                .map(|id| (graph.node(id).name.clone(), self.criterion.score(&cx, id)))
+                .collect();
+            self.state.plan.scores = first;
+        }
         let con_ent = match self.criterion.name() {
             "con_ent" => scores.clone(),
             _ => of(criteria::CRITERIA[0])?,
