@@ -21,6 +21,10 @@ pub struct Plan {
     pub model: String,
     /// The channel groups of the original network, what cannot be pruned included.
     pub groups: Vec<PlanGroup>,
+    /// The criterion's scores of the original network's filters, by layer name, neither normalised nor joined;
+    /// none before the first removal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f32>>,
     /// The steps, in order; those that were undone too.
     pub steps: Vec<PlanStep>,
     /// The channels that were removed and given back, because they cost no time: ascending, by layer name.
@@ -155,6 +159,7 @@ impl Plan {
             schema: SCHEMA.into(),
             model: model.into(),
             groups: groups.collect(),
+            scores: BTreeMap::new(),
             steps: Vec::new(),
             returned: BTreeMap::new(),
             kept: Lineage::of(graph).kept(),

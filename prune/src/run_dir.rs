@@ -3,6 +3,7 @@
 mod files;
 mod lock;
 
+use crate::report::FIGURE_PREFIX;
 use lock::Lock;
 use pleach_core::checkpoint::is_temporary;
 use std::fs;
@@ -20,6 +21,7 @@ const FILES: &[&str] = &[
     "pruned.safetensors",
     "plan.json",
     "result.json",
+    "report.html",
 ];
 
 /// What the names of the files begin with that an unfinished run goes on from.
@@ -93,7 +95,9 @@ impl RunDir {
         // Another run may have come and gone in between.
         run.check_empty(force)?;
         run.tidy()?;
-        run.remove_but(STATE_PREFIX, &[])?;
+        for prefix in [STATE_PREFIX, FIGURE_PREFIX] {
+            run.remove_but(prefix, &[])?;
+        }
         for name in FILES {
             run.remove(name)?;
         }

@@ -119,11 +119,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         progress.finish();
     }
     let measurement = measure(&nets, &config, &mut progress);
-    let layers = args.per_layer.then(|| {
-        let layers = latency::measure_layers(&nets, &config, &mut watch(&mut progress));
-        progress.finish();
-        layers
-    });
+    let layers = args.per_layer.then(|| measure_layers(&nets, &config, &mut progress));
     let algorithms = match &config.choice {
         Choice::CostTable => None,
         Choice::Measured(tuning) => Some(tuning.rows()),
@@ -184,6 +180,17 @@ pub(super) fn measure(
     let measurement = latency::measure(nets, config, &mut watch(progress));
     progress.finish();
     measurement
+}
+
+/// [`measure`] layer by layer.
+pub(super) fn measure_layers(
+    nets: &[(&str, &pleach_core::Network)],
+    config: &Config,
+    progress: &mut Progress,
+) -> Vec<LayerRow> {
+    let rows = latency::measure_layers(nets, config, &mut watch(progress));
+    progress.finish();
+    rows
 }
 
 /// Shows how far a measurement is, and ends it when an interruption comes.

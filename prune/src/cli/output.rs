@@ -1,6 +1,7 @@
 //! Results, on stdout. All else that users read goes to stderr.
 
 use anyhow::{Context as _, Result};
+pub(super) use pleach_prune::report::grouped;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -31,19 +32,6 @@ pub(super) fn json(document: &impl Serialize) -> Result<()> {
 pub(super) fn to_json(document: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(document).expect("documents have string keys");
     text.push('\n');
-    text
-}
-
-/// A number with thousands separated: `313,201,664`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
     text
 }
 

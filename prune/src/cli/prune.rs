@@ -12,9 +12,9 @@ use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
 use super::config::{ConfigArgs, Planned};
 use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use document::{Document, RESULT};
+use document::Findings;
 pub(super) use file::File;
 use pleach_core::Network;
 use pleach_core::checkpoint::Meta;
@@ -24,14 +24,18 @@ use pleach_prune::PruneError;
 use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
 use pleach_prune::eval;
-use pleach_prune::latency::{Config, Measurement};
+use pleach_prune::latency::{Config, LayerRow, Measurement};
 use pleach_prune::phases::{Counted, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
 use pleach_prune::prune_run::{self, Job, PRUNED, PruneRunError};
+use pleach_prune::report::{self, PruneResult, RESULT};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::surgery;
 use pleach_prune::trainer::TrainError;
 use settings::Settings;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use watch::{Watch, epitaph};
@@ -41,8 +45,8 @@ use watch::{Watch, epitaph};
 /// Give a target (--macs, --params, --channels or --latency), a largest drop of accuracy (--max-drop), or both.
 /// If the drop does not allow the target, the best network is saved and the exit code is 3.
 ///
-/// The run's folder gets pruned.safetensors, plan.json, result.json, metrics.jsonl, run.toml and
-/// env.json, and until the run is finished what it goes on from: a run that was interrupted or killed
+/// The run's folder gets pruned.safetensors, report.html with its figures, plan.json, result.json,
+/// metrics.jsonl, run.toml and env.json, and until the run is finished what it goes on from: a run that was interrupted or killed
 /// goes on with --resume, and ends with the same bits as one that was not.
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -79,10 +83,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
         && !args.dry.dry_run
-        && let Some(document) = Document::of(run)
+        && let Some(document) = document::of(run)
     {
+        report::write_pruning(run)?;
         prune_run::forget(run)?;
-        return report(common, &document, &planned.file.prune, run);
+        return tell(common, &document, &planned.file.prune, run);
     }
     let file = &planned.file;
     let config = &file.prune;
@@ -114,13 +119,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         true => Some(difference(&cx, &net.network, &outcome.plan, &dataset)?),
         false => None,
     };
-    let measurement = measured(common, &cx, file, &net.network, &outcome);
+    let (speed, layers) = measured(common, &cx, file, &net.network, &outcome);
     if interrupt::is_requested() {
         watch.line(&epitaph(&run, true));
         return Ok(interrupt::code());
     }
-    let document = Document::new(config, &outcome, &measurement);
+    let (dataset, sha256) = (&*dataset.spec().name, hashes(&file.net, &run)?);
+    let findings = Findings { model: &model, dataset, speed, layers, sha256 };
+    let document = document::result(config, &outcome, findings);
     run.write(RESULT, &output::to_json(&document))?;
+    report::write_pruning(&run)?;
     prune_run::forget(&run)?;
     if let Some(difference) = difference {
         let allowed = surgery::TOLERANCE;
@@ -128,7 +136,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             "surgery changes logits by {difference:.1e} relative to masking, {allowed:.0e} allowed"
         ));
     }
-    let code = report(common, &document, config, &run)?;
+    let code = tell(common, &document, config, &run)?;
     if difference.is_some_and(|difference| difference > surgery::TOLERANCE) {
         log::error!("the pruned network is not the masked one: this is a bug");
         return Ok(exit::MISSED);
@@ -148,29 +156,46 @@ fn resumes(error: &PruneRunError) -> bool {
     }
 }
 
-/// The speed of both networks; what is not finished when an interruption comes is left out.
+/// The hashes of both networks' files.
+fn hashes(base: &str, run: &RunDir) -> Result<BTreeMap<String, String>> {
+    let mut hashes = BTreeMap::new();
+    for (name, path) in [("base", PathBuf::from(base)), ("pruned", run.file(PRUNED))] {
+        if path.is_file() {
+            let bytes =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            hashes.insert(name.into(), format!("{:x}", Sha256::digest(bytes)));
+        }
+    }
+    Ok(hashes)
+}
+
+/// The speed of both networks, and where their time goes at the first batch size and number of threads; what is not finished when an interruption comes is left out.
 fn measured(
     common: &Common,
     cx: &Context,
     file: &File,
     base: &Network,
     outcome: &Outcome,
-) -> Measurement {
+) -> (Measurement, Vec<LayerRow>) {
     if file.bench_seconds <= 0.0 {
-        return Measurement::default();
+        return Default::default();
     }
     let (seconds, seed) = (file.bench_seconds, file.prune.seed);
     let bench = Config { seconds, seed, ..Config::new(cx.isa(), cx.threads().count()) };
     let nets = [("base", base), ("pruned", &outcome.network)];
-    bench::measure(&nets, &bench, &mut Progress::new(common.style()))
+    let mut progress = Progress::new(common.style());
+    let speed = bench::measure(&nets, &bench, &mut progress);
+    let (batches, threads) = (bench.batches[..1].to_vec(), bench.threads[..1].to_vec());
+    let layers = bench::measure_layers(&nets, &Config { batches, threads, ..bench }, &mut progress);
+    (speed, layers)
 }
 
 /// Prints the result. Returns the exit code.
-fn report(common: &Common, document: &Document, config: &PruneConfig, run: &RunDir) -> Result<u8> {
+fn tell(common: &Common, document: &PruneResult, config: &PruneConfig, run: &RunDir) -> Result<u8> {
     if common.json {
         output::json(document)?;
     } else {
-        output::print(&document.text(run))?;
+        output::print(&document::text(document, run))?;
     }
     if document.target_met {
         return Ok(exit::OK);

@@ -37,6 +37,14 @@ impl Pruner<'_> {
         };
         let scores = of(self.criterion)?;
         self.state.plan.last_scores = self.all_scores(&scores);
+        if self.state.scorings == 1 {
+            let layers = self.channels.prunable_layers().into_iter();
+            let graph = self.network.graph();
+            let first = layers
+                .map(|id| (graph.node(id).name.clone(), self.criterion.score(&cx, id)))
+                .collect();
+            self.state.plan.scores = first;
+        }
         let con_ent = match self.criterion.name() {
             "con_ent" => scores.clone(),
             _ => of(criteria::CRITERIA[0])?,

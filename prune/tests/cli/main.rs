@@ -1,6 +1,7 @@
 //! The `pleach` command as its users meet it.
 
 mod bad_input;
+mod browser;
 mod command;
 mod compare;
 mod config;
@@ -8,9 +9,11 @@ mod crash;
 mod dry_run;
 mod exchange;
 mod faults;
+mod guide;
 mod help;
 mod kinds;
 mod plans;
+mod png;
 mod reproduce;
 mod train;
 
@@ -257,9 +260,14 @@ fn prune_once_meets_its_target_and_its_network_needs_no_code() {
         assert!(found["base"][key].is_number() && found["pruned"][key].is_number(), "{key}");
     }
     assert!(!found["speedup"].as_array().unwrap().is_empty());
-    for name in
-        ["pruned.safetensors", "plan.json", "result.json", "metrics.jsonl", "run.toml", "env.json"]
-    {
+    for name in [
+        "pruned.safetensors",
+        "plan.json",
+        "result.json",
+        "metrics.jsonl",
+        "report.html",
+        "env.json",
+    ] {
         assert!(run.join(name).exists(), "{name}");
     }
     let result: Value =
