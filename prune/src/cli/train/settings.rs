@@ -24,7 +24,7 @@ pub(super) struct Settings {
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.1; adam: 0.001]
+    /// The largest learning rate [default: 0.05; adam: 0.001]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -170,8 +170,9 @@ impl Settings {
 impl OptimizerName {
     /// The optimiser, with this weight decay, and its usual largest learning rate.
     fn with(self, weight_decay: serde_json::Value) -> (serde_json::Value, f32) {
+        let TrainConfig { optimizer, lr, .. } = TrainConfig::default();
         let (optimizer, lr) = match self {
-            Self::Sgd => (Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 }, 0.1),
+            Self::Sgd => (optimizer, lr),
             // The values of the paper (Kingma and Ba 2015, algorithm 1).
             Self::Adam => {
                 (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
