@@ -170,10 +170,9 @@ impl Settings {
 impl OptimizerName {
     /// The optimiser, with this weight decay, and its usual largest learning rate.
     fn with(self, weight_decay: serde_json::Value) -> (serde_json::Value, f32) {
+        let TrainConfig { optimizer, lr, .. } = TrainConfig::default();
         let (optimizer, lr) = match self {
-            Self::Sgd => {
-                (Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.0 }, 0.05)
-            }
+            Self::Sgd => (optimizer, lr),
             // The values of the paper (Kingma and Ba 2015, algorithm 1).
             Self::Adam => {
                 (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
