@@ -1,6 +1,7 @@
 //! A graph with values for its parameters.
 
 use crate::graph::{Graph, NodeId};
+use crate::layers::{Groups, Layer};
 
 /// One parameter's values and what training keeps beside them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Param {
     /// The optimiser's state, one value a parameter each (SGD: velocity; Adam: first and second
     /// moment); empty before the first step.
     pub slots: Vec<Vec<f32>>,
+    /// The slow weights of a [`Lookahead`](crate::optim::Lookahead), one value a parameter; empty without.
+    pub slow: Vec<f32>,
     /// Output channels (rows of axis 0) that the optimiser must leave as they are, or empty: none.
     pub frozen: Vec<bool>,
 }
@@ -34,6 +37,38 @@ impl Network {
         });
         let params = params.collect();
         Self { graph, params }
+    }
+
+    /// `graph` with initial values as [`Network::init`] has them, but with convolutions that pass on what they
+    /// see: filter `i` of a convolution of other layers' maps, without a stride and with a kernel that has
+    /// a centre, begins as channel `i`, as long as there is one. So convolutions one behind another begin as
+    /// few, and gradients reach the first of them (Zagoruyko and Komodakis 2017, arXiv 1706.00388). Residual
+    /// sums pass maps on by themselves: a graph with any is left to [`Network::init`].
+    #[must_use]
+    pub fn init_identity(graph: Graph, seed: u64) -> Self {
+        let mut net = Self::init(graph, seed);
+        let (graph, params) = (&net.graph, &mut net.params);
+        if graph.nodes().iter().any(|node| matches!(node.layer, Layer::Add(_))) {
+            return net;
+        }
+        for node in graph.nodes() {
+            let Layer::Conv2d(conv) = &node.layer else { continue };
+            let [kh, kw] = conv.kernel;
+            let passes =
+                conv.stride == 1 && conv.groups == Groups::One && kh % 2 == 1 && kw % 2 == 1;
+            if !passes || node.inputs[0] == graph.input() {
+                continue;
+            }
+            let weight = node.params.clone().find(|&i| graph.params()[i].spec.name == "weight");
+            let weight = weight.expect("a convolution has a weight");
+            let channels = graph.node(node.inputs[0]).shape.channels;
+            let filters = params[weight].value.chunks_exact_mut(channels * kh * kw);
+            for (filter, values) in filters.take(channels).enumerate() {
+                values.fill(0.0);
+                values[filter * kh * kw + (kh * kw) / 2] = 1.0;
+            }
+        }
+        net
     }
 
     /// `graph` with these parameters, in the order of [`Graph::params`].
@@ -85,5 +120,38 @@ impl Network {
     fn index(&self, id: NodeId, name: &str) -> Option<usize> {
         let range = self.graph.node(id).params.clone();
         range.into_iter().find(|&i| self.graph.params()[i].spec.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models;
+    use crate::tensor::Shape;
+
+    #[test]
+    fn an_identity_start_passes_on_what_the_first_convolution_makes() {
+        let image = Shape::new(3, 32, 32);
+        let graph = models::build("vgg-small:8,8,16,16,12,16", image, 10).expect("it is a model");
+        let (plain, identity) =
+            (Network::init(graph.clone(), 5), Network::init_identity(graph.clone(), 5));
+        for ((place, a), b) in graph.params().iter().zip(plain.params()).zip(identity.params()) {
+            let conv = place.spec.dims.len() == 4 && place.spec.dims[1] != 3;
+            if !conv {
+                assert_eq!(a, b, "{} is as it was", place.name);
+                continue;
+            }
+            let [oc, ic] = [place.spec.dims[0], place.spec.dims[1]];
+            let filters = a.value.chunks_exact(9 * ic).zip(b.value.chunks_exact(9 * ic));
+            for (filter, (a, b)) in filters.enumerate() {
+                let mut centre = vec![0.0; 9 * ic];
+                if filter < ic {
+                    centre[9 * filter + 4] = 1.0;
+                }
+                assert_eq!(b, if filter < ic { &centre[..] } else { a }, "{oc} {filter}");
+            }
+        }
+        let residual = models::build("resnet20", image, 10).expect("a model");
+        assert_eq!(Network::init_identity(residual.clone(), 5), Network::init(residual, 5));
     }
 }

@@ -58,6 +58,9 @@ fn training_state_survives_the_round_trip_bit_for_bit_whatever_the_type() {
     for (i, (param, rows)) in network.params_mut().iter_mut().zip(rows).enumerate() {
         let slot: Vec<f32> = param.value.iter().map(|x| x * 0.3).collect();
         param.slots = vec![slot; i % 3];
+        if i % 2 == 1 {
+            param.slow = param.value.iter().map(|x| x * 0.7).collect();
+        }
         if i % 2 == 0 {
             param.frozen = (0..rows).map(|row| row % 3 == 0).collect();
         }

@@ -14,6 +14,7 @@ pub(crate) enum Purpose {
     Augment = 2,
     Subset = 3,
     Shapes = 4,
+    Flip = 5,
 }
 
 /// The stream of one key: ChaCha8 whose 32-byte key is the four numbers, little-endian.

@@ -102,27 +102,41 @@ fn view(image: &[u8], down: isize, right: isize, mirrored: bool, spec: &Spec) ->
     seen
 }
 
+/// What the first image of a data set is seen as in an epoch: how far down and right, and whether
+/// mirrored.
+fn seen(dataset: &Ramp, seed: u64, epoch: u64) -> (isize, isize, bool) {
+    let mut spec = BatchSpec::training(1, STRIDE, seed, epoch);
+    spec.shuffle = false;
+    let batch = make(dataset, &spec, 0);
+    let first: Vec<f32> = batch.images.iter().step_by(STRIDE).copied().collect();
+    let keys = (-4..=4).flat_map(|down| {
+        (-4..=4).flat_map(move |right| [false, true].map(|mirrored| (down, right, mirrored)))
+    });
+    keys.into_iter()
+        .find(|&(down, right, mirrored)| {
+            view(&dataset.images[0], down, right, mirrored, &dataset.spec) == first
+        })
+        .expect("what is seen is a crop of the image in its black border")
+}
+
 #[test]
 fn augmentation_reaches_every_crop_and_both_flips_and_nothing_else() {
     let dataset = Ramp::new(1);
-    let mut reached = std::collections::HashSet::new();
-    for epoch in 0..2_000 {
-        let mut spec = BatchSpec::training(1, STRIDE, 3, epoch);
-        spec.shuffle = false;
-        let batch = make(&dataset, &spec, 0);
-        let first: Vec<f32> = batch.images.iter().step_by(STRIDE).copied().collect();
-        let keys = (-4..=4).flat_map(|down| {
-            (-4..=4).flat_map(move |right| [false, true].map(|mirrored| (down, right, mirrored)))
-        });
-        let seen = keys
-            .into_iter()
-            .find(|&(down, right, mirrored)| {
-                view(&dataset.images[0], down, right, mirrored, &dataset.spec) == first
-            })
-            .expect("what is seen is a crop of the image in its black border");
-        reached.insert(seen);
-    }
+    let reached: std::collections::HashSet<_> =
+        (0..2_000).map(|epoch| seen(&dataset, 3, epoch)).collect();
     assert_eq!(reached.len(), 9 * 9 * 2);
+}
+
+#[test]
+fn an_image_is_mirrored_in_every_other_epoch_from_a_random_one_of_two() {
+    let dataset = Ramp::new(1);
+    let mirrored_first = (0..200).filter(|&seed| {
+        let mirrored: Vec<bool> = (0..4).map(|epoch| seen(&dataset, seed, epoch).2).collect();
+        assert!(mirrored.windows(2).all(|pair| pair[0] != pair[1]), "{mirrored:?}");
+        mirrored[0]
+    });
+    // 200 tosses of a coin: four standard deviations are 28.
+    assert!((72..=128).contains(&mirrored_first.count()));
 }
 
 #[test]

@@ -44,6 +44,11 @@ pub fn backward(cx: &Context, dst: &[f32], diff_dst: &[f32], diff_src: &mut [f32
     });
 }
 
+/// `max(x, 0)`; NaN stays NaN.
+pub(crate) fn of(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 struct Forward<'a> {
     src: &'a [f32],
     dst: &'a mut [f32],

@@ -136,6 +136,12 @@ impl Channels {
         &self.groups[self.group_of[class.0]]
     }
 
+    /// The position of a class's group in [`Channels::groups`].
+    #[must_use]
+    pub fn group_index(&self, class: ChannelId) -> usize {
+        self.group_of[class.0]
+    }
+
     /// The classes that can be removed, ascending.
     #[must_use]
     pub fn prunable(&self) -> Vec<ChannelId> {

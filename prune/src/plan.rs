@@ -21,10 +21,21 @@ pub struct Plan {
     pub model: String,
     /// The channel groups of the original network, what cannot be pruned included.
     pub groups: Vec<PlanGroup>,
+    /// The criterion's scores of the original network's filters, by layer name, neither normalised nor joined;
+    /// none before the first removal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scores: BTreeMap<String, Vec<f32>>,
     /// The steps, in order; those that were undone too.
     pub steps: Vec<PlanStep>,
+    /// The channels that were removed and given back, because they cost no time: ascending, by layer name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub returned: BTreeMap<String, Vec<usize>>,
     /// The channels that each layer keeps in the end, ascending, by layer name.
     pub kept: BTreeMap<String, Vec<usize>>,
+    /// What the last scoring gave each channel that the network had then, by layer name; none in plans of earlier
+    /// versions and of runs that scored nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub last_scores: BTreeMap<String, Vec<(usize, f64)>>,
 }
 
 /// A channel group.
@@ -40,11 +51,23 @@ pub struct PlanGroup {
     pub unprunable: Option<String>,
 }
 
+/// What a layer is to keep of its channels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keeps {
+    /// The layer.
+    pub layer: String,
+    /// Its channels in the original network.
+    pub of: usize,
+    /// Those that it keeps, ascending.
+    pub kept: Vec<usize>,
+}
+
 /// One removal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlanStep {
-    /// `global` or `layerwise`.
+    /// `global`, `layerwise`, `once` or `replay`.
     pub phase: String,
     /// The criterion's name.
     pub criterion: String,
@@ -91,6 +114,18 @@ pub enum PlanError {
         /// The layer's channels in this network.
         width: usize,
     },
+    /// A layer of another width.
+    #[error(
+        "the plan is for a network whose {layer} has {expected} filters, but this one's has {found}"
+    )]
+    Width {
+        /// The layer.
+        layer: String,
+        /// Its channels in the plan's original network.
+        expected: usize,
+        /// Its channels here.
+        found: usize,
+    },
     /// A channel goes while another stays that lives and dies with it.
     #[error(
         "the plan removes channel {removed} of {layer} but keeps channel {kept} of {other}, which goes with it"
@@ -124,8 +159,11 @@ impl Plan {
             schema: SCHEMA.into(),
             model: model.into(),
             groups: groups.collect(),
+            scores: BTreeMap::new(),
             steps: Vec::new(),
+            returned: BTreeMap::new(),
             kept: Lineage::of(graph).kept(),
+            last_scores: BTreeMap::new(),
         }
     }
 
@@ -139,6 +177,21 @@ impl Plan {
             return Err(PlanError::Schema(schema));
         }
         Ok(serde_json::from_str(json)?)
+    }
+
+    /// What each layer keeps, with its width.
+    ///
+    /// # Errors
+    /// If the plan keeps channels of a layer that is in none of its groups.
+    pub fn keeps(&self) -> Result<Vec<Keeps>, PlanError> {
+        let keeps = self.kept.iter().map(|(layer, kept)| {
+            let groups = self.groups.iter().filter(|group| group.layers.contains(layer));
+            match groups.map(|group| group.channels).sum() {
+                0 => Err(PlanError::UnknownLayer(layer.clone())),
+                of => Ok(Keeps { layer: layer.clone(), of, kept: kept.clone() }),
+            }
+        });
+        keeps.collect()
     }
 
     /// Writes a plan: indented, keys in a fixed order, a newline at the end.
@@ -175,10 +228,35 @@ pub fn replay(network: &Network, plan: &Plan) -> Result<Network, PlanError> {
 /// # Errors
 /// If the plan does not fit the network.
 pub fn kept(graph: &Graph, channels: &Channels, plan: &Plan) -> Result<Kept, PlanError> {
+    classes(graph, channels, plan.kept.iter())
+}
+
+/// The classes of the original network's channels that layers are to keep. Layers that are not named keep
+/// everything.
+///
+/// # Errors
+/// If `keeps` does not fit the network.
+pub fn kept_of(graph: &Graph, channels: &Channels, keeps: &[Keeps]) -> Result<Kept, PlanError> {
+    for Keeps { layer, of, .. } in keeps {
+        if let Some(id) = graph.find(layer) {
+            let (found, expected) = (graph.node(id).shape.channels, *of);
+            if found != expected {
+                return Err(PlanError::Width { layer: layer.clone(), expected, found });
+            }
+        }
+    }
+    classes(graph, channels, keeps.iter().map(|keeps| (&keeps.layer, &keeps.kept)))
+}
+
+fn classes<'a>(
+    graph: &Graph,
+    channels: &Channels,
+    keeps: impl Iterator<Item = (&'a String, &'a Vec<usize>)>,
+) -> Result<Kept, PlanError> {
     let lineage = Lineage::of(graph).kept();
     let mut stays: Vec<Vec<bool>> =
         graph.nodes().iter().map(|node| vec![true; node.shape.channels]).collect();
-    for (layer, indices) in &plan.kept {
+    for (layer, indices) in keeps {
         let id = graph.find(layer).filter(|_| lineage.contains_key(layer));
         let id = id.ok_or_else(|| PlanError::UnknownLayer(layer.clone()))?;
         let width = stays[id.0].len();

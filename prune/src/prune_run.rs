@@ -25,6 +25,8 @@ use std::sync::Arc;
 pub const STATE: &str = "state.json";
 /// The network after the last accepted removal; in the end, the run's.
 pub const PRUNED: &str = "pruned.safetensors";
+/// What a latency target is counted by: a [`LayerTimes`](crate::latency::LayerTimes).
+pub const LATENCY: &str = "latency.json";
 /// What was removed to make it.
 pub const PLAN: &str = "plan.json";
 
@@ -95,6 +97,10 @@ pub fn prune(
     };
     let mut metrics = Metrics { observer, tells_epochs: false, lines: Vec::new(), phase: "" };
     pruner.announce(&mut metrics);
+    if let Some(times) = pruner.state().times() {
+        let json = serde_json::to_string(times).expect("times are finite");
+        run.write(LATENCY, &(json + "\n"))?;
+    }
     store.save(&pruner, &[])?;
     while !pruner.is_finished() {
         if !metrics.observer.goes_on() {

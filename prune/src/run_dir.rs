@@ -3,6 +3,7 @@
 mod files;
 mod lock;
 
+use crate::report::FIGURE_PREFIX;
 use lock::Lock;
 use pleach_core::checkpoint::is_temporary;
 use std::fs;
@@ -20,6 +21,7 @@ const FILES: &[&str] = &[
     "pruned.safetensors",
     "plan.json",
     "result.json",
+    "report.html",
 ];
 
 /// What the names of the files begin with that an unfinished run goes on from.
@@ -93,11 +95,31 @@ impl RunDir {
         // Another run may have come and gone in between.
         run.check_empty(force)?;
         run.tidy()?;
-        run.remove_but(STATE_PREFIX, &[])?;
+        for prefix in [STATE_PREFIX, FIGURE_PREFIX] {
+            run.remove_but(prefix, &[])?;
+        }
         for name in FILES {
             run.remove(name)?;
         }
         Ok(run)
+    }
+
+    /// The folder that [`RunDir::create`] would make or take; nothing is written.
+    ///
+    /// # Errors
+    /// If it would be refused.
+    pub fn planned(out: Option<&Path>, verb: &str, force: bool) -> Result<PathBuf, RunDirError> {
+        let Some(path) = out else {
+            let mut fresh =
+                (1u64..).map(|number| Path::new("runs").join(format!("{verb}-{number}")));
+            return Ok(fresh.find(|path| !path.exists()).expect("some number is free"));
+        };
+        if path.is_dir() {
+            Self { path: path.into(), lock: None }.check_empty(force)?;
+        } else if path.exists() {
+            return Err(RunDirError::NotAFolder(path.into()));
+        }
+        Ok(path.into())
     }
 
     /// The folder of a run that is there, to be read or, with the caller's own measures against others, to
@@ -201,6 +223,11 @@ mod tests {
         assert!(folder.path().join("best.safetensors").exists());
         let run = RunDir::create(Some(folder.path()), "train", true).unwrap();
         assert!(!run.file("best.safetensors").exists());
+        drop(run);
+        assert!(RunDir::planned(Some(folder.path()), "train", false).is_err());
+        let planned = RunDir::planned(Some(folder.path()), "train", true).unwrap();
+        assert_eq!(planned, folder.path());
+        let run = RunDir::create(Some(folder.path()), "train", true).unwrap();
         assert_eq!(fs::read_to_string(run.file("notes.txt")).unwrap(), "mine");
     }
 

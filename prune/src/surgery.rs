@@ -64,6 +64,11 @@ impl Kept {
         self.0[class.0] = false;
     }
 
+    /// Puts a class into the set.
+    pub fn add(&mut self, class: ChannelId) {
+        self.0[class.0] = true;
+    }
+
     /// Whether a class is kept.
     #[must_use]
     pub fn contains(&self, class: ChannelId) -> bool {
@@ -120,19 +125,15 @@ pub fn prune(network: &Network, channels: &Channels, kept: &Kept) -> Network {
     let graph = shrink(old, channels, kept);
     let mut params = Vec::with_capacity(old.params().len());
     for (param, place) in network.params().iter().zip(old.params()) {
-        let outputs = kept.indices(channels, place.node);
-        let inputs: Vec<Vec<usize>> =
-            old.node(place.node).inputs.iter().map(|&id| kept.indices(channels, id)).collect();
-        let indices = |role| match role {
-            AxisRole::OutChannels => Some(outputs.as_slice()),
-            AxisRole::InChannels => Some(inputs[0].as_slice()),
-            AxisRole::Other => None,
-        };
-        let slice = |values: &[f32]| take(&place.spec, values, indices);
+        let [outputs, inputs] = kept_along(old, channels, kept, place.node);
+        let indices = |role| along(role, &outputs, &inputs);
+        let places = places(&place.spec, indices);
+        let slice = |values: &[f32]| places.iter().map(|&place| values[place]).collect::<Vec<_>>();
         params.push(Param {
             value: slice(&param.value),
             grad: Vec::new(),
             slots: param.slots.iter().map(|slot| slice(slot)).collect(),
+            slow: if param.slow.is_empty() { Vec::new() } else { slice(&param.slow) },
             frozen: match (param.frozen.as_slice(), indices(place.spec.axes[0])) {
                 ([], _) => Vec::new(),
                 (frozen, Some(rows)) => rows.iter().map(|&row| frozen[row]).collect(),
@@ -141,6 +142,36 @@ pub fn prune(network: &Network, channels: &Channels, kept: &Kept) -> Network {
         });
     }
     Network::with_params(graph, params)
+}
+
+/// Overwrites what `pruned` has of `network`: `pruned` is of the shape that [`prune`] keeping `kept` gives, and
+/// its values take their places in `network`.
+///
+/// # Panics
+/// If it is of another shape, or `channels` is not `network`'s.
+pub fn paste(network: &mut Network, pruned: &Network, channels: &Channels, kept: &Kept) {
+    let (graph, params) = network.split_mut();
+    for ((param, place), narrow) in params.iter_mut().zip(graph.params()).zip(pruned.params()) {
+        let [outputs, inputs] = kept_along(graph, channels, kept, place.node);
+        let places = places(&place.spec, |role| along(role, &outputs, &inputs));
+        assert_eq!(places.len(), narrow.value.len(), "values of {}", place.name);
+        places.into_iter().zip(&narrow.value).for_each(|(place, &v)| param.value[place] = v);
+    }
+}
+
+/// The output channels and the first input's channels of a node that are kept.
+fn kept_along(graph: &Graph, channels: &Channels, kept: &Kept, id: NodeId) -> [Vec<usize>; 2] {
+    let input = graph.node(id).inputs.first();
+    let inputs = input.map_or_else(Vec::new, |&input| kept.indices(channels, input));
+    [kept.indices(channels, id), inputs]
+}
+
+fn along<'a>(role: AxisRole, outputs: &'a [usize], inputs: &'a [usize]) -> Option<&'a [usize]> {
+    match role {
+        AxisRole::OutChannels => Some(outputs),
+        AxisRole::InChannels => Some(inputs),
+        AxisRole::Other => None,
+    }
 }
 
 /// Forces the channels that are not kept to zero, wherever they are made, without changing a shape:
@@ -191,26 +222,16 @@ fn with_out_channels(layer: &Layer, channels: usize) -> Layer {
     layer.expect("a layer that produces channels states their number")
 }
 
-/// The values of a parameter at the indices that `indices` gives for each axis (`None`: all).
-fn take<'a>(
-    spec: &ParamSpec,
-    values: &[f32],
-    indices: impl Fn(AxisRole) -> Option<&'a [usize]>,
-) -> Vec<f32> {
-    let mut values = values.to_vec();
-    let mut dims = spec.dims.clone();
-    for (axis, &role) in spec.axes.iter().enumerate() {
-        let Some(indices) = indices(role) else { continue };
-        let inner: usize = dims[axis + 1..].iter().product();
-        values = values
-            .chunks_exact(dims[axis] * inner)
-            .flat_map(|block| indices.iter().map(move |i| &block[i * inner..(i + 1) * inner]))
-            .flatten()
-            .copied()
-            .collect();
-        dims[axis] = indices.len();
+/// The places, in a parameter's values, of those at the indices that `indices` gives for each axis
+/// (`None`: all).
+fn places<'a>(spec: &ParamSpec, indices: impl Fn(AxisRole) -> Option<&'a [usize]>) -> Vec<usize> {
+    let mut places = vec![0];
+    for (&len, &role) in spec.dims.iter().zip(&spec.axes) {
+        let of_axis = indices(role).map_or_else(|| (0..len).collect(), <[usize]>::to_vec);
+        let along = |place: usize| of_axis.iter().map(move |index| place * len + index);
+        places = places.into_iter().flat_map(along).collect();
     }
-    values
+    places
 }
 
 /// How far the logits of `pruned` are from those of `network` with everything that is not kept

@@ -1,6 +1,7 @@
 //! How far to prune.
 
 use crate::channels::Channels;
+use crate::latency::LayerTimes;
 use pleach_core::graph::Graph;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,17 +17,45 @@ pub enum Unit {
     Params,
     /// Channels that can be removed, those that live and die together counted once.
     Channels,
+    /// Nanoseconds that this CPU takes for the convolutions and linear layers of a batch, by a table of
+    /// measured [`LayerTimes`].
+    Latency,
 }
 
-impl Unit {
+/// Counts a unit in networks.
+#[derive(Clone, Copy, Debug)]
+pub struct Meter<'a> {
+    unit: Unit,
+    times: Option<&'a LayerTimes>,
+}
+
+impl<'a> Meter<'a> {
+    /// What counts `unit`. `None` for [`Unit::Latency`] without `times`.
+    #[must_use]
+    pub fn new(unit: Unit, times: Option<&'a LayerTimes>) -> Option<Self> {
+        let fits = unit != Unit::Latency || times.is_some();
+        fits.then_some(Self { unit, times })
+    }
+
     /// How many of them `graph` has.
+    ///
+    /// # Panics
+    /// If the unit is [`Unit::Latency`] and the table lacks one of its layers.
     #[must_use]
     pub fn count(self, graph: &Graph) -> u64 {
-        match self {
-            Self::Macs => graph.macs(),
-            Self::Params => graph.trainable(),
-            Self::Channels => Channels::of(graph).prunable().len() as u64,
+        match (self.unit, self.times) {
+            (Unit::Macs, _) => graph.macs(),
+            (Unit::Params, _) => graph.trainable(),
+            (Unit::Channels, _) => Channels::of(graph).prunable().len() as u64,
+            (Unit::Latency, Some(times)) => times.predict(graph).round() as u64,
+            (Unit::Latency, None) => unreachable!("there is no such meter"),
         }
+    }
+
+    /// The most that may be left of what `graph` has when `amount` is to go.
+    #[must_use]
+    pub fn limit(self, graph: &Graph, amount: Amount) -> u64 {
+        (self.count(graph) as f64 * amount.keep + 1e-6).floor() as u64
     }
 }
 
@@ -36,16 +65,44 @@ impl fmt::Display for Unit {
             Self::Macs => "MACs",
             Self::Params => "parameters",
             Self::Channels => "channels",
+            Self::Latency => "nanoseconds",
         })
     }
 }
 
 /// How much is to be removed: `10x` leaves a tenth, `30%` removes thirty percent.
+///
+/// In files it is the fraction that stays, or such a text.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "f64", try_from = "Written")]
 pub struct Amount {
     /// The fraction that stays, in `(0, 1]`.
     pub keep: f64,
+}
+
+/// An amount as files have it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected an amount: \"10x\", \"30%\", or the fraction that stays")]
+enum Written {
+    Keep(f64),
+    Text(String),
+}
+
+impl TryFrom<Written> for Amount {
+    type Error = AmountError;
+
+    fn try_from(written: Written) -> Result<Self, AmountError> {
+        match written {
+            Written::Keep(keep) => Ok(Self { keep }),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Amount> for f64 {
+    fn from(amount: Amount) -> Self {
+        amount.keep
+    }
 }
 
 impl Amount {
@@ -96,6 +153,7 @@ impl fmt::Display for Amount {
 
 /// An amount of something.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Target {
     /// What is counted.
     pub unit: Unit,
@@ -104,12 +162,6 @@ pub struct Target {
 }
 
 impl Target {
-    /// The most that may be left of what `graph` has.
-    #[must_use]
-    pub fn limit(self, graph: &Graph) -> u64 {
-        (self.unit.count(graph) as f64 * self.amount.keep + 1e-6).floor() as u64
-    }
-
     /// The target whose logarithm is `share` of this one's: where a first phase stops.
     #[must_use]
     pub fn part(self, share: f64) -> Self {

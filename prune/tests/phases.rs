@@ -7,7 +7,7 @@ use pleach_core::network::Network;
 use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::eval::evaluate;
-use pleach_prune::phases::{self, Outcome, Phases, PruneConfig, Reference};
+use pleach_prune::phases::{self, Order, Outcome, Phases, PruneConfig, Reference};
 use pleach_prune::plan::replay;
 use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::Silent;
@@ -104,4 +104,16 @@ fn the_drop_is_counted_on_the_split_of_its_reference() {
         let config = PruneConfig { max_drop: 100.0 * lost - 0.01, recovery: 200.0, ..config };
         assert!(!run(2, &config).target_met, "{reference:?}");
     }
+}
+
+#[test]
+fn by_sensitivity_a_sweep_tries_the_better_half_of_the_groups() {
+    let config =
+        PruneConfig { layerwise_order: Order::Sensitivity, ..config(Phases::Layerwise, "2x") };
+    let outcome = run(2, &config);
+    assert!(outcome.target_met && outcome.pruned.macs * 2 <= outcome.base.macs);
+    // Of two groups one is tried a sweep: the same group twice in a row, or the other.
+    assert!(outcome.steps.iter().all(|step| step.layers.len() == 1));
+    let by_macs = run(2, &PruneConfig { layerwise_order: Order::Macs, ..config });
+    assert!(by_macs.steps[0].layers != by_macs.steps[1].layers, "a full sweep tries both");
 }

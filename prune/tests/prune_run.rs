@@ -9,7 +9,9 @@ use pleach_core::checkpoint::{self, Dtype, Meta};
 use pleach_core::network::Network;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::PruneError;
-use pleach_prune::phases::{Event, Outcome, Phases, PruneConfig, Pruner, RunObserver, State};
+use pleach_prune::phases::{
+    Event, Order, Outcome, Phases, PruneConfig, Pruner, RunObserver, State,
+};
 use pleach_prune::prune_run::{self, Job, PLAN, PRUNED, PruneRunError, STATE};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::target::{Target, Unit};
@@ -59,6 +61,20 @@ fn configs() -> Vec<PruneConfig> {
             ..config()
         },
         PruneConfig { epochs_budget: Some(6.0), max_drop: 100.0, ..config() },
+        PruneConfig {
+            layerwise_order: Order::Sensitivity,
+            phases: Phases::Layerwise,
+            max_drop: 100.0,
+            ..config()
+        },
+        PruneConfig {
+            target: Some(Target {
+                unit: Unit::Latency,
+                amount: "1.5x".parse().expect("an amount"),
+            }),
+            max_drop: 100.0,
+            ..config()
+        },
         PruneConfig { epochs_budget: Some(0.0), max_drop: 100.0, ..config() },
         // Some removals are undone, and all are.
         PruneConfig { max_drop: -5.0, recovery: 0.0, ..config() },
@@ -108,7 +124,13 @@ fn a_run_goes_on_from_any_of_its_states_to_the_same_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut kinds = BTreeMap::new();
     for config in configs() {
-        let begin = || Pruner::new(&cx, &dataset, &base, "small", &config).expect("it begins");
+        let first = Pruner::new(&cx, &dataset, &base, "small", &config).expect("it begins");
+        // What was measured on this machine is in the state too.
+        let begin = || {
+            let (state, ..) = through_files(folder.path(), &first);
+            let begun = Pruner::resume(&cx, &dataset, &base, &config, state, None, None);
+            begun.expect("it begins")
+        };
         let mut whole = begin();
         while !whole.is_finished() {
             whole.step(&mut Silent).expect("it works");

@@ -5,10 +5,10 @@ mod structures;
 
 use pleach_core::graph::{Graph, GraphBuilder, GraphError, NodeId};
 use pleach_core::layers::{Layer, Linear};
-use pleach_core::{Network, Shape};
+use pleach_core::{Network, Param, Shape};
 use pleach_kernels::{Context, Isa};
 use pleach_prune::channels::{ChannelGroup, Channels, Unprunable};
-use pleach_prune::surgery::{Kept, SurgeryError, TOLERANCE, mask, prune, verify};
+use pleach_prune::surgery::{Kept, SurgeryError, TOLERANCE, mask, paste, prune, verify};
 use proptest::prelude::*;
 use structures::{
     STRUCTURES, add_of_concat, add_of_image, depthwise, flatten, plain, projection, residual,
@@ -161,6 +161,26 @@ fn keeping_everything_is_the_identity_bit_for_bit() {
         let mut masked = network.clone();
         mask(&mut masked, &channels, &Kept::all(&channels));
         assert_eq!(masked, network);
+    }
+}
+
+#[test]
+fn what_is_pasted_takes_the_places_that_surgery_took_it_from() {
+    for structure in STRUCTURES {
+        let network = graphs::network(structure(), 7);
+        let channels = Channels::of(network.graph());
+        let kept = graphs::kept(network.graph(), &channels, 0.5, 7);
+        let mut pruned = prune(&network, &channels, &kept);
+        pruned.params_mut().iter_mut().for_each(|param| param.value.fill(77.0));
+        let mut pasted = network.clone();
+        paste(&mut pasted, &pruned, &channels, &kept);
+        assert_eq!(prune(&pasted, &channels, &kept).params(), pruned.params());
+        let values =
+            |network: &Network| network.params().iter().map(|p| p.value.len()).sum::<usize>();
+        let changed =
+            |(a, b): (&Param, &Param)| a.value.iter().zip(&b.value).filter(|(a, b)| a != b).count();
+        let changed: usize = pasted.params().iter().zip(network.params()).map(changed).sum();
+        assert_eq!(changed, values(&pruned), "nothing else changes");
     }
 }
 

@@ -77,7 +77,7 @@ impl Dtype {
 const FLOATS: &str = "F64, F32, F16 or BF16";
 
 /// Writes `network` to `path`, whole or not at all (see [`write_atomically`]). The bytes are a function
-/// of the arguments. With `training_state`, the optimiser's slots and the frozen rows are kept too, and
+/// of the arguments. With `training_state`, the optimiser's slots, slow weights and the frozen rows are kept too, and
 /// everything is written as [`Dtype::F32`], so that training goes on with the same bits.
 ///
 /// # Errors
@@ -152,6 +152,9 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
                 None => break,
             }
         }
+        if let Some(values) = floats(&slow_name(place)) {
+            param.slow = values;
+        }
         match value {
             Some(values) => param.value = values,
             None => mismatches
@@ -180,6 +183,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         for (slot, values) in param.slots.iter().enumerate() {
             check_finite(path, &slot_name(slot, place), values, Dtype::F32)?;
         }
+        check_finite(path, &slow_name(place), &param.slow, Dtype::F32)?;
     }
     Ok(Checkpoint { network: Network::with_params(graph, params), meta })
 }
@@ -212,6 +216,9 @@ impl<'a> Contents<'a> {
                 for (slot, values) in param.slots.iter().enumerate() {
                     entries.push(floats(slot_name(slot, place), values));
                 }
+                if !param.slow.is_empty() {
+                    entries.push(floats(slow_name(place), &param.slow));
+                }
                 if !param.frozen.is_empty() {
                     entries.push(Entry {
                         name: frozen_name(place),
@@ -233,6 +240,10 @@ impl<'a> Contents<'a> {
 
 fn slot_name(slot: usize, place: &GraphParam) -> String {
     format!("optimizer.{slot}.{}", place.name)
+}
+
+fn slow_name(place: &GraphParam) -> String {
+    format!("lookahead.{}", place.name)
 }
 
 fn frozen_name(place: &GraphParam) -> String {

@@ -147,6 +147,11 @@ impl GraphBuilder {
         self.nodes[id.0].shape
     }
 
+    /// A node's layer.
+    pub(crate) fn layer(&self, id: NodeId) -> &Layer {
+        &self.nodes[id.0].layer
+    }
+
     /// The graph, whose output is `output`'s.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! A graph as a table.
 
-use super::{Graph, NodeId};
+use super::{Graph, GraphParam, NodeId};
 use std::fmt;
 
 /// What a table of layers shows of one.
@@ -20,6 +20,8 @@ pub struct Row {
     pub macs: u64,
     /// Trainable parameters.
     pub params: u64,
+    /// Bytes of all parameters and running statistics as f32.
+    pub bytes: u64,
 }
 
 /// One row a layer, in topological order, the image excepted.
@@ -35,6 +37,7 @@ pub fn rows(graph: &Graph) -> Vec<Row> {
             size: [node.shape.height, node.shape.width],
             macs: graph.node_macs(id),
             params: graph.node_trainable(id),
+            bytes: graph.params()[node.params.clone()].iter().map(GraphParam::bytes).sum(),
         }
     };
     graph.ids().filter(|&id| id != graph.input()).map(row).collect()
@@ -70,6 +73,7 @@ mod tests {
         assert_eq!(rows.len(), graph.nodes().len() - 1);
         assert_eq!(rows.iter().map(|row| row.macs).sum::<u64>(), 555_422_720);
         assert_eq!(rows.iter().map(|row| row.params).sum::<u64>(), 11_173_962);
+        assert_eq!(rows.iter().map(|row| row.bytes).sum::<u64>(), graph.bytes());
         let text = graph.to_string();
         let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(last, ["total", "555422720", "11173962"]);

@@ -54,6 +54,13 @@ pub struct GraphParam {
     pub spec: ParamSpec,
 }
 
+impl GraphParam {
+    /// Bytes of its values as f32.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.spec.len() as u64 * 4
+    }
+}
+
 impl Graph {
     /// All nodes in topological order.
     #[must_use]
@@ -148,6 +155,6 @@ impl Graph {
     /// Bytes of all parameters and running statistics as f32.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.params.iter().map(|p| p.spec.len() as u64 * 4).sum()
+        self.params.iter().map(GraphParam::bytes).sum()
     }
 }

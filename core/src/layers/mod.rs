@@ -1,4 +1,56 @@
 //! Layers: one file a kind, which answers every question that the engine asks about it.
+//!
+//! A new kind is a file with its settings and their [`LayerKind`], such as this one for `-x`:
+//!
+//! ```
+//! use pleach_core::layers::{BackwardCx, Coupling, ForwardCx, LayerKind};
+//! use pleach_core::tensor::ShapeError;
+//! use pleach_core::Shape;
+//!
+//! /// `-x`.
+//! struct Negate {}
+//!
+//! impl LayerKind for Negate {
+//!     fn name(&self) -> &'static str {
+//!         "negate"
+//!     }
+//!
+//!     fn output_shape(&self, inputs: &[Shape]) -> Result<Shape, ShapeError> {
+//!         match inputs {
+//!             [input] => Ok(*input),
+//!             _ => Err(ShapeError(format!("takes one input, not {}", inputs.len()))),
+//!         }
+//!     }
+//!
+//!     // Pruning asks nothing else: a channel goes with the channel that it is made of.
+//!     fn coupling(&self) -> Coupling {
+//!         Coupling::Keeps
+//!     }
+//!
+//!     // Pad lanes hold zeros, and keep them.
+//!     fn forward(&self, cx: ForwardCx<'_>) {
+//!         for (dst, src) in cx.dst.data_mut().iter_mut().zip(cx.inputs[0].data()) {
+//!             *dst = 0.0 - src;
+//!         }
+//!     }
+//!
+//!     fn backward(&self, cx: BackwardCx<'_>) {
+//!         if let Some(diff_src) = &mut cx.diff_inputs[0] {
+//!             for (diff_src, diff_dst) in diff_src.data_mut().iter_mut().zip(cx.diff_dst.data()) {
+//!                 *diff_src = 0.0 - diff_dst;
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! let shape = Shape::new(3, 32, 32);
+//! assert_eq!(Negate {}.output_shape(&[shape]).unwrap(), shape);
+//! assert!(Negate {}.output_shape(&[shape, shape]).is_err());
+//! ```
+//!
+//! It becomes part of the engine by its variant of [`Layer`] and the arm in [`Layer::kind`], which checkpoints
+//! and tables follow. The test of gradients against finite differences fails until it has a sample of the kind.
+//! What a kind cannot do without more is to go to PyTorch and ONNX: that takes a function each.
 
 mod add;
 mod batch_norm2d;

@@ -23,7 +23,7 @@ pub struct ModelKind {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    /// The usual width of each stage.
+    /// The usual width of each stage; of bottlenecks two a stage, inside its blocks and between them.
     pub stage_widths: &'static [usize],
     /// The stage of each channel group, in graph order.
     stages: fn() -> Vec<usize>,
@@ -44,8 +44,14 @@ pub const MODELS: &[ModelKind] = &[
     vgg::VGG16_NOBN_FC3,
     resnet::RESNET18,
     resnet::RESNET34,
+    resnet::RESNET50,
+    resnet::RESNET101,
+    resnet::RESNET152,
     resnet::RESNET18_IMAGENET,
     resnet::RESNET34_IMAGENET,
+    resnet::RESNET50_IMAGENET,
+    resnet::RESNET101_IMAGENET,
+    resnet::RESNET152_IMAGENET,
     resnet::RESNET20,
     resnet::RESNET56,
     mobile::MOBILE_SMALL,
@@ -251,13 +257,15 @@ mod tests {
         // VGG-16 and ResNet-18: the counts every pruning paper for CIFAR-10 starts from. ResNet-20
         // and -56 with projections instead of the paper's zero padding (option B of He et al. 2015):
         // 40.55 and 125.49 M MACs and 269,722 and 853,018 parameters, plus two 1x1 convolutions of
-        // 131,072 MACs each and their 2,560 weights and 192 batch-norm parameters.
+        // 131,072 MACs each and their 2,560 weights and 192 batch-norm parameters. ResNet-50: what PyTorch
+        // counts in torchvision's with a 3x3 convolution of stride 1 in the place of its stem and pool.
         for (name, macs, params) in [
             ("vgg16", 313_201_664, 14_724_042),
             ("vgg16-nobn", 313_201_664, 14_719_818),
             ("vgg11", 152_769_536, 9_228_362),
             ("vgg19", 398_136_320, 20_035_018),
             ("resnet18", 555_422_720, 11_173_962),
+            ("resnet50", 1_297_829_888, 23_520_842),
             ("resnet20", 40_551_040 + 262_144, 269_722 + 2_752),
             ("resnet56", 125_485_696 + 262_144, 853_018 + 2_752),
         ] {

@@ -1,41 +1,98 @@
-//! ResNets (He et al. 2015) for 32x32 images, and with the stem for large ones: a 3x3 stem, basic blocks, projection shortcuts (the
-//! paper's option B) where a block changes size, global average pooling. Names are those of the
-//! usual PyTorch code for CIFAR: `conv1`, `layer1.0.conv1`, `layer2.0.shortcut.0`, `linear`.
+//! ResNets (He et al. 2015) for 32x32 images, with a 3x3 stem, and for large ones, with torchvision's: basic
+//! blocks or bottlenecks, projection shortcuts (the paper's option B) where a block changes size or width,
+//! global average pooling. Names are those of the usual PyTorch code for CIFAR: `conv1`, `layer1.0.conv1`,
+//! `layer2.0.shortcut.0`, `linear`.
+
+mod blocks;
 
 use super::{Assembly, ModelKind};
-use crate::graph::{GraphError, NodeId};
-use crate::layers::{Add, Conv2d, Layer, MaxPool2d};
+use blocks::{Stem, basic_block, bottleneck, bottleneck_stages, build, stages};
+
+/// Blocks of each stage.
+const BLOCKS_18: &[usize] = &[2, 2, 2, 2];
+const BLOCKS_34: &[usize] = &[3, 4, 6, 3];
+const BLOCKS_101: &[usize] = &[3, 4, 23, 3];
+const BLOCKS_152: &[usize] = &[3, 8, 36, 3];
 
 pub(super) const RESNET18: ModelKind = ModelKind {
     name: "resnet18",
     about: "ResNet-18 with a 3x3 stem, 555.4 M MACs on 32x32",
     stage_widths: &[64, 128, 256, 512],
-    stages: || stages(&[2, 2, 2, 2]),
-    build: |net, x, widths| build(net, x, widths, &[2, 2, 2, 2], Stem::Small),
-    rename: |name| rename(name, &[2, 2, 2, 2]),
+    stages: || stages(BLOCKS_18),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_18, Stem::Small, basic_block),
+    rename: |name| rename(name, BLOCKS_18),
 };
 
 pub(super) const RESNET34: ModelKind = ModelKind {
     name: "resnet34",
     about: "ResNet-34 with a 3x3 stem, 1159.4 M MACs on 32x32",
-    stages: || stages(&[3, 4, 6, 3]),
-    build: |net, x, widths| build(net, x, widths, &[3, 4, 6, 3], Stem::Small),
-    rename: |name| rename(name, &[3, 4, 6, 3]),
+    stages: || stages(BLOCKS_34),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_34, Stem::Small, basic_block),
+    rename: |name| rename(name, BLOCKS_34),
     ..RESNET18
+};
+
+pub(super) const RESNET50: ModelKind = ModelKind {
+    name: "resnet50",
+    about: "ResNet-50 with a 3x3 stem, 1297.8 M MACs on 32x32",
+    // Two a stage: inside its blocks, and between them. The stem has the first.
+    stage_widths: &[64, 256, 128, 512, 256, 1024, 512, 2048],
+    stages: || bottleneck_stages(BLOCKS_34),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_34, Stem::Small, bottleneck),
+    rename: |name| rename(name, BLOCKS_34),
+};
+
+pub(super) const RESNET101: ModelKind = ModelKind {
+    name: "resnet101",
+    about: "ResNet-101 with a 3x3 stem, 2510.0 M MACs on 32x32",
+    stages: || bottleneck_stages(BLOCKS_101),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_101, Stem::Small, bottleneck),
+    rename: |name| rename(name, BLOCKS_101),
+    ..RESNET50
+};
+
+pub(super) const RESNET152: ModelKind = ModelKind {
+    name: "resnet152",
+    about: "ResNet-152 with a 3x3 stem, 3722.1 M MACs on 32x32",
+    stages: || bottleneck_stages(BLOCKS_152),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_152, Stem::Small, bottleneck),
+    rename: |name| rename(name, BLOCKS_152),
+    ..RESNET50
 };
 
 pub(super) const RESNET18_IMAGENET: ModelKind = ModelKind {
     name: "resnet18-imagenet",
     about: "ResNet-18 with a strided 7x7 stem and a pool, 37.0 M MACs on 32x32",
-    build: |net, x, widths| build(net, x, widths, &[2, 2, 2, 2], Stem::Large),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_18, Stem::Large, basic_block),
     ..RESNET18
 };
 
 pub(super) const RESNET34_IMAGENET: ModelKind = ModelKind {
     name: "resnet34-imagenet",
     about: "ResNet-34 with a strided 7x7 stem and a pool, 74.8 M MACs on 32x32",
-    build: |net, x, widths| build(net, x, widths, &[3, 4, 6, 3], Stem::Large),
+    build: |net, x, widths| build(net, x, widths, BLOCKS_34, Stem::Large, basic_block),
     ..RESNET34
+};
+
+pub(super) const RESNET50_IMAGENET: ModelKind = ModelKind {
+    name: "resnet50-imagenet",
+    about: "ResNet-50 with a strided 7x7 stem and a pool, 83.4 M MACs on 32x32",
+    build: |net, x, widths| build(net, x, widths, BLOCKS_34, Stem::Large, bottleneck),
+    ..RESNET50
+};
+
+pub(super) const RESNET101_IMAGENET: ModelKind = ModelKind {
+    name: "resnet101-imagenet",
+    about: "ResNet-101 with a strided 7x7 stem and a pool, 159.2 M MACs on 32x32",
+    build: |net, x, widths| build(net, x, widths, BLOCKS_101, Stem::Large, bottleneck),
+    ..RESNET101
+};
+
+pub(super) const RESNET152_IMAGENET: ModelKind = ModelKind {
+    name: "resnet152-imagenet",
+    about: "ResNet-152 with a strided 7x7 stem and a pool, 235.0 M MACs on 32x32",
+    build: |net, x, widths| build(net, x, widths, BLOCKS_152, Stem::Large, bottleneck),
+    ..RESNET152
 };
 
 pub(super) const RESNET20: ModelKind = ModelKind {
@@ -43,7 +100,7 @@ pub(super) const RESNET20: ModelKind = ModelKind {
     about: "ResNet-20 with projection shortcuts, 40.8 M MACs on 32x32",
     stage_widths: &[16, 32, 64],
     stages: || stages(&[3, 3, 3]),
-    build: |net, x, widths| build(net, x, widths, &[3, 3, 3], Stem::Small),
+    build: |net, x, widths| build(net, x, widths, &[3, 3, 3], Stem::Small, basic_block),
     rename: |name| rename(name, &[3, 3, 3]),
 };
 
@@ -52,94 +109,9 @@ pub(super) const RESNET56: ModelKind = ModelKind {
     about: "ResNet-56 with projection shortcuts, 125.7 M MACs on 32x32",
     stage_widths: &[16, 32, 64],
     stages: || stages(&[9, 9, 9]),
-    build: |net, x, widths| build(net, x, widths, &[9, 9, 9], Stem::Small),
+    build: |net, x, widths| build(net, x, widths, &[9, 9, 9], Stem::Small, basic_block),
     rename: |name| rename(name, &[9, 9, 9]),
 };
-
-/// What comes before the blocks.
-#[derive(Clone, Copy)]
-enum Stem {
-    /// A 3x3 convolution.
-    Small,
-    /// A 7x7 convolution and 3x3 max pooling, both with stride 2.
-    Large,
-}
-
-/// Every block has a group of its own between its two convolutions; a stage's outputs are one
-/// group, which the stem makes first in stage 0 and the first block's second convolution later on.
-fn stages(blocks: &[usize]) -> Vec<usize> {
-    let mut groups = vec![0];
-    for (stage, &blocks) in blocks.iter().enumerate() {
-        groups.push(stage);
-        if stage > 0 {
-            groups.push(stage);
-        }
-        groups.extend(vec![stage; blocks - 1]);
-    }
-    groups
-}
-
-fn build(
-    net: &mut Assembly,
-    image: NodeId,
-    widths: &[usize],
-    blocks: &[usize],
-    stem: Stem,
-) -> Result<NodeId, GraphError> {
-    let mut widths = widths.iter().copied();
-    let mut width = || widths.next().expect("one width a channel group");
-    let mut outer = width();
-    let conv = match stem {
-        Stem::Small => Conv2d::same3x3(outer),
-        Stem::Large => Conv2d { kernel: [7, 7], stride: 2, padding: 3, ..Conv2d::same3x3(outer) },
-    };
-    let x = net.conv("conv1", conv, image)?;
-    let x = net.batch_norm("bn1", x)?;
-    let mut x = net.relu("relu", x)?;
-    if let Stem::Large = stem {
-        let pool = MaxPool2d { kernel: 3, stride: 2, padding: 1 };
-        x = net.add("maxpool", Layer::MaxPool2d(pool), &[x])?;
-    }
-    for (stage, &blocks) in blocks.iter().enumerate() {
-        for block in 0..blocks {
-            let inner = width();
-            let resizes = stage > 0 && block == 0;
-            if resizes {
-                outer = width();
-            }
-            let stride = if resizes { 2 } else { 1 };
-            let prefix = format!("layer{}.{block}", stage + 1);
-            x = basic_block(net, x, &prefix, [inner, outer], stride, resizes)?;
-        }
-    }
-    x = net.global_avg_pool(x)?;
-    net.classifier("linear", x)
-}
-
-fn basic_block(
-    net: &mut Assembly,
-    x: NodeId,
-    prefix: &str,
-    [inner, outer]: [usize; 2],
-    stride: usize,
-    projects: bool,
-) -> Result<NodeId, GraphError> {
-    let name = |part: &str| format!("{prefix}.{part}");
-    let y = net.conv(name("conv1"), Conv2d { stride, ..Conv2d::same3x3(inner) }, x)?;
-    let y = net.batch_norm(name("bn1"), y)?;
-    let y = net.relu(name("relu1"), y)?;
-    let y = net.conv(name("conv2"), Conv2d::same3x3(outer), y)?;
-    let y = net.batch_norm(name("bn2"), y)?;
-    let shortcut = if projects {
-        let conv = Conv2d { stride, ..Conv2d::pointwise(outer) };
-        let shortcut = net.conv(name("shortcut.0"), conv, x)?;
-        net.batch_norm(name("shortcut.1"), shortcut)?
-    } else {
-        x
-    };
-    let y = net.add(name("add"), Layer::Add(Add {}), &[y, shortcut])?;
-    net.relu(name("relu2"), y)
-}
 
 /// From torchvision's words (`downsample`, `fc`), and from those of codes that number all blocks in
 /// one list (`stem.0`, `layers.3.conv1`, `layers.4.down.0`).

@@ -1,7 +1,9 @@
 //! Optimisers and schedules of the learning rate.
 
+mod lookahead;
 mod schedule;
 
+pub use lookahead::Lookahead;
 pub use schedule::Schedule;
 
 use crate::network::{Network, Param};

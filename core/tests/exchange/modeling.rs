@@ -1,6 +1,6 @@
 //! The PyTorch code of networks, run by PyTorch: `modeling.py` does it, where there is one.
 
-use crate::{logits, random};
+use crate::{logits, python, random};
 use pleach_core::checkpoint::{self, Dtype, Meta};
 use pleach_core::graph::{Graph, GraphBuilder, GraphError};
 use pleach_core::layers::{
@@ -9,9 +9,7 @@ use pleach_core::layers::{
 };
 use pleach_core::pytorch::{self, Names};
 use pleach_core::{Shape, models, npy};
-use std::env;
 use std::fs;
-use std::process::Command;
 
 /// Maps of 1x1 where features are meant and the other way round, names that PyTorch has taken, names in
 /// names of layers, and settings that are not the usual ones.
@@ -47,7 +45,9 @@ fn awkward() -> Result<Graph, GraphError> {
 fn pytorch_loads_the_code_strictly_and_computes_the_same_logits() {
     let folder = tempfile::tempdir().unwrap();
     let specs = ["vgg-small", "vgg16-nobn:3,4,5,6,7,8,9,10,11,12,13,14,15", "resnet18:5,6,7,8"];
-    let specs = specs.into_iter().chain(["resnet20:5,6,7", "mobile-small", "concat-small"]);
+    let more =
+        ["resnet20:5,6,7", "resnet50-imagenet:3,4,5,6,7,8,9,10", "mobile-small", "concat-small"];
+    let specs = specs.into_iter().chain(more);
     let models = specs.map(|spec| models::build(spec, Shape::new(3, 32, 32), 10).unwrap());
     let drawn = (0..60).map(|seed| random::graph(seed).unwrap());
     let graphs = models.chain([awkward().unwrap()]).chain(drawn);
@@ -69,20 +69,11 @@ fn pytorch_loads_the_code_strictly_and_computes_the_same_logits() {
         npy::save(&path(&format!("{name}.logits.npy")), &shape, &logits).unwrap();
         count += 1;
     }
-    let left_out = "the PyTorch code that is written, run by PyTorch";
-    let Some(python) = env::var_os("PLEACH_PYTHON") else {
-        eprintln!("PLEACH_PYTHON names no Python with torch; left out: {left_out}");
-        return;
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/exchange/modeling.py");
-    let output = Command::new(python).arg(script).arg(folder.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(77) {
-        eprintln!("PLEACH_PYTHON has no torch or no safetensors; left out: {left_out}");
-        return;
+    if let Some(said) =
+        python("modeling.py", folder.path(), "the PyTorch code that is written, run by it")
+    {
+        assert_eq!(said.trim(), count.to_string());
     }
-    assert!(output.status.success(), "{said}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), count.to_string());
 }
 
 #[test]

@@ -109,10 +109,14 @@ fn torchvisions_words_and_places_are_recognised() {
     };
     let narrow = "vgg16-fc3:3,4,5,6,7,8,9,10,11,12,13,14,15,16,17";
     let resnet = "resnet34-imagenet:3,4,5,6";
+    let bottlenecks = "resnet50-imagenet:3,4,5,6,7,8,9,10";
     let words = |name: &str| name.replace("shortcut", "downsample").replace("linear", "fc");
-    for (spec, rename) in
-        [(narrow, &moved as &dyn Fn(&str) -> String), (narrow, &str::to_owned), (resnet, &words)]
-    {
+    for (spec, rename) in [
+        (narrow, &moved as &dyn Fn(&str) -> String),
+        (narrow, &str::to_owned),
+        (resnet, &words),
+        (bottlenecks, &words),
+    ] {
         let network = network(spec);
         let found = read(&state_dict(&network, |name| Some(rename(name)))).unwrap();
         assert_eq!(found.network, network, "{spec}");

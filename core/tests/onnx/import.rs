@@ -1,7 +1,8 @@
 //! What other codes write, operator by operator. That the values are right is `oracle.rs`'s to say.
 
 use crate::model::{
-    FLOAT, Message, Model, float, floats, int, ints, node, scalar, tensor, tensor_attribute, text,
+    FLOAT, Message, Model, float, floats, int, int64s, ints, node, scalar, tensor,
+    tensor_attribute, text,
 };
 use pleach_core::checkpoint::Checkpoint;
 use pleach_core::layers::Layer;
@@ -56,6 +57,10 @@ pub(crate) fn single(
 #[test]
 fn each_operator_becomes_its_layer() {
     let conv = |attributes: &[Message]| single(17, "Conv", &["x", "w", "b"], attributes, false);
+    let padded = |pads: &[i64], op: &str, inputs: &[&str], attributes: &[Message]| {
+        let model = single(17, op, inputs, attributes, false).initializer(&int64s("pads", pads));
+        model.node("Pad", &["x", "pads"], "z", &[])
+    };
     let flat = |op: &str, inputs: &[&str]| single(17, op, inputs, &[], true);
     let pool = |op: &str, attributes: &[Message]| single(17, op, &["x"], attributes, false);
     let cases = [
@@ -84,6 +89,13 @@ fn each_operator_becomes_its_layer() {
             "out avg_pool2d [3, 8, 8]",
         ),
         (pool("AveragePool", &[ints("kernel_shape", &[8, 8])]), "out avg_pool2d [3, 1, 1]"),
+        (padded(&[0, 0, 1, 1, 0, 0, 1, 1], "Conv", &["z", "w", "b"], &[]), "out conv2d [4, 8, 8]"),
+        (
+            padded(&[0, 0, 2, 1, 0, 0, 2, 1], "Conv", &["z", "w"], &[ints("pads", &[0, 1, 0, 1])]),
+            "out conv2d [4, 10, 10]",
+        ),
+        // What is padded by nothing may be read by anything.
+        (padded(&[0; 8], "Relu", &["z"], &[]), "out relu [3, 8, 8]"),
         (pool("GlobalAveragePool", &[]), "out global_avg_pool [3, 1, 1]"),
         (pool("ReduceMean", &[ints("axes", &[3, -2])]), "out global_avg_pool [3, 1, 1]"),
         (pool("Relu", &[]), "out relu [3, 8, 8]"),

@@ -157,6 +157,25 @@ def make(folder):
         x = n.op("Reshape", x, n.op("Concat", first, rest, axis=0))
         n.save(folder, "view", n.linear(x, 3 * 9 * 8))
 
+        def pad(n, x, *pads):
+            if opset < 11:
+                return n.op("Pad", x, pads=list(pads), mode="constant")
+            if opset < 18:
+                return n.op("Pad", x, n.constant(np.array(pads, np.int64)), n.constant(np.float32(0)))
+            # Columns and rows alone, in this order.
+            pads = np.array([pads[i] for i in [3, 2, 7, 6]], np.int64)
+            return n.op("Pad", x, n.constant(pads), "", n.constant(np.array([-1, 2], np.int64)))
+
+        n = net()
+        x = n.conv(pad(n, "x", 0, 0, 3, 3, 0, 0, 3, 3), 3, 4, kernel=5, strides=[2, 2])
+        x = pad(n, n.op("Relu", x), 0, 0, 1, 1, 0, 0, 1, 1)
+        y = n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+        x = n.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2])
+        # Zeros on one side, and the operator's own on the other.
+        x = n.conv(pad(n, n.op("Add", x, y), 0, 0, 1, 0, 0, 0, 0, 1), 4, 4, pads=[0, 1, 1, 0])
+        x = n.op("Flatten", n.op("GlobalAveragePool", x))
+        n.save(folder, "zeros", n.linear(x, 4))
+
         n = net(batch=1)
         x = n.op("MaxPool", "x", kernel_shape=[3, 3], auto_pad="SAME_LOWER")
         x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])

@@ -48,6 +48,7 @@ fn onnxruntime_computes_the_same_logits_of_what_we_write() {
         "vgg16-nobn:3,4,5,6,7,8,9,10,11,12,13,14,15",
         "resnet18:5,6,7,8,9,10,11,12,13,14,15,16",
         "resnet20:5,6,7",
+        "resnet50-imagenet:3,4,5,6,7,8,9,10",
         "mobile-small",
         "concat-small",
     ];

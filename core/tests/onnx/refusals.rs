@@ -1,7 +1,7 @@
 //! What has no counterpart, and what is said of it.
 
 use crate::import::{IMAGE, read, refusals, single};
-use crate::model::{Message, Model, float, int, int64s, ints, node, text};
+use crate::model::{Message, Model, float, int, int64s, ints, node, scalar, text};
 
 #[test]
 fn each_setting_without_a_counterpart_is_explained() {
@@ -9,6 +9,15 @@ fn each_setting_without_a_counterpart_is_explained() {
     let pool = |op: &str, attributes: &[Message]| {
         let attributes = [&[ints("kernel_shape", &[3, 3])], attributes].concat();
         single(19, op, &["x"], &attributes, false)
+    };
+    let pad = |pads: &[i64], inputs: &[&str], op: &str| {
+        let attributes: &[Message] = match op {
+            "MaxPool" => &[ints("kernel_shape", &[3, 3])],
+            _ => &[],
+        };
+        let model = single(17, op, &["z", "w"], attributes, false);
+        let model = model.initializer(&int64s("pads", pads)).initializer(&scalar("two", 2.0));
+        model.node("Pad", inputs, "z", &[])
     };
     let gemm =
         |attributes: &[Message]| single(17, "Gemm", &["flat", "matrix", "five"], attributes, true);
@@ -65,6 +74,14 @@ fn each_setting_without_a_counterpart_is_explained() {
         ),
         (pool("MaxPool", &[ints("pads", &[2; 4])]), "a padding of 2 (at most half of it)"),
         (pool("AveragePool", &[ints("pads", &[1; 4])]), "leaves the padding out of the mean"),
+        (pad(&[0, 0, 1, 1, 0, 0, 1, 1], &["x", "pads"], "Relu"), "reads \"z\", maps with zeros"),
+        (pad(&[0, 0, 1, 1, 0, 0, 1, 1], &["x", "pads"], "MaxPool"), "only after a Relu is this"),
+        (pad(&[0, 1, 0, 0, 0, 0, 0, 0], &["x", "pads"], "Relu"), "pads axis 1; only rows and"),
+        (pad(&[0, 0, -1, 0, 0, 0, 0, 0], &["x", "pads"], "Relu"), "0, 0, 0, 0], outside 0 to"),
+        (pad(&[1, 1], &["x", "pads"], "Relu"), "has 2 pads for 4 axes"),
+        (pad(&[0; 8], &["x", "pads", "two"], "Relu"), "pads with 2; only zeros"),
+        (pad(&[0, 0, 0, 0, 0, 0, 1, 1], &["x", "pads"], "Conv"), "by 0 before and 1 after"),
+        (single(17, "Pad", &["x"], &[text("mode", "reflect")], false), "pads by mode reflect"),
         (
             single(17, "AveragePool", &["x"], &[ints("kernel_shape", &[2, 3])], false),
             "has windows of [2, 3]; only square ones",

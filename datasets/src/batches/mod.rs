@@ -22,8 +22,9 @@ pub struct BatchSpec {
     pub batch: usize,
     /// Random order, another one each epoch, instead of the split's own.
     pub shuffle: bool,
-    /// Random crops of the image in a black border of [`CROP_PADDING`] pixels, and random
-    /// horizontal flips, other ones each epoch.
+    /// Crops of the image in a black border of [`CROP_PADDING`] pixels, random ones each epoch, and
+    /// horizontal flips in every other epoch, from the first or from the second, as chance has it (Jordan
+    /// 2024, arXiv 2404.00498: two epochs see both views of every image).
     pub augment: bool,
     /// Leave out a last batch that is not full.
     pub drop_last: bool,
@@ -196,7 +197,8 @@ impl<'a> Epoch<'a> {
         let mut shift =
             || stream.below(2 * CROP_PADDING as u32 + 1) as isize - CROP_PADDING as isize;
         let (down, right) = (shift(), shift());
-        View { down, right, mirrored: stream.flip() }
+        let at_first = Stream::new(self.spec.seed, Purpose::Flip, 0, sample as u64).flip();
+        View { down, right, mirrored: at_first ^ (self.spec.epoch % 2 == 1) }
     }
 
     /// Writes one image, `[channels, height, width]` bytes, as floats

@@ -5,8 +5,8 @@
 use super::algorithm::{Algorithm, Operands, nothing_packed, weights_as_they_are};
 use super::cost::Cost;
 use super::{Activation, Conv2dGeometry};
-use crate::Context;
 use crate::gemm::{Gemm, gemm, gemm_matrixmultiply};
+use crate::{Context, relu};
 
 /// Images are taken together until their rows are this many, to keep small maps parallel while the
 /// columns of large maps stay small.
@@ -146,7 +146,7 @@ fn finish(pixel: &mut [f32], bias: Option<&[f32]>, activation: Activation) {
         pixel.iter_mut().zip(bias).for_each(|(x, &b)| *x += b);
     }
     if activation == Activation::Relu {
-        pixel.iter_mut().for_each(|x| *x = x.max(0.0));
+        pixel.iter_mut().for_each(|x| *x = relu::of(*x));
     }
 }
 

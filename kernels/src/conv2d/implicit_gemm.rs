@@ -287,7 +287,7 @@ impl Gather<'_> {
                 for x in
                     pixel[..columns.len().next_multiple_of(S::LANES)].chunks_exact_mut(S::LANES)
                 {
-                    simd.store(simd.max(simd.load(x), zero), x);
+                    simd.store(simd.max(zero, simd.load(x)), x);
                 }
             }
         }

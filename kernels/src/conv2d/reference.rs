@@ -3,7 +3,7 @@
 use super::algorithm::{copy, no_scratch, nothing_packed, weights_as_they_are};
 use super::cost::Cost;
 use super::{Activation, Algorithm, Conv2dGeometry, Operands};
-use crate::Context;
+use crate::{Context, relu};
 
 pub(crate) const FORWARD: Algorithm = Algorithm {
     name: "reference",
@@ -80,7 +80,7 @@ fn forward(cx: &Context, g: &Conv2dGeometry, operands: Operands<'_>, _: &mut [f3
         for (out, sum) in dst.iter_mut().zip(sums) {
             *out = match activation {
                 Activation::None => sum as f32,
-                Activation::Relu => sum.max(0.0) as f32,
+                Activation::Relu => relu::of(sum as f32),
             };
         }
     });

@@ -281,7 +281,7 @@ fn store<S: Simd, const MR: usize, const NV: usize>(
         let zero = simd.splat(0.0);
         for row in &mut sums {
             for sum in row {
-                *sum = simd.max(*sum, zero);
+                *sum = simd.max(zero, *sum);
             }
         }
     }

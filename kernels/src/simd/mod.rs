@@ -2,6 +2,45 @@
 //!
 //! A token (a value of a type that implements [`Simd`]) proves that this CPU has the instructions:
 //! the only way to get one is [`Simd::detect`]. Only the files beside this one name `std::arch`.
+//!
+//! A kernel is a [`SimdOp`], written once for every token:
+//!
+//! ```
+//! use pleach_kernels::simd::portable::Portable;
+//! use pleach_kernels::simd::{Simd, SimdOp};
+//!
+//! /// `dst += src`, over whole vectors.
+//! struct Accumulate<'a> {
+//!     src: &'a [f32],
+//!     dst: &'a mut [f32],
+//! }
+//!
+//! impl SimdOp for Accumulate<'_> {
+//!     type Output = ();
+//!
+//!     #[inline(always)]
+//!     fn eval<S: Simd>(self, simd: S) {
+//!         let one = simd.splat(1.0);
+//!         for (dst, src) in
+//!             self.dst.chunks_exact_mut(S::LANES).zip(self.src.chunks_exact(S::LANES))
+//!         {
+//!             let sum = simd.mul_add(simd.load(src), one, simd.load(dst));
+//!             simd.store(sum, dst);
+//!         }
+//!     }
+//! }
+//!
+//! let (src, mut dst) = ([2.0; 32], [1.0; 32]);
+//! let simd = Portable::<16>::detect().expect("it runs on every CPU");
+//! simd.vectorize(Accumulate { src: &src, dst: &mut dst });
+//! assert_eq!(dst, [3.0; 32]);
+//! ```
+//!
+//! A new instruction set is therefore one file here: a token that only its `detect` can make, its vector type
+//! and the methods of [`Simd`] without a default, each a line or two of intrinsics; [`portable`] is the shortest
+//! example. With its `mod` line here and its row in [`ISAS`](crate::dispatch::ISAS) every kernel is compiled
+//! for it, `Context` finds it, users name it by `--isa`, and the tests compare all its kernels with the
+//! reference.
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;

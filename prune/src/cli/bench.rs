@@ -2,7 +2,7 @@
 
 mod layers;
 
-use super::common::{self, Common, DataArgs};
+use super::common::{Common, DataArgs, DryRunArg};
 use super::exit::{self, usage};
 use super::interrupt;
 use super::output;
@@ -43,7 +43,22 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     #[command(flatten)]
+    dry: DryRunArg,
+    #[command(flatten)]
     data: DataArgs,
+}
+
+/// `pleach.bench-plan/1`.
+#[derive(Serialize)]
+struct Plan<'a> {
+    schema: &'static str,
+    /// Each with its multiply-adds an image.
+    nets: Vec<(&'a str, u64)>,
+    mode: Work,
+    batches: &'a [usize],
+    threads: &'a [usize],
+    isa: &'static str,
+    seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -58,7 +73,7 @@ struct Document<'a> {
     layers: Option<Vec<LayerRow>>,
 }
 
-fn batch(text: &str) -> Result<usize, String> {
+pub(super) fn batch(text: &str) -> Result<usize, String> {
     /// VGG-16's activations of 4,096 images are 6 GB.
     const MOST: usize = 4096;
     match text.trim().parse() {
@@ -79,8 +94,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         return Err(usage("--weights is about inference, and --train times training steps"));
     }
     let isa = common.isa()?;
-    let threads =
-        if common.threads.is_empty() { vec![common::all_cores()] } else { common.threads.clone() };
+    let threads = common.thread_counts();
     let dataset = args.data.open()?;
     let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
@@ -95,6 +109,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         seed: common.seed(),
         ..Config::new(isa, 1)
     };
+    if args.dry.dry_run {
+        return plan(common, &nets, &config);
+    }
     interrupt::listen()?;
     let mut progress = Progress::new(common.style());
     if args.tune {
@@ -102,11 +119,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         progress.finish();
     }
     let measurement = measure(&nets, &config, &mut progress);
-    let layers = args.per_layer.then(|| {
-        let layers = latency::measure_layers(&nets, &config, &mut watch(&mut progress));
-        progress.finish();
-        layers
-    });
+    let layers = args.per_layer.then(|| measure_layers(&nets, &config, &mut progress));
     let algorithms = match &config.choice {
         Choice::CostTable => None,
         Choice::Measured(tuning) => Some(tuning.rows()),
@@ -127,6 +140,37 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     Ok(if interrupt::is_requested() { interrupt::code() } else { exit::OK })
 }
 
+/// Says what would be measured, and for how long at least.
+fn plan(common: &Common, nets: &[(&str, &pleach_core::Network)], config: &Config) -> Result<u8> {
+    let nets = nets.iter().map(|(name, network)| (*name, network.graph().macs()));
+    let plan = Plan {
+        schema: "pleach.bench-plan/1",
+        nets: nets.collect(),
+        mode: config.work,
+        batches: &config.batches,
+        threads: &config.threads,
+        isa: config.isa.name,
+        seconds: config.seconds * (config.batches.len() * config.threads.len()) as f64,
+    };
+    if common.json {
+        output::json(&plan)?;
+        return Ok(exit::OK);
+    }
+    let what = match plan.mode {
+        Work::Infer => "inference",
+        Work::Train => "training steps",
+    };
+    let mut text = format!(
+        "would time {what} with {} at batch {:?} on {:?} threads, {} s of it\n",
+        plan.isa, plan.batches, plan.threads, plan.seconds
+    );
+    for (net, macs) in &plan.nets {
+        text += &format!("  {net}: {} MACs an image\n", output::grouped(*macs));
+    }
+    output::print(&text)?;
+    Ok(exit::OK)
+}
+
 /// Measures, and shows how far it is. What is not finished when an interruption comes is left out.
 pub(super) fn measure(
     nets: &[(&str, &pleach_core::Network)],
@@ -138,6 +182,17 @@ pub(super) fn measure(
     measurement
 }
 
+/// [`measure`] layer by layer.
+pub(super) fn measure_layers(
+    nets: &[(&str, &pleach_core::Network)],
+    config: &Config,
+    progress: &mut Progress,
+) -> Vec<LayerRow> {
+    let rows = latency::measure_layers(nets, config, &mut watch(progress));
+    progress.finish();
+    rows
+}
+
 /// Shows how far a measurement is, and ends it when an interruption comes.
 fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFlow<()> {
     |title, done, rounds| {
@@ -145,7 +200,7 @@ fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFl
             return ControlFlow::Break(());
         }
         if done == 0 {
-            progress.start(format!("measuring, {title}"), rounds as u64);
+            progress.phase(&format!("measuring, {title}"), rounds as u64);
         }
         progress.set(done as u64, String::new);
         ControlFlow::Continue(())

@@ -1,16 +1,20 @@
 //! Flags that several verbs have, and what they become.
 
+mod nets;
+
+pub(super) use nets::{net_for_data, warn_of_other_data};
+
+use super::config::Origin;
 use super::exit::usage;
 use super::progress::Style;
 use anyhow::{Context as _, Result};
-use clap::{Args, ColorChoice, ValueEnum};
-use pleach_core::Shape;
-use pleach_core::checkpoint::Normalisation;
-use pleach_datasets::{Dataset, Spec};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
+use pleach_datasets::Dataset;
 use pleach_kernels::{Context, Isa};
 pub(super) use pleach_prune::net::meta;
-use pleach_prune::net::{Net, Resolve};
 use pleach_prune::run_dir::RunDir;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -20,7 +24,7 @@ use std::sync::Arc;
 #[derive(Args)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct Common {
-    /// Threads; the default is all cores. `bench` takes a list: 1,2
+    /// Threads; the default is all cores. `bench` and `compare` take a list: 1,2
     #[arg(
         short,
         long,
@@ -36,7 +40,7 @@ pub(super) struct Common {
     #[arg(long, global = true, value_name = "ISA", env = "PLEACH_ISA", hide_env_values = true)]
     pub(super) isa: Option<String>,
     /// Seed of everything random [default: 42]
-    #[arg(long, global = true, value_name = "S")]
+    #[arg(long, global = true, value_name = "S", env = "PLEACH_SEED", hide_env_values = true)]
     seed: Option<u64>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
@@ -53,6 +57,9 @@ pub(super) struct Common {
     /// How to show progress: a bar, a line an epoch, or not at all
     #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
     progress: Progress,
+    /// The arguments that the environment gives.
+    #[arg(skip)]
+    from_environment: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -90,6 +97,14 @@ pub(super) struct RunArgs {
     /// Overwrite the run in the folder
     #[arg(short, long)]
     pub(super) force: bool,
+}
+
+/// Whether anything is done.
+#[derive(Args)]
+pub(super) struct DryRunArg {
+    /// Check everything, say what would be done, and write nothing
+    #[arg(short = 'n', long)]
+    pub(super) dry_run: bool,
 }
 
 fn threads(text: &str) -> Result<usize, String> {
@@ -164,6 +179,26 @@ impl Common {
         self.seed
     }
 
+    /// Takes note of the arguments that the environment gives.
+    pub(super) fn note_environment(&mut self, matches: &ArgMatches) {
+        for id in matches.ids() {
+            if matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable) {
+                self.from_environment.insert(id.as_str().to_owned());
+            }
+        }
+        if let Some((_, matches)) = matches.subcommand() {
+            self.note_environment(matches);
+        }
+    }
+
+    /// Where the value of an argument is from that is given: `--NAME` or `PLEACH_NAME`.
+    pub(super) fn origin(&self, name: &str) -> Origin {
+        match self.from_environment.contains(name) {
+            true => Origin::Environment(format!("PLEACH_{}", name.to_uppercase())),
+            false => Origin::Flag(format!("--{name}")),
+        }
+    }
+
     /// The instruction set asked for, or the best.
     pub(super) fn isa(&self) -> Result<&'static Isa> {
         let Some(name) = &self.isa else { return Ok(Isa::best()) };
@@ -175,13 +210,28 @@ impl Common {
         match self.threads[..] {
             [] => Ok(all_cores()),
             [count] => Ok(count),
-            _ => Err(usage("several numbers of threads (--threads) are for bench; give one")),
+            _ => Err(usage(
+                "several numbers of threads (--threads) are for bench and compare; give one",
+            )),
         }
+    }
+
+    /// The numbers of threads asked for, or all cores.
+    pub(super) fn thread_counts(&self) -> Vec<usize> {
+        if self.threads.is_empty() { vec![all_cores()] } else { self.threads.clone() }
+    }
+
+    /// What kernels run with that are not timed, where numbers of threads are: the most of these.
+    pub(super) fn context_for_any_threads(&self) -> Result<Context> {
+        let most = self.thread_counts().into_iter().max();
+        Ok(Context::new(self.isa()?, most.expect("there is a number")))
     }
 
     /// What kernels run with.
     pub(super) fn context(&self) -> Result<Context> {
-        Ok(Context::new(self.isa()?, self.thread_count()?))
+        let (isa, threads) = (self.isa()?, self.thread_count()?);
+        log::info!("instruction set {}, threads {threads}", isa.name);
+        Ok(Context::new(isa, threads))
     }
 }
 
@@ -191,6 +241,14 @@ pub(super) fn all_cores() -> usize {
 }
 
 impl DataArgs {
+    /// The data's place as settings files have it.
+    pub(super) fn text(&self) -> Result<Option<&str>> {
+        let Some(path) = &self.data else { return Ok(None) };
+        let text = path.to_str();
+        text.map(Some)
+            .ok_or_else(|| usage(format!("--data {}: its name is no UTF-8", path.display())))
+    }
+
     /// Opens the data.
     pub(super) fn open(&self) -> Result<Arc<dyn Dataset>> {
         Ok(Arc::from(pleach_datasets::open(self.data.as_deref())?))
@@ -201,55 +259,6 @@ impl RunArgs {
     /// Makes the run's folder.
     pub(super) fn create(&self, verb: &str) -> Result<RunDir> {
         Ok(RunDir::create(self.out.as_deref(), verb, self.force)?)
-    }
-}
-
-/// The network that `argument` names, checked to fit the data.
-pub(super) fn net_for_data(
-    argument: &str,
-    arch: Option<&str>,
-    dataset: &dyn Dataset,
-    seed: u64,
-) -> Result<Net> {
-    let spec = dataset.spec();
-    let net = Resolve { arch, ..Resolve::for_data(spec, seed) }.net(argument)?;
-    let (image, found) = (Shape::new(spec.channels, spec.height, spec.width), net.network.graph());
-    if found.input_shape() != image {
-        return Err(usage(format!(
-            "{argument} takes images of {}, but those of {} are {image}",
-            found.input_shape(),
-            spec.name
-        )));
-    }
-    let classes = found.output_shape().channels;
-    if classes != spec.classes {
-        return Err(usage(format!(
-            "{argument} has {classes} classes, but {} has {}",
-            spec.name, spec.classes
-        )));
-    }
-    warn_of_other_data(&net, spec);
-    Ok(net)
-}
-
-fn warn_of_other_data(net: &Net, spec: &Spec) {
-    /// Rounding of published values to four digits.
-    const CLOSE: f32 = 1e-3;
-    if let Some(trained) = net.meta.dataset.as_ref().filter(|&name| *name != spec.name) {
-        log::warn!("{} was trained on {trained}, not on {}", net.name, spec.name);
-    }
-    if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
-        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > CLOSE);
-        if far(mean, &spec.mean) || far(std, &spec.std) {
-            log::warn!(
-                "{} expects images normalised by mean {mean:?} and deviation {std:?}, but those of {} \
-                 are by {:?} and {:?}",
-                net.name,
-                spec.name,
-                spec.mean,
-                spec.std
-            );
-        }
     }
 }
 

@@ -7,9 +7,11 @@ use pleach_datasets::DataError;
 use pleach_prune::PruneError;
 use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
+use pleach_prune::plan::PlanError;
 use pleach_prune::prune_run::PruneRunError;
 use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
+use pleach_prune::settings::SettingError;
 use pleach_prune::target::AmountError;
 use pleach_prune::train_run::TrainRunError;
 use pleach_prune::trainer::TrainError;
@@ -81,6 +83,8 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || cause.is::<ModelError>()
         || cause.is::<CriterionError>()
         || cause.is::<AmountError>()
+        || cause.is::<SettingError>()
+        || cause.is::<PlanError>()
         || cause.is::<toml::de::Error>()
         || matches!(
             cause.downcast_ref::<NetError>(),

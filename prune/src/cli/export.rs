@@ -1,6 +1,6 @@
 //! `pleach export`
 
-use super::common::{self, Common, DataArgs};
+use super::common::{self, Common, DataArgs, DryRunArg};
 use super::exit::{self, usage};
 use super::output::{self, grouped};
 use anyhow::{Context as _, Result};
@@ -45,6 +45,8 @@ pub(super) struct Args {
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
+    dry: DryRunArg,
+    #[command(flatten)]
     data: DataArgs,
 }
 
@@ -72,6 +74,8 @@ struct Document {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     relative_difference: Option<f64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
@@ -90,19 +94,25 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let net = Resolve { arch: args.arch.as_deref(), ..resolve }.net(&args.net)?;
     let Net { network, meta, .. } = &net;
+    let dry_run = args.dry.dry_run;
+    let options = ExportOptions { keep_bn: args.keep_bn };
     match &code {
-        None if args.format == Format::Onnx => {
-            onnx::save(&out, network, meta, &ExportOptions { keep_bn: args.keep_bn })?;
+        None if args.format == Format::Onnx && dry_run => {
+            onnx::to_bytes(network, meta, &options)?;
         }
+        None if args.format == Format::Onnx => onnx::save(&out, network, meta, &options)?,
+        None if dry_run => {}
         None => checkpoint::save(&out, network, meta, Dtype::F32, false)?,
         Some(Code { path, names }) => {
             let source = pytorch::source(network.graph(), meta, names)?;
-            checkpoint::save(&out, network, meta, Dtype::F32, false)?;
-            write_atomically(path, |file| file.write_all(source.as_bytes()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            if !dry_run {
+                checkpoint::save(&out, network, meta, Dtype::F32, false)?;
+                write_atomically(path, |file| file.write_all(source.as_bytes()))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
         }
     }
-    let difference = match args.verify {
+    let difference = match args.verify && !dry_run {
         true => Some(difference(&cx, network, &out, resolve)?),
         false => None,
     };
@@ -113,6 +123,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         files,
         bytes,
         relative_difference: difference,
+        dry_run,
     };
     if common.json {
         output::json(&document)?;
@@ -172,12 +183,11 @@ fn difference(cx: &Context, network: &Network, file: &Path, resolve: Resolve<'_>
 
 fn text(document: &Document, code: Option<&Code>) -> String {
     let files: Vec<String> = document.files.iter().map(|file| file.display().to_string()).collect();
-    let mut text = format!(
-        "{} is in {} ({} bytes)\n",
-        document.net,
-        files.join(" and "),
-        grouped(document.bytes)
-    );
+    let (net, files) = (&document.net, files.join(" and "));
+    if document.dry_run {
+        return format!("would write {net} into {files}\n");
+    }
+    let mut text = format!("{net} is in {files} ({} bytes)\n", grouped(document.bytes));
     if let Some(Code { names: Names { module, class, weights }, .. }) = code {
         text += &format!(
             "in PyTorch:\n  from safetensors.torch import load_file\n  from {module} import {class}\n  model = \

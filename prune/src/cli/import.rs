@@ -1,6 +1,6 @@
 //! `pleach import`
 
-use super::common::{self, Common};
+use super::common::{self, Common, DryRunArg};
 use super::exit::{self, usage};
 use super::output::{self, grouped};
 use anyhow::Result;
@@ -26,6 +26,8 @@ pub(super) struct Args {
     /// Overwrite the checkpoint
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
@@ -53,6 +55,8 @@ struct Document<'a> {
     params: u64,
     normalisation: Option<&'a Normalisation>,
     out: &'a Path,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
 }
 
 fn image(text: &str) -> Result<Shape, String> {
@@ -83,7 +87,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if !args.mean.is_empty() {
         meta.normalisation = Some(normalisation(args, graph.input_shape().channels)?);
     }
-    checkpoint::save(&args.out, &network, &meta, Dtype::F32, false)?;
+    if !args.dry.dry_run {
+        checkpoint::save(&args.out, &network, &meta, Dtype::F32, false)?;
+    }
     let Shape { channels, height, width } = graph.input_shape();
     let document = Document {
         schema: "pleach.import/1",
@@ -97,6 +103,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         params: graph.trainable(),
         normalisation: meta.normalisation.as_ref(),
         out: &args.out,
+        dry_run: args.dry.dry_run,
     };
     if common.json {
         output::json(&document)?;
@@ -145,10 +152,11 @@ fn text(document: &Document<'_>) -> String {
     };
     format!(
         "{}: {kind}\n{} MACs an image, {} trainable parameters, {classes} classes; images are {c}x{h}x{w}, \
-         {normalisation}\nwritten to {}\n",
+         {normalisation}\n{} {}\n",
         file.display(),
         grouped(document.macs),
         grouped(document.params),
+        if document.dry_run { "would be written to" } else { "written to" },
         out.display()
     )
 }

@@ -16,6 +16,8 @@ pub(super) struct Training {
     /// Epochs of the run, and those that were done when it began or went on.
     epochs: u64,
     began: u64,
+    /// Validation accuracies of the epochs since then.
+    accuracies: Vec<f64>,
 }
 
 impl Training {
@@ -30,7 +32,10 @@ impl Training {
                 }
                 progress.start("training", steps);
             }
-            train_run::Event::Epoch(epoch) => progress.line(&self.epoch(epoch, progress)),
+            train_run::Event::Epoch(epoch) => {
+                self.accuracies.push(epoch.validation_accuracy);
+                progress.line(&self.epoch(epoch, progress));
+            }
         }
     }
 
@@ -39,7 +44,7 @@ impl Training {
         let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
         format!(
             "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, val {:.2} %, lr {:.5}, {:.0} img/s, eta {}, best \
-             {:.2} %",
+             {:.2} % {}",
             training.epoch,
             self.epochs,
             training.loss,
@@ -48,9 +53,25 @@ impl Training {
             training.lr,
             training.images_per_s,
             duration(progress.eta(done as f64, left as f64)),
-            100.0 * epoch.best_accuracy
+            100.0 * epoch.best_accuracy,
+            sparkline(&self.accuracies)
         )
     }
+}
+
+/// The last values as a curve of block characters, from the smallest of these to the largest.
+fn sparkline(values: &[f64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    /// Values in a line beside everything else.
+    const WIDTH: usize = 24;
+    let values = &values[values.len().saturating_sub(WIDTH)..];
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let block = |&value: &f64| {
+        let height = (value - least) / (most - least).max(f64::MIN_POSITIVE);
+        BLOCKS[((height * BLOCKS.len() as f64) as usize).min(BLOCKS.len() - 1)]
+    };
+    values.iter().map(block).collect()
 }
 
 /// A pruning run, as it goes.
@@ -142,5 +163,20 @@ impl Pruning {
             step.seconds,
             if step.accepted { "" } else { ", undone" }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sparkline;
+
+    #[test]
+    fn a_sparkline_spans_from_the_smallest_to_the_largest_of_the_last_values() {
+        assert_eq!(sparkline(&[1.0, 2.0, 1.5, 3.0]), "▁▅▃█");
+        assert_eq!(sparkline(&[0.5]), "▁");
+        assert_eq!(sparkline(&[]), "");
+        let rising: Vec<f64> = (0..100).map(f64::from).collect();
+        let text = sparkline(&rising);
+        assert_eq!((text.chars().count(), text.chars().last()), (24, Some('█')));
     }
 }

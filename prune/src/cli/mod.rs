@@ -2,6 +2,9 @@
 
 mod bench;
 mod common;
+mod compare;
+mod completions;
+mod config;
 mod data;
 mod env;
 mod eval;
@@ -11,9 +14,11 @@ mod import;
 mod inspect;
 mod interrupt;
 mod lines;
+mod man;
 mod output;
 mod progress;
 mod prune;
+mod report;
 mod reproduce;
 mod train;
 mod weights;
@@ -55,11 +60,16 @@ enum Verb {
     Eval(eval::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Compare(compare::Args),
     Import(import::Args),
     Export(export::Args),
     Data(data::Args),
+    Config(Box<config::Args>),
+    Completions(completions::Args),
+    Man(man::Args),
     Env(env::Args),
     Reproduce(reproduce::Args),
+    Report(report::Args),
 }
 
 /// Runs the command.
@@ -67,7 +77,12 @@ pub(crate) fn main() -> ExitCode {
     // What colour the parser's own messages have is decided before it has parsed anything.
     let color = common::color_before_parsing(std::env::args_os());
     let matches = command().color(color).try_get_matches();
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = matches.and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.common.note_environment(&matches);
+        Ok(cli)
+    });
+    let cli = match cli {
         Ok(cli) => cli,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(1);
@@ -89,8 +104,8 @@ pub(crate) fn main() -> ExitCode {
 
 /// The parser, with what there is to choose from in its help.
 fn command() -> clap::Command {
-    let models = MODELS.iter().map(|model| format!("  {:<17} {}\n", model.name, model.about));
-    let data = DATASETS.iter().map(|kind| format!("  {:<17} {}\n", kind.name, kind.summary));
+    let models = MODELS.iter().map(|model| format!("  {:<18} {}\n", model.name, model.about));
+    let data = DATASETS.iter().map(|kind| format!("  {:<18} {}\n", kind.name, kind.summary));
     let (models, data) = (models.collect::<String>(), data.collect::<String>());
     Cli::command().after_help(format!("Models:\n{models}\nData sets:\n{data}\n{EXIT_CODES}"))
 }
@@ -103,10 +118,15 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Eval(args) => eval::run(common, args),
         Verb::Bench(args) => bench::run(common, args),
         Verb::Inspect(args) => inspect::run(common, args),
+        Verb::Compare(args) => compare::run(common, args),
         Verb::Import(args) => import::run(common, args),
         Verb::Export(args) => export::run(common, args),
         Verb::Data(args) => data::run(common, args),
+        Verb::Config(args) => config::run(common, args),
+        Verb::Completions(args) => completions::run(args),
+        Verb::Man(args) => man::run(common, args),
         Verb::Reproduce(args) => reproduce::run(common, args),
+        Verb::Report(args) => report::run(common, args),
         Verb::Env(args) => env::run(common, args),
     }
 }

@@ -1,6 +1,7 @@
 //! Results, on stdout. All else that users read goes to stderr.
 
 use anyhow::{Context as _, Result};
+pub(super) use pleach_prune::report::grouped;
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -34,27 +35,27 @@ pub(super) fn to_json(document: &impl Serialize) -> String {
     text
 }
 
-/// A number with thousands separated: `313,201,664`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A table without borders, all columns but the first to the right.
 pub(super) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, comfy_table::CellAlignment::Right)
+}
+
+/// A table without borders, all columns to the left.
+pub(super) fn listing(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    aligned(header, rows, comfy_table::CellAlignment::Left)
+}
+
+fn aligned(
+    header: &[&str],
+    rows: Vec<Vec<String>>,
+    alignment: comfy_table::CellAlignment,
+) -> String {
     let mut table = comfy_table::Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(header.to_vec());
     table.add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        column.set_cell_alignment(alignment);
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned());
     // Cells have a space on both sides, which the first column needs not.

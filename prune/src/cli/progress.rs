@@ -43,6 +43,14 @@ impl Progress {
         self.bar.set_message("");
     }
 
+    /// The same, and where lines are shown that is one.
+    pub(super) fn phase(&mut self, title: &str, len: u64) {
+        if self.style == Style::Lines {
+            self.line(title);
+        }
+        self.start(title, len);
+    }
+
     /// So many of its parts are done.
     pub(super) fn set(&self, done: u64, message: impl FnOnce() -> String) {
         if self.style == Style::Bar {

@@ -2,17 +2,20 @@
 
 mod check;
 mod document;
+mod dry;
 mod file;
+mod idle;
 mod settings;
 mod watch;
 
-use super::common::{self, Common, DataArgs, RunArgs};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
+use super::config::{ConfigArgs, Planned};
 use super::progress::Progress;
 use super::{bench, exit, interrupt, output};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
-use document::{Document, RESULT};
-use file::Planned;
+use document::Findings;
+pub(super) use file::File;
 use pleach_core::Network;
 use pleach_core::checkpoint::Meta;
 use pleach_datasets::{Dataset, Split};
@@ -21,30 +24,33 @@ use pleach_prune::PruneError;
 use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
 use pleach_prune::eval;
-use pleach_prune::latency::{Config, Measurement};
-use pleach_prune::phases::{Outcome, PruneConfig};
+use pleach_prune::latency::{Config, LayerRow, Measurement};
+use pleach_prune::phases::{Counted, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
 use pleach_prune::prune_run::{self, Job, PRUNED, PruneRunError};
+use pleach_prune::report::{self, PruneResult, RESULT};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::surgery;
 use pleach_prune::trainer::TrainError;
 use settings::Settings;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use watch::{Watch, epitaph};
 
 /// Remove filters from a network, fine-tune it, and measure what it gained and lost
 ///
-/// Give a target (--macs, --params or --channels), a largest drop of accuracy (--max-drop), or both.
+/// Give a target (--macs, --params, --channels or --latency), a largest drop of accuracy (--max-drop), or both.
 /// If the drop does not allow the target, the best network is saved and the exit code is 3.
 ///
-/// The run's folder gets pruned.safetensors, plan.json, result.json, metrics.jsonl, run.toml and
-/// env.json, and until the run is finished what it goes on from: a run that was interrupted or killed
+/// The run's folder gets pruned.safetensors, report.html with its figures, plan.json, result.json,
+/// metrics.jsonl, run.toml and env.json, and until the run is finished what it goes on from: a run that was interrupted or killed
 /// goes on with --resume, and ends with the same bits as one that was not.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The network
-    #[arg(required_unless_present_any = ["config", "resume"])]
     net: Option<String>,
     /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
@@ -53,11 +59,15 @@ pub(super) struct Args {
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// Go on with a run where it stopped, after its last removal or epoch; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
-    resume: Option<PathBuf>,
+    pub(super) resume: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(flatten)]
+    pub(super) config: ConfigArgs,
     /// Compare the pruned network with the masked one; they must agree to 1e-4
     #[arg(long)]
     verify: bool,
@@ -68,12 +78,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    let planned = Planned::new(common, args)?;
+    let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
+    let planned =
+        Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
-        && let Some(document) = Document::of(run)
+        && !args.dry.dry_run
+        && let Some(document) = document::of(run)
     {
+        report::write_pruning(run)?;
         prune_run::forget(run)?;
-        return report(common, &document, &planned.file.prune, None, run);
+        return tell(common, &document, &planned.file.prune, run);
     }
     let file = &planned.file;
     let config = &file.prune;
@@ -81,7 +95,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
     check::check_for(config, net.network.graph())?;
-    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
+    if args.dry.dry_run {
+        return dry::run(common, file, net.network.graph(), planned.place(&args.run)?);
+    }
+    let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let model = model_name(&net.meta, &file.net);
@@ -102,13 +119,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         true => Some(difference(&cx, &net.network, &outcome.plan, &dataset)?),
         false => None,
     };
-    let measurement = measured(common, &cx, file, &net.network, &outcome);
+    let (speed, layers) = measured(common, &cx, file, &net.network, &outcome);
     if interrupt::is_requested() {
         watch.line(&epitaph(&run, true));
         return Ok(interrupt::code());
     }
-    let document = Document::new(config, &outcome, &measurement);
+    let (dataset, sha256) = (&*dataset.spec().name, hashes(&file.net, &run)?);
+    let findings = Findings { model: &model, dataset, speed, layers, sha256 };
+    let document = document::result(config, &outcome, findings);
     run.write(RESULT, &output::to_json(&document))?;
+    report::write_pruning(&run)?;
     prune_run::forget(&run)?;
     if let Some(difference) = difference {
         let allowed = surgery::TOLERANCE;
@@ -116,7 +136,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             "surgery changes logits by {difference:.1e} relative to masking, {allowed:.0e} allowed"
         ));
     }
-    let code = report(common, &document, config, Some(&outcome), &run)?;
+    let code = tell(common, &document, config, &run)?;
     if difference.is_some_and(|difference| difference > surgery::TOLERANCE) {
         log::error!("the pruned network is not the masked one: this is a bug");
         return Ok(exit::MISSED);
@@ -136,44 +156,54 @@ fn resumes(error: &PruneRunError) -> bool {
     }
 }
 
-/// The speed of both networks; what is not finished when an interruption comes is left out.
+/// The hashes of both networks' files.
+fn hashes(base: &str, run: &RunDir) -> Result<BTreeMap<String, String>> {
+    let mut hashes = BTreeMap::new();
+    for (name, path) in [("base", PathBuf::from(base)), ("pruned", run.file(PRUNED))] {
+        if path.is_file() {
+            let bytes =
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            hashes.insert(name.into(), format!("{:x}", Sha256::digest(bytes)));
+        }
+    }
+    Ok(hashes)
+}
+
+/// The speed of both networks, and where their time goes at the first batch size and number of threads; what is not finished when an interruption comes is left out.
 fn measured(
     common: &Common,
     cx: &Context,
-    file: &file::File,
+    file: &File,
     base: &Network,
     outcome: &Outcome,
-) -> Measurement {
+) -> (Measurement, Vec<LayerRow>) {
     if file.bench_seconds <= 0.0 {
-        return Measurement::default();
+        return Default::default();
     }
     let (seconds, seed) = (file.bench_seconds, file.prune.seed);
     let bench = Config { seconds, seed, ..Config::new(cx.isa(), cx.threads().count()) };
     let nets = [("base", base), ("pruned", &outcome.network)];
-    bench::measure(&nets, &bench, &mut Progress::new(common.style()))
+    let mut progress = Progress::new(common.style());
+    let speed = bench::measure(&nets, &bench, &mut progress);
+    let (batches, threads) = (bench.batches[..1].to_vec(), bench.threads[..1].to_vec());
+    let layers = bench::measure_layers(&nets, &Config { batches, threads, ..bench }, &mut progress);
+    (speed, layers)
 }
 
 /// Prints the result. Returns the exit code.
-fn report(
-    common: &Common,
-    document: &Document,
-    config: &PruneConfig,
-    outcome: Option<&Outcome>,
-    run: &RunDir,
-) -> Result<u8> {
+fn tell(common: &Common, document: &PruneResult, config: &PruneConfig, run: &RunDir) -> Result<u8> {
     if common.json {
         output::json(document)?;
     } else {
-        output::print(&document.text(run))?;
+        output::print(&document::text(document, run))?;
     }
     if document.target_met {
         return Ok(exit::OK);
     }
     let mut reasons = Vec::new();
-    if let (Some(target), Some(outcome)) = (config.target, outcome) {
-        let unit = target.unit;
-        let count = unit.count(outcome.network.graph());
-        reasons.push(format!("{} {unit} are left", output::grouped(count)));
+    if let Some(Counted { unit, left, limit, .. }) = document.target {
+        let [left, limit] = [left, limit].map(output::grouped);
+        reasons.push(format!("{left} {unit} are left, at most {limit} are wanted"));
     }
     let (drop, most) = (document.drop_points, config.max_drop);
     reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));

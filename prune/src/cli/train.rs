@@ -2,7 +2,8 @@
 
 mod settings;
 
-use super::common::{self, Common, DataArgs, RunArgs};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
+use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
 use super::progress::Progress;
@@ -10,17 +11,18 @@ use super::{exit, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint;
-use pleach_core::{Network, Shape, models};
+use pleach_core::{Graph, Shape, models};
 use pleach_datasets::{Dataset, Split};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
-use pleach_prune::trainer::{Observer, StepReport, TrainError};
+use pleach_prune::trainer::{Observer, StepReport, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
-use settings::{File, Settings};
+pub(super) use settings::File;
+use settings::Settings;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Train a network from scratch
 ///
@@ -31,12 +33,16 @@ pub(super) struct Args {
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
+    pub(super) config: ConfigArgs,
+    #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    dry: DryRunArg,
     /// Go on with a run where it stopped; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
-    resume: Option<PathBuf>,
+    pub(super) resume: Option<PathBuf>,
 }
 
 /// `result.json`: `pleach.train/1`.
@@ -61,15 +67,20 @@ const SCHEMA: &str = "pleach.train/1";
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
-    let planned = Planned::new(common, args)?;
+    let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
+    let planned =
+        Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     let file = &planned.file;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let spec = dataset.spec();
     let image = Shape::new(spec.channels, spec.height, spec.width);
     let graph = models::build(&file.model, image, spec.classes)?;
     check_batch(file, &*dataset)?;
+    if args.dry.dry_run {
+        return plan(common, file, &graph, &*dataset, planned.place(&args.run)?);
+    }
     let meta = common::meta(file.model.split(':').next().unwrap_or_default(), spec);
-    let run = planned.begin(args, &Environment::current(cx.isa(), cx.threads().count()))?;
+    let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let mut watch = Watch { progress: Progress::new(common.style()), lines: Training::default() };
@@ -82,7 +93,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         run.path().display()
     ));
     let job = Job { meta, config: file.train.clone(), dtype: file.dtype() };
-    let network = Network::init(graph, file.train.seed);
+    let network = file.train.network(graph);
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {
@@ -116,68 +127,57 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     Ok(exit::OK)
 }
 
-/// A run that is to start or to go on.
-struct Planned {
-    file: File,
-    /// The folder, if it is to be gone on with.
-    existing: Option<RunDir>,
+/// `pleach.train-plan/1`.
+#[derive(Serialize)]
+struct PlanDocument<'a> {
+    schema: &'static str,
+    model: &'a str,
+    dataset: &'a str,
+    macs: u64,
+    params: u64,
+    images: usize,
+    epochs: f64,
+    steps: u64,
+    out: PathBuf,
 }
 
-impl Planned {
-    fn new(common: &Common, args: &Args) -> Result<Self> {
-        let (settings, data) = (&args.settings, args.data.data.as_deref());
-        let Some(path) = &args.resume else {
-            return Ok(Self { file: settings.file(common.seed_given(), data)?, existing: None });
-        };
-        let toml = path.join("run.toml");
-        if !toml.exists() {
-            return Self::unbegun(common, args, path);
-        }
-        let run = RunDir::resume(path)?;
-        let file = File::read(&toml)?;
-        let wanted = settings.over(file.clone(), common.seed_given(), None);
-        if wanted != file {
-            return Err(usage(format!(
-                "{} was begun with other settings (see {}): leave them out to go on with it, or start \
-                 another run",
-                path.display(),
-                toml.display()
-            )));
-        }
-        // The data may have moved.
-        let mut file = file;
-        file.data = data.map(Path::to_path_buf).or(file.data);
-        Ok(Self { file, existing: Some(run) })
+/// Says what would be done.
+fn plan(
+    common: &Common,
+    file: &File,
+    graph: &Graph,
+    dataset: &dyn Dataset,
+    out: PathBuf,
+) -> Result<u8> {
+    let TrainConfig { epochs, batch, .. } = file.train;
+    let images = dataset.len(Split::Train);
+    let document = PlanDocument {
+        schema: "pleach.train-plan/1",
+        model: &file.model,
+        dataset: &dataset.spec().name,
+        macs: graph.macs(),
+        params: graph.trainable(),
+        images,
+        epochs,
+        steps: (epochs * (images / batch) as f64).round() as u64,
+        out,
+    };
+    if common.json {
+        output::json(&document)?;
+    } else {
+        output::print(&format!(
+            "would train {} ({:.1} M MACs, {:.2} M parameters) on {} images of {} for {epochs} epochs, {} steps of \
+             {batch}, into {}\n",
+            document.model,
+            document.macs as f64 / 1e6,
+            document.params as f64 / 1e6,
+            output::grouped(images as u64),
+            document.dataset,
+            output::grouped(document.steps),
+            document.out.display()
+        ))?;
     }
-
-    /// A run in a folder that has none yet.
-    fn unbegun(common: &Common, args: &Args, path: &Path) -> Result<Self> {
-        if args.settings.model.is_none() {
-            let missing = if path.is_dir() { "has no run.toml" } else { "is not there" };
-            return Err(usage(format!(
-                "{} {missing}: there is nothing to go on with; to start, name a model (--model)",
-                path.display()
-            )));
-        }
-        let file = args.settings.file(common.seed_given(), args.data.data.as_deref())?;
-        Ok(Self { file, existing: None })
-    }
-
-    /// The folder, with what it holds before the first epoch.
-    fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
-        let run = match (&self.existing, &args.resume) {
-            (Some(run), _) => run.clone(),
-            (None, Some(path)) => RunDir::create(Some(path), "train", false)?,
-            (None, None) => args.run.create("train")?,
-        };
-        if self.existing.is_none() {
-            run.write("run.toml", &self.file.to_toml()?)?;
-        }
-        if !run.file("env.json").exists() {
-            run.write("env.json", &output::to_json(environment))?;
-        }
-        Ok(run)
-    }
+    Ok(exit::OK)
 }
 
 fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {

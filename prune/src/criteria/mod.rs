@@ -1,7 +1,69 @@
 //! What a filter is worth: one file a criterion, and how filters' scores become channels' scores.
 //!
 //! Every criterion scores the filters of one layer; higher is kept. A criterion is added by its file
-//! and its line in [`CRITERIA`].
+//! and its line in [`CRITERIA`]. Here is one, and a network that it takes half of the channels from:
+//!
+//! ```
+//! use pleach_core::{Network, NodeId, Shape, models};
+//! use pleach_datasets::{Dataset, Split, class_balanced};
+//! use pleach_kernels::{Context, Isa};
+//! use pleach_prune::channels::Channels;
+//! use pleach_prune::criteria::{ConEnt, Criterion, Join, Normalise, ScoreCx, Scores};
+//! use pleach_prune::lineage::Lineage;
+//! use pleach_prune::select::{Floors, lowest};
+//! use pleach_prune::surgery::{self, Kept};
+//! use std::sync::Arc;
+//!
+//! /// The largest absolute weight of a filter.
+//! struct LargestWeight;
+//!
+//! impl Criterion for LargestWeight {
+//!     fn name(&self) -> &'static str {
+//!         "largest_weight"
+//!     }
+//!
+//!     fn score(&self, cx: &ScoreCx<'_>, layer: NodeId) -> Vec<f32> {
+//!         // `[OC, IC, KH, KW]`.
+//!         let weight = &cx.network.param(layer, "weight").expect("it has filters").value;
+//!         let filters = cx.network.graph().node(layer).shape.channels;
+//!         weight
+//!             .chunks_exact(weight.len() / filters)
+//!             .map(|filter| filter.iter().fold(0.0, |largest, w| w.abs().max(largest)))
+//!             .collect()
+//!     }
+//! }
+//!
+//! let graph = models::build("vgg-small:4,4,6,6,8,8", Shape::new(3, 32, 32), 10)?;
+//! let mut network = Network::init(graph, 1);
+//! let channels = Channels::of(network.graph());
+//! let dataset: Arc<dyn Dataset> = Arc::from(pleach_datasets::open(None)?);
+//!
+//! // What criteria may read is measured on some training images, those things alone that they want.
+//! let cx = Context::new(Isa::best(), 1);
+//! let images = class_balanced(&*dataset, Split::Train, 20, 1);
+//! let wants = LargestWeight.wants();
+//! let evidence = pleach_prune::evidence::calibrate(
+//!     &cx, &mut network, &channels, &dataset, images, wants,
+//! );
+//! let score_cx = ScoreCx {
+//!     network: &network,
+//!     evidence: &evidence,
+//!     base_losses: &evidence.losses,
+//!     con_ent: &ConEnt::default(),
+//!     seed: 1,
+//!     step: 1,
+//! };
+//! let scores =
+//!     Scores::new(&LargestWeight, &score_cx, &channels, Normalise::default(), Join::default())?;
+//!
+//! // The lowest half of all channels, at least half of each layer left; and surgery.
+//! let floors = Floors::new(&channels, &Lineage::of(network.graph()), 0.5);
+//! let candidates = channels.prunable();
+//! let removed = lowest(&channels, &candidates, &scores, candidates.len() / 2, &floors);
+//! let pruned = surgery::prune(&network, &channels, &Kept::without(&channels, &removed));
+//! assert!(pruned.graph().macs() < network.graph().macs() / 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod activation_entropy;
 mod apoz;

@@ -9,9 +9,11 @@
 mod layers;
 mod run;
 mod statistics;
+mod table;
 mod tune;
 
 pub use layers::{LayerRow, measure_layers};
+pub use table::{LAYER_TIMES_SCHEMA, LayerTime, LayerTimes, LayerTimesError};
 pub use tune::{AlgorithmRow, Choice, Tuning, tune};
 
 use pleach_core::Network;

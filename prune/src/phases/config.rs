@@ -1,6 +1,7 @@
 use crate::bias_update::BiasUpdate;
 use crate::criteria::{ConEnt, Join, Normalise};
 use crate::freeze::Rank;
+use crate::plan::Keeps;
 use crate::select::DEFAULT_FLOOR;
 use crate::target::Target;
 use crate::trainer::TrainConfig;
@@ -37,6 +38,19 @@ pub enum Reference {
     Test,
 }
 
+/// The order in which a sweep of phase II tries the groups of channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// By the multiply-adds of their layers and of those that take their channels, most first.
+    #[default]
+    Macs,
+    /// By what a trial of each would lose right after surgery, in validation loss, for each of the target's
+    /// unit (multiply-adds without a target) that it would save, least first; and only the better half of them: what
+    /// hurts most waits for a sweep in which it does not. Not the method's.
+    Sensitivity,
+}
+
 /// A pruning run. Defaults are the method's as the documentation defines it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,6 +67,13 @@ pub struct PruneConfig {
     pub join: Join,
     /// How far to go; `None`: as far as the drop limit allows.
     pub target: Option<Target>,
+    /// Images of a batch whose time a latency target counts.
+    pub latency_batch: usize,
+    /// Threads that it is computed with.
+    pub latency_threads: usize,
+    /// Whether, with a latency target, channels that cost no time are given back before the final
+    /// fine-tuning.
+    pub free_channels: bool,
     /// The most validation accuracy that may be lost, in points.
     pub max_drop: f64,
     /// Points that a step may lose beyond the limit, because the final fine-tuning wins them back. The
@@ -71,6 +92,9 @@ pub struct PruneConfig {
     pub global_epochs: f64,
     /// Share of a layer's filters that a trial of phase II removes.
     pub layerwise_step: f64,
+    /// Which groups a sweep of phase II tries first.
+    #[serde(default)]
+    pub layerwise_order: Order,
     /// Epochs of fine-tuning after each trial of phase II.
     pub layerwise_epochs: f64,
     /// With both phases, the share of the drop limit that phase I may spend.
@@ -96,8 +120,10 @@ pub struct PruneConfig {
     pub final_tune: TrainConfig,
     /// How much fine-tuning listens to the unpruned network (knowledge distillation, no part of the
     /// method); `None`: not at all.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub distillation: Option<Distillation>,
+    /// What each layer is to keep, instead of what the criterion says: one removal, whatever it loses, and the final
+    /// fine-tuning, which all of a budget is for.
+    pub replay: Option<Vec<Keeps>>,
     /// Everything random.
     pub seed: u64,
 }
@@ -110,6 +136,7 @@ impl Default for PruneConfig {
             lr: 0.02,
             optimizer: sgd,
             schedule: Schedule::OneCycle { warmup: 0.2, start_div: 10.0, end_div: 100.0 },
+            lookahead: None,
             label_smoothing: 0.0,
             ..TrainConfig::default()
         };
@@ -125,6 +152,9 @@ impl Default for PruneConfig {
             normalise: Normalise::LayerMean,
             join: Join::Mean,
             target: None,
+            latency_batch: 1,
+            latency_threads: 1,
+            free_channels: true,
             max_drop: 2.0,
             recovery: 0.0,
             reference: Reference::Auto,
@@ -133,6 +163,7 @@ impl Default for PruneConfig {
             global_step: 0.1,
             global_epochs: 2.0,
             layerwise_step: 0.1,
+            layerwise_order: Order::Macs,
             layerwise_epochs: 0.25,
             global_drop_share: 0.5,
             global_target_share: 0.5,
@@ -144,6 +175,7 @@ impl Default for PruneConfig {
             tune,
             final_tune,
             distillation: None,
+            replay: None,
             seed: 42,
         }
     }

@@ -2,6 +2,7 @@ use super::config::Phases;
 use super::pruner::Pruner;
 use super::trial::Removal;
 use crate::error::PruneError;
+use crate::plan;
 use crate::select::share_of;
 
 /// Phase I: score all channels, remove the lowest, update biases, fine-tune, evaluate; until the
@@ -9,7 +10,7 @@ use crate::select::share_of;
 /// the next round's removal; `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.global_target();
-    let limit = target.map_or(0, |target| target.limit(pruner.base.graph()));
+    let limit = target.map_or(0, |target| pruner.limit(target));
     if target.is_some_and(|target| pruner.count(target) <= limit) {
         return Ok(None);
     }
@@ -42,7 +43,7 @@ pub(super) fn rounds_for(factor: f64, step: f64) -> f64 {
 /// channels as the limit allows, to a thirty-second of their number.
 pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let Some(target) = pruner.config.target else { return Ok(None) };
-    let limit = target.limit(pruner.base.graph());
+    let limit = pruner.limit(target);
     let candidates = pruner.channels.prunable();
     let scored = pruner.score()?;
     let all = candidates.len();
@@ -71,4 +72,17 @@ pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     let limit = pruner.config.max_drop;
     let removal = Removal { layers: Vec::new(), removed, scored, epochs: 0.0, limit };
     Ok((best > 0).then_some(removal))
+}
+
+/// Removes what the configuration does not keep, whatever it loses.
+pub(super) fn replay(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
+    let keeps = pruner.config.replay.as_deref().unwrap_or_default();
+    let kept = plan::kept_of(pruner.network.graph(), &pruner.channels, keeps)?;
+    let removed: Vec<_> = kept.removed().collect();
+    if removed.is_empty() {
+        return Ok(None);
+    }
+    let scored = pruner.score()?;
+    // JSON, in which the state is saved, has no infinity.
+    Ok(Some(Removal { layers: Vec::new(), removed, scored, epochs: 0.0, limit: f64::MAX }))
 }

@@ -1,4 +1,5 @@
 use super::global::rounds_for;
+use super::order;
 use super::pruner::Pruner;
 use super::state::{Stage, Sweep};
 use super::trial::Removal;
@@ -15,7 +16,7 @@ use std::collections::BTreeSet;
 /// the first group in the sweep's queue; `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.target;
-    let limit = target.map_or(0, |target| target.limit(pruner.base.graph()));
+    let limit = target.map_or(0, |target| pruner.limit(target));
     loop {
         if target.is_some_and(|target| pruner.count(target) <= limit) {
             return Ok(None);
@@ -24,7 +25,7 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             if !sweep(pruner).tried {
                 return Ok(None);
             }
-            let queue = by_macs(pruner).into();
+            let queue = order::queue(pruner)?.into();
             let sweep = sweep(pruner);
             (sweep.queue, sweep.tried) = (queue, false);
             continue;
@@ -66,22 +67,7 @@ fn sweep<'a>(pruner: &'a mut Pruner<'_>) -> &'a mut Sweep {
     }
 }
 
-/// The prunable groups, named by their layers, by the multiply-adds of their layers and of those
-/// that take their channels, largest first.
-fn by_macs(pruner: &Pruner<'_>) -> Vec<Vec<String>> {
-    let graph = pruner.network.graph();
-    let groups = pruner.channels.groups().iter().filter(|group| group.prunable.is_ok());
-    let mut groups: Vec<(u64, &[NodeId])> = groups
-        .map(|group| {
-            let macs = group.producers.iter().map(|&id| graph.node_macs(id)).sum();
-            (macs, &*group.producers)
-        })
-        .collect();
-    groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    groups.into_iter().map(|(_, producers)| names(pruner, producers)).collect()
-}
-
-fn names(pruner: &Pruner<'_>, producers: &[NodeId]) -> Vec<String> {
+pub(super) fn names(pruner: &Pruner<'_>, producers: &[NodeId]) -> Vec<String> {
     let graph = pruner.network.graph();
     producers.iter().map(|&id| graph.node(id).name.clone()).collect()
 }

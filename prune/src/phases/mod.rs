@@ -6,8 +6,10 @@
 
 mod budget;
 mod config;
+mod free;
 mod global;
 mod layerwise;
+mod order;
 mod pruner;
 mod record;
 mod reference;
@@ -15,9 +17,9 @@ mod scoring;
 mod state;
 mod trial;
 
-pub use config::{Phases, PruneConfig, Reference};
+pub use config::{Order, Phases, PruneConfig, Reference};
 pub use pruner::Pruner;
-pub use record::{Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
+pub use record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
 pub use state::{State, StateError};
 
 use crate::error::PruneError;

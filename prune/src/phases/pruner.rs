@@ -1,5 +1,5 @@
 use super::config::{Phases, PruneConfig};
-use super::record::{Event, Facts, Outcome, PairedDrop, RunObserver};
+use super::record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver};
 use super::reference::reference;
 use super::state::{Stage, State, Sweep};
 use super::{global, layerwise};
@@ -9,13 +9,15 @@ use crate::error::PruneError;
 use crate::eval::evaluate;
 use crate::evidence::Wants;
 use crate::freeze;
+use crate::latency::LayerTimes;
 use crate::lineage::Lineage;
 use crate::plan::{self, Plan};
-use crate::target::Target;
+use crate::target::{Meter, Target, Unit};
 use pleach_core::Network;
 use pleach_core::graph::Graph;
 use pleach_datasets::{Dataset, Split, class_balanced};
 use pleach_kernels::Context;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -67,6 +69,9 @@ impl<'a> Pruner<'a> {
             }
         }
         let mut state = State::new(config, Plan::new(model, base.graph()), validation, test);
+        if config.target.is_some_and(|target| target.unit == Unit::Latency) {
+            state.times = Some(times(cx, base, config));
+        }
         state.seconds = started.elapsed().as_secs_f64();
         Self::resume(cx, dataset, base, config, state, None, None)
     }
@@ -91,7 +96,7 @@ impl<'a> Pruner<'a> {
         let mut unfrozen = base.clone();
         freeze::clear(&mut unfrozen);
         let graph = standing.as_ref().unwrap_or(base).graph();
-        state.check(base.graph(), graph, candidate.as_ref().map(Network::graph))?;
+        state.check(config, base.graph(), graph, candidate.as_ref().map(Network::graph))?;
         let criterion = criteria::named(&config.criterion)?;
         let channels = Channels::of(base.graph());
         criterion.check(base.graph(), &channels.prunable_layers())?;
@@ -186,6 +191,7 @@ impl<'a> Pruner<'a> {
     fn begin(&mut self) -> Result<bool, PruneError> {
         let next = match self.state.stage {
             Stage::Once => global::once(self)?,
+            Stage::Replay => global::replay(self)?,
             Stage::Global => global::next(self)?,
             Stage::Layerwise(_) => layerwise::next(self)?,
             Stage::Final => {
@@ -211,7 +217,7 @@ impl<'a> Pruner<'a> {
                 state.purse.hand_on(phases);
                 Stage::Layerwise(Sweep::default())
             }
-            Stage::Global | Stage::Layerwise(_) => last,
+            Stage::Replay | Stage::Global | Stage::Layerwise(_) => last,
             Stage::Once | Stage::Final | Stage::Done => Stage::Done,
         };
     }
@@ -233,11 +239,25 @@ impl<'a> Pruner<'a> {
 
     /// How much of the target's unit the network has.
     pub(super) fn count(&self, target: Target) -> u64 {
-        target.unit.count(self.network.graph())
+        self.meter(target).count(self.network.graph())
+    }
+
+    /// The most of the target's unit that may be left of the base network's.
+    pub(super) fn limit(&self, target: Target) -> u64 {
+        self.meter(target).limit(self.base.graph(), target.amount)
+    }
+
+    pub(super) fn meter(&self, target: Target) -> Meter<'_> {
+        let meter = Meter::new(target.unit, self.state.times.as_ref());
+        meter.expect("a state has the times that its target is counted by")
     }
 
     pub(super) fn validate(&self, network: &Network) -> f64 {
         evaluate(self.cx, network, &self.dataset, Split::Validation, None).accuracy
+    }
+
+    pub(super) fn loss(&self, network: &Network) -> f64 {
+        evaluate(self.cx, network, &self.dataset, Split::Validation, None).loss
     }
 
     /// What the run made. Reads the test images once.
@@ -247,9 +267,14 @@ impl<'a> Pruner<'a> {
     #[must_use]
     pub fn outcome(self) -> Outcome {
         assert!(self.is_finished(), "an outcome is that of a finished run");
+        let target = self.config.target.map(|target| Counted {
+            unit: target.unit,
+            base: self.meter(target).count(self.base.graph()),
+            limit: self.limit(target),
+            left: self.count(target),
+        });
+        let reached = target.is_none_or(|target| target.left <= target.limit);
         let base: &Graph = self.base.graph();
-        let reached =
-            self.config.target.is_none_or(|target| self.count(target) <= target.limit(base));
         let test = evaluate(self.cx, &self.network, &self.dataset, Split::Test, None);
         // Against a test accuracy only a test accuracy is a fair drop: steps are judged by validation
         // images, but a base that has seen those leaves something of them in the network.
@@ -267,6 +292,8 @@ impl<'a> Pruner<'a> {
             reference: self.reference.0,
             reference_accuracy: self.reference.1,
             drop_points,
+            target,
+            times: state.times,
             target_met: reached && drop_points <= self.config.max_drop,
             epochs: state.epochs,
             without_bias_update: without_bias_update.cloned().collect(),
@@ -276,4 +303,12 @@ impl<'a> Pruner<'a> {
             network: self.network,
         }
     }
+}
+
+/// The times of the base network's layers.
+fn times(cx: &Context, base: &Network, config: &PruneConfig) -> LayerTimes {
+    let cx = Context::new(cx.isa(), config.latency_threads);
+    let go_on = &mut |_, _| ControlFlow::Continue(());
+    let times = LayerTimes::measure(&cx, base, config.latency_batch, go_on);
+    times.expect("nobody ends the measurement")
 }

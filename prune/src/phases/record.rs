@@ -1,5 +1,7 @@
 use crate::eval::Evaluation;
+use crate::latency::LayerTimes;
 use crate::plan::Plan;
+use crate::target::Unit;
 use crate::trainer::{EpochReport, Observer};
 use pleach_core::graph::Graph;
 use pleach_core::network::Network;
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// One removal and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// `global`, `layerwise` or `once`.
+    /// `global`, `layerwise`, `once` or `replay`.
     pub phase: String,
     /// The layers of the group at hand, in phase II.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -89,6 +91,19 @@ impl PairedDrop {
     }
 }
 
+/// What is counted by a target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// What is counted.
+    pub unit: Unit,
+    /// Of the base network.
+    pub base: u64,
+    /// The most that may be left.
+    pub limit: u64,
+    /// What is left.
+    pub left: u64,
+}
+
 /// What a run made.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -110,6 +125,10 @@ pub struct Outcome {
     pub drop_points: f64,
     /// Every removal, those that were undone too.
     pub steps: Vec<StepRecord>,
+    /// What there was and is of the target's unit, if there was a target.
+    pub target: Option<Counted>,
+    /// What a latency target was counted by.
+    pub times: Option<LayerTimes>,
     /// Whether the target was met within the drop limit.
     pub target_met: bool,
     /// Epochs of fine-tuning, all together.
@@ -136,7 +155,7 @@ pub enum Event<'a> {
     },
     /// A run goes on that was interrupted.
     GoesOn {
-        /// What comes next: `once`, `global`, `layerwise`, `final` or `done`.
+        /// What comes next: `once`, `replay`, `global`, `layerwise`, `final` or `done`.
         phase: &'static str,
         /// Removals that were tried.
         steps: usize,

@@ -36,6 +36,15 @@ impl Pruner<'_> {
             Scores::new(criterion, &cx, &self.channels, normalise, join)
         };
         let scores = of(self.criterion)?;
+        self.state.plan.last_scores = self.all_scores(&scores);
+        if self.state.scorings == 1 {
+            let layers = self.channels.prunable_layers().into_iter();
+            let graph = self.network.graph();
+            let first = layers
+                .map(|id| (graph.node(id).name.clone(), self.criterion.score(&cx, id)))
+                .collect();
+            self.state.plan.scores = first;
+        }
         let con_ent = match self.criterion.name() {
             "con_ent" => scores.clone(),
             _ => of(criteria::CRITERIA[0])?,
@@ -65,10 +74,11 @@ impl Pruner<'_> {
         let floors = Floors::new(&self.channels, &self.lineage, self.config.floor);
         let mut removed = lowest(&self.channels, candidates, scores, amount, &floors);
         let Some(target) = target else { return removed };
+        let meter = self.meter(target);
         let meets = |count: usize| {
             let kept = Kept::without(&self.channels, &removed[..count]);
             let graph = surgery::shrink(self.network.graph(), &self.channels, &kept);
-            target.unit.count(&graph) <= limit
+            meter.count(&graph) <= limit
         };
         if removed.is_empty() || !meets(removed.len()) {
             return removed;
@@ -84,6 +94,18 @@ impl Pruner<'_> {
         }
         removed.truncate(enough);
         removed
+    }
+
+    /// The scores of all channels that can be removed, by layer, with their numbers in the original network.
+    fn all_scores(&self, scores: &Scores) -> BTreeMap<String, Vec<(usize, f64)>> {
+        let graph = self.network.graph();
+        let layers = self.channels.prunable_layers().into_iter().map(|id| {
+            let classes = self.channels.outputs(id).iter();
+            let indices = self.lineage.indices(id).iter().copied();
+            let scores = indices.zip(classes.map(|&class| scores.of(class)));
+            (graph.node(id).name.clone(), scores.collect())
+        });
+        layers.collect()
     }
 
     /// The scores of what is not kept, by layer, in the order of the layer's channels.

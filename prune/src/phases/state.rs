@@ -5,8 +5,10 @@ use super::config::{Phases, PruneConfig};
 use super::record::StepRecord;
 use crate::channels::Channels;
 use crate::eval::Evaluation;
+use crate::latency::{LayerTimes, LayerTimesError};
 use crate::plan::{self, Plan, PlanError, PlanStep};
 use crate::surgery;
+use crate::target::{Target, Unit};
 use pleach_core::graph::Graph;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,6 +39,9 @@ pub struct State {
     pub(super) tunings: u64,
     /// Seconds of all steps.
     pub(super) seconds: f64,
+    /// What a latency target is counted by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) times: Option<LayerTimes>,
 }
 
 /// What comes next.
@@ -45,6 +50,8 @@ pub struct State {
 pub(super) enum Stage {
     /// Pruning without fine-tuning.
     Once,
+    /// Removing what a plan says.
+    Replay,
     /// A round of phase I.
     Global,
     /// A trial of phase II.
@@ -104,6 +111,12 @@ pub enum StateError {
     /// Its plan does not fit the base network.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// It lacks the table of layer times that its target is counted by.
+    #[error("there is a latency target, but no table of layer times")]
+    NoTimes,
+    /// Its table of layer times is not one of the base network.
+    #[error(transparent)]
+    Times(#[from] LayerTimesError),
     /// A network is missing, too many, or of another shape.
     #[error("the {network} network is {found}, expected {expected}")]
     Network {
@@ -125,6 +138,7 @@ impl State {
         test: Evaluation,
     ) -> Self {
         let stage = match (config.epochs_budget, config.phases) {
+            _ if config.replay.is_some() => Stage::Replay,
             (Some(0.0), _) => Stage::Once,
             (_, Phases::Layerwise) => Stage::Layerwise(Sweep::default()),
             (_, Phases::Both | Phases::Global) => Stage::Global,
@@ -144,6 +158,7 @@ impl State {
             scorings: 0,
             tunings: 0,
             seconds: 0.0,
+            times: None,
         }
     }
 
@@ -166,17 +181,24 @@ impl State {
         &self.plan
     }
 
+    /// What a latency target is counted by.
+    #[must_use]
+    pub fn times(&self) -> Option<&LayerTimes> {
+        self.times.as_ref()
+    }
+
     /// Removals so far, those that were undone too.
     #[must_use]
     pub fn steps(&self) -> &[StepRecord] {
         &self.steps
     }
 
-    /// What comes next: `once`, `global`, `layerwise`, `final` or `done`.
+    /// What comes next: `once`, `replay`, `global`, `layerwise`, `final` or `done`.
     #[must_use]
     pub fn phase(&self) -> &'static str {
         match self.stage {
             Stage::Once => "once",
+            Stage::Replay => "replay",
             Stage::Global => "global",
             Stage::Layerwise(_) => "layerwise",
             Stage::Final => "final",
@@ -187,10 +209,16 @@ impl State {
     /// Checks that the networks have the shapes that the state says they have.
     pub(super) fn check(
         &self,
+        config: &PruneConfig,
         base: &Graph,
         standing: &Graph,
         candidate: Option<&Graph>,
     ) -> Result<(), StateError> {
+        match (&self.times, config.target) {
+            (Some(times), _) => times.check(base)?,
+            (None, Some(Target { unit: Unit::Latency, .. })) => return Err(StateError::NoTimes),
+            (None, _) => {}
+        }
         let channels = Channels::of(base);
         let fits = |network, plan: &Plan, graph: &Graph| {
             let kept = plan::kept(base, &channels, plan)?;

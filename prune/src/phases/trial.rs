@@ -66,10 +66,14 @@ impl Pruner<'_> {
 
     /// The candidate of the final fine-tuning: the network as it stands.
     pub(super) fn try_as_it_is(&mut self) -> Result<(), PruneError> {
+        let epochs = self.state.purse.last();
+        if epochs > 0.0 {
+            self.give_back_free_channels();
+        }
         let evidence = self.collect(Wants::default())?;
         let mut network = self.network.clone();
         self.freeze(&mut network, &Kept::all(&self.channels), &evidence);
-        self.start_trial(None, self.state.purse.last(), network);
+        self.start_trial(None, epochs, network);
         Ok(())
     }
 
@@ -178,7 +182,7 @@ impl Pruner<'_> {
                 sweep.conclude(record.accepted);
                 false
             }
-            Stage::Once | Stage::Final | Stage::Done => true,
+            Stage::Once | Stage::Replay | Stage::Final | Stage::Done => true,
         };
         state.steps.push(record);
         if over {
@@ -199,8 +203,16 @@ impl Pruner<'_> {
 
     /// Validation accuracy right after removing `removed`, which is then undone.
     pub(super) fn accuracy_without(&self, removed: &[ChannelId], scored: &Scored) -> f64 {
-        let (network, _) = self.cut(&Kept::without(&self.channels, removed), scored);
-        self.validate(&network)
+        self.validate(&self.without(removed, scored))
+    }
+
+    /// Validation loss, in nats, right after removing `removed`, which is then undone.
+    pub(super) fn loss_without(&self, removed: &[ChannelId], scored: &Scored) -> f64 {
+        self.loss(&self.without(removed, scored))
+    }
+
+    fn without(&self, removed: &[ChannelId], scored: &Scored) -> Network {
+        self.cut(&Kept::without(&self.channels, removed), scored).0
     }
 
     /// The network after bias updates and surgery, with the filters to freeze marked; and the layers

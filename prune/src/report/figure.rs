@@ -1,5 +1,6 @@
 //! Line charts as SVG.
 
+use super::legend::{self, Area, Error, FONT};
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,12 +40,17 @@ pub struct Series {
     pub name: String,
     /// Its points, x and y.
     pub points: Vec<(f64, f64)>,
+    /// Whether a line joins them, from the left to the right.
+    pub joined: bool,
 }
 
 /// Pixels, at the usual resolution.
 const SIZE: (u32, u32) = (720, 440);
+const MARGIN: i32 = 12;
+/// The width of the labels of the axis upwards.
+const LEFT: i32 = 56;
 /// Colours that people of every colour vision tell apart (Okabe and Ito 2008).
-const COLORS: [RGBColor; 9] = [
+pub(super) const COLORS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(0, 158, 115),
@@ -86,12 +92,7 @@ impl Figure {
         svg
     }
 
-    fn draw<X, Y>(
-        &self,
-        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-        x: X,
-        y: Y,
-    ) -> Result<(), DrawingAreaErrorKind<std::io::Error>>
+    fn draw<X, Y>(&self, area: &Area<'_>, x: X, y: Y) -> Result<(), Error>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -101,9 +102,10 @@ impl Figure {
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
             .caption(&self.title, ("sans-serif", 18))
-            .margin(12)
+            .margin(MARGIN)
             .x_label_area_size(44)
-            .y_label_area_size(56)
+            .y_label_area_size(LEFT)
+            .top_x_label_area_size(legend::height(self.names(), LEFT, SIZE.0 as i32))
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
@@ -111,28 +113,26 @@ impl Figure {
             .bold_line_style(RGBColor(225, 225, 225))
             .x_desc(&self.x.label)
             .y_desc(&self.y.label)
-            .label_style(("sans-serif", 13))
+            .label_style(FONT)
             .x_label_formatter(&|value| short(*value))
             .y_label_formatter(&|value| short(*value))
             .draw()?;
         for (series, color) in self.series.iter().zip(COLORS.iter().cycle()) {
             let mut points = series.points.clone();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            chart
-                .draw_series(LineSeries::new(points.clone(), color.stroke_width(2)))?
-                .label(&series.name)
-                .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(2)));
+            if series.joined {
+                let line = LineSeries::new(points.clone(), color.stroke_width(2));
+                chart.draw_series(line)?;
+            }
             chart.draw_series(
                 points.into_iter().map(|point| Circle::new(point, 3, color.filled())),
             )?;
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .label_font(("sans-serif", 13))
-            .background_style(WHITE.mix(0.85))
-            .border_style(RGBColor(200, 200, 200))
-            .draw()
+        legend::draw(area, self.names(), LEFT + MARGIN, SIZE.0 as i32)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.series.iter().map(|series| &*series.name)
     }
 }
 
@@ -160,7 +160,7 @@ fn range(values: impl Iterator<Item = f64>, axis: &Axis) -> Range<f64> {
 }
 
 /// A number on an axis.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 10.0 => 0,
         size if size >= 1.0 => 1,
@@ -177,6 +177,7 @@ mod tests {
         let line = |name: &str, points: &[(f64, f64)]| Series {
             name: name.into(),
             points: points.to_vec(),
+            joined: true,
         };
         Figure {
             name: "f".into(),
@@ -205,7 +206,7 @@ mod tests {
         empty.series.clear();
         assert!(empty.to_svg().contains("A &lt;title&gt;"));
         let mut same = figure(true);
-        same.series = vec![Series { name: "one".into(), points: vec![(5.0, 90.0)] }];
+        same.series = vec![Series { name: "one".into(), points: vec![(5.0, 90.0)], joined: true }];
         assert_eq!(same.to_svg().matches("<circle").count(), 1);
     }
 }

@@ -4,11 +4,19 @@
 mod document;
 mod figure;
 mod html;
+mod legend;
+mod pruning;
+mod result;
+mod rows;
 
 pub use document::RunReport;
 pub(crate) use document::activation_bytes;
 pub use figure::{Axis, Figure, Series};
-pub use html::{CellLine, Page, Section};
+pub use html::{Block, Page, Picture, Section};
+pub(crate) use pruning::FIGURE_PREFIX;
+pub use pruning::{PAGE, ReportError, headline, pruning, write_pruning};
+pub use result::{PruneResult, Pruned, RESULT, RESULT_SCHEMA};
+pub use rows::{Marks, RowSeries, Rows};
 
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +92,38 @@ impl Table {
         text.push_str("\\hline\n\\end{tabular}\n\\end{table}\n");
         text
     }
+}
+
+/// A machine in a line, from its `env.json`.
+pub(crate) fn machine(environment: &serde_json::Value) -> String {
+    let text = |key: &str| match &environment[key] {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Null => "unknown".into(),
+        other => other.to_string(),
+    };
+    format!(
+        "{} ({}), {} of {} cores, {}, pleach {}",
+        text("cpu"),
+        text("isa"),
+        text("threads"),
+        text("cores"),
+        text("os"),
+        text("version")
+    )
+}
+
+/// A number with thousands separated: `313,201,664`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// Text with what means something to LaTeX written so that it does not.

@@ -156,7 +156,8 @@ impl Settings {
                 ranked_filters: 0,
                 latency_seconds: 0.5,
             },
-            train: TrainConfig { batch: 64, ..TrainConfig::default() },
+            // A small network bears a larger rate, and gains by it.
+            train: TrainConfig { batch: 64, lr: 0.1, ..TrainConfig::default() },
             prune,
             ..Self::full(seed)
         }

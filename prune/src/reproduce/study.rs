@@ -2,7 +2,7 @@
 
 use super::cell::{Found, Record};
 use super::{Job, ReproduceError, Settings, folder, tables, to_json};
-use crate::report::{CellLine, Page, Rendered, Section};
+use crate::report::{Block, Page, Picture, Rendered, Section, Table, machine};
 use crate::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,23 +82,56 @@ impl Report {
         let sections = self.settings.tables.iter().filter_map(|id| {
             let table = tables::named(id).ok()?;
             let Rendered { tables, figures } = (table.render)(self);
-            let (id, question) = (table.id.to_owned(), table.question.to_owned());
-            Some(Section { id, question, tables, figures })
+            let nothing = tables.is_empty().then(|| "No cell of it is done yet.".to_owned());
+            Some(Section {
+                id: table.id.into(),
+                label: table.id.into(),
+                heading: format!("{}: {}", table.id, table.question),
+                text: nothing.into_iter().collect(),
+                tables,
+                figures: figures.into_iter().map(Picture::Lines).collect(),
+            })
         });
-        let mut machines: BTreeMap<String, usize> = BTreeMap::new();
-        for record in &self.cells {
-            *machines.entry(machine(&record.environment)).or_default() += 1;
-        }
-        let file = RunFile { verb: "reproduce", settings: &self.settings };
-        let settings = toml::to_string_pretty(&file);
         Page {
             title: format!("{} on {}", self.settings.model, self.dataset),
             summary: self.summary(),
             sections: sections.collect(),
-            settings: settings.expect("settings are plain data"),
-            machines: machines.iter().map(|(name, cells)| format!("{cells}: {name}")).collect(),
-            cells: self.cells.iter().map(cell_line).collect(),
+            repeat: self.repeat(),
         }
+    }
+
+    fn repeat(&self) -> Vec<Block> {
+        let mut machines: BTreeMap<String, usize> = BTreeMap::new();
+        for record in &self.cells {
+            *machines.entry(machine(&record.environment)).or_default() += 1;
+        }
+        let machines = machines.iter().map(|(name, cells)| format!("{cells}: {name}\n"));
+        let file = RunFile { verb: "reproduce", settings: &self.settings };
+        let cells = self.cells.iter().map(|record| {
+            let network = record.network.as_ref();
+            let sha256 = network.map(|network| network.sha256.clone()).unwrap_or_default();
+            vec![record.cell.id.clone(), format!("{:.0}", record.seconds), sha256]
+        });
+        let table = Table {
+            name: "cells".into(),
+            title: "Networks and what they took".into(),
+            columns: ["cell", "seconds", "SHA-256 of its network"].map(Into::into).to_vec(),
+            rows: cells.collect(),
+        };
+        let settings = "Written to FOLDER/run.toml, these settings do it again by pleach reproduce \
+                        --resume FOLDER --data DATA:";
+        vec![
+            Block {
+                text: settings.into(),
+                code: toml::to_string_pretty(&file).expect("settings are plain data"),
+                tables: Vec::new(),
+            },
+            Block {
+                text: "Cells by the machine that did them:".into(),
+                code: machines.collect(),
+                tables: vec![table],
+            },
+        ]
     }
 
     fn summary(&self) -> String {
@@ -123,33 +156,6 @@ impl Report {
 struct RunFile<'a> {
     verb: &'static str,
     settings: &'a Settings,
-}
-
-/// A machine in a line.
-fn machine(environment: &serde_json::Value) -> String {
-    let text = |key: &str| match &environment[key] {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Null => "unknown".into(),
-        other => other.to_string(),
-    };
-    format!(
-        "{} ({}), {} of {} cores, {}, pleach {}",
-        text("cpu"),
-        text("isa"),
-        text("threads"),
-        text("cores"),
-        text("os"),
-        text("version")
-    )
-}
-
-fn cell_line(record: &Record) -> CellLine {
-    let network = record.network.as_ref();
-    CellLine {
-        id: record.cell.id.clone(),
-        seconds: format!("{:.0}", record.seconds),
-        sha256: network.map(|network| network.sha256.clone()).unwrap_or_default(),
-    }
 }
 
 /// What is done of a study, by whichever process.

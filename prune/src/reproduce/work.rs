@@ -101,11 +101,11 @@ fn found(
         Work::Train { model, config } => {
             let graph = models::build(model, image(spec), spec.classes)?;
             let meta = net::meta(models::parse(model)?.0.name, spec);
-            trained(job, run, Network::init(graph, config.seed), meta, config, observer)
+            trained(job, run, config.network(graph), meta, config, observer)
         }
         Work::Scratch { like, config } => {
             let like = network(job, like)?;
-            let fresh = Network::init(like.network.graph().clone(), config.seed);
+            let fresh = config.network(like.network.graph().clone());
             let meta = net::meta(&like.meta.model, spec);
             trained(job, run, fresh, meta, config, observer)
         }

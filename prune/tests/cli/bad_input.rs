@@ -19,6 +19,9 @@ const FILES: &[(&str, &[u8])] = &[
     ("empty.onnx", b""),
     ("flat.npy", b"\x93NUMPY\x01\0\x39\0{'descr': '<f4', 'fortran_order': False, 'shape': (0,), }"),
     ("notes.toml", b"verb = \"prune\"\nnet = \"vgg16\"\n[prune]\ncriterium = \"l1\"\n"),
+    ("broken.toml", b"[prune\nfloor = 0.1\n"),
+    ("unset.toml", b"unset = 3\n"),
+    ("range.toml", b"[prune]\nfloor = 1.5\n"),
     ("train.toml", b"verb = \"train\"\nnet = \"vgg16\"\n[prune]\n"),
     ("full/notes.txt", b"mine"),
     ("type.safetensors", b"\x36\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}\0\0\0\0"),
@@ -77,6 +80,15 @@ const CASES: &[Case] = &[
     case(&["inspect", "cut.pth"], 1, &["cut.pth: at byte 4: expected", "cut short"]),
     case(&["inspect", "empty.onnx"], 1, &["empty.onnx: "]),
     case(&["inspect", "none.pth"], 1, &["none.pth: there is no such file"]),
+    case(&["inspect", "nowhere", "--explain", "conv1"], 2, &["nowhere: there is no such run"]),
+    case(&["inspect", "full", "--explain", "conv1"], 2, &["full has no plan.json"]),
+    case(&["inspect", "notes.toml", "--explain", "conv1"], 2, &["the plan is malformed"]),
+    case(&["compare", TINY], 2, &["<B>"]),
+    case(&["compare", TINY, "vgg17"], 2, &["neither a file nor a model"]),
+    case(&["compare", TINY, TINY, "--seconds=-1"], 2, &["expected a number of seconds, 0 to 3600"]),
+    case(&["report", "nowhere"], 2, &["nowhere: there is no such study"]),
+    case(&["report", "full"], 2, &["full has no report.json"]),
+    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study"]),
     // What comes in and goes out.
     case(&["import", "none.pth", "-o", "net"], 1, &["none.pth: there is no such file"]),
     case(&["import", "plain.safetensors", "-o", "net"], 2, &["no architecture", "--arch"]),
@@ -125,6 +137,22 @@ const CASES: &[Case] = &[
         &["'--macs <AMOUNT>' cannot be used with '--channels <AMOUNT>'"],
     ),
     case(
+        &["prune", TINY, "--macs", "2x", "--latency", "2x", "-o", "run"],
+        2,
+        &["'--macs <AMOUNT>' cannot be used with '--latency <AMOUNT>'"],
+    ),
+    case(
+        &["prune", TINY, "--no-free-channels", "-o", "run"],
+        2,
+        &["--no-free-channels has no effect: there is no latency target"],
+    ),
+    case(&["prune", TINY, "--plan", "none.json", "-o", "run"], 1, &["cannot read none.json"]),
+    case(
+        &["prune", TINY, "--plan", "notes.toml", "-o", "run"],
+        2,
+        &["notes.toml: the plan is malformed"],
+    ),
+    case(
         &["prune", TINY, "--macs", "5000x", "-o", "run"],
         2,
         &["5000.00x fewer MACs is impossible", "with every layer at its floor"],
@@ -168,9 +196,28 @@ const CASES: &[Case] = &[
     case(
         &["prune", TINY, "-c", "notes.toml", "-o", "run"],
         2,
-        &["notes.toml is no settings file", "unknown field `criterium`", "criterion"],
+        &["unknown key prune.criterium (from notes.toml); did you mean prune.criterion?"],
     ),
-    case(&["prune", TINY, "-c", "train.toml", "-o", "run"], 2, &["\"train\"", "\"prune\""]),
+    case(
+        &["prune", TINY, "-c", "broken.toml", "-o", "run"],
+        2,
+        &["broken.toml is no settings file of prune", "line 1, column 7"],
+    ),
+    case(
+        &["prune", TINY, "-c", "range.toml", "-o", "run"],
+        2,
+        &["prune.floor is 1.5, expected a fraction, 0 to 1 (from range.toml)"],
+    ),
+    case(&["completions", "csh"], 2, &["'csh'", "bash", "zsh"]),
+    case(&["man", "notes.toml/man"], 1, &["cannot make notes.toml/man"]),
+    case(&["train", "-c", "unset.toml"], 2, &["unset: invalid type", "from unset.toml"]),
+    case(&["config"], 2, &["Usage: pleach config"]),
+    case(&["config", "show", "eval"], 2, &["unrecognized subcommand 'eval'"]),
+    case(
+        &["prune", TINY, "-c", "train.toml", "-o", "run"],
+        2,
+        &["train.toml is no settings file of prune: it has settings of \"train\""],
+    ),
     case(&["prune", "--resume", "nowhere"], 2, &["nowhere is not there", "name a network"]),
     case(&["prune", "--resume", "full"], 2, &["full has no run.toml", "name a network"]),
     case(&["prune", TINY, "--resume", "full"], 2, &["full is not empty"]),
@@ -194,11 +241,15 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        let name = path.display().to_string();
         if path.is_dir() {
             all.extend(contents(&path));
-            all.push((path.display().to_string(), Vec::new()));
+            all.push((name, Vec::new()));
+        } else if path.ends_with("run.lock") {
+            // It tells of the process that had it last.
+            all.push((name, Vec::new()));
         } else {
-            all.push((path.display().to_string(), fs::read(&path).unwrap()));
+            all.push((name, fs::read(&path).unwrap()));
         }
     }
     all.sort();

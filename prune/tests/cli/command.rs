@@ -14,7 +14,7 @@ pub(crate) fn pleach() -> Command {
 /// The same, to be watched while it runs.
 pub(crate) fn process() -> process::Command {
     let mut command = process::Command::new(assert_cmd::cargo::cargo_bin!("pleach"));
-    for name in ["PLEACH_THREADS", "PLEACH_DATA", "NO_COLOR"] {
+    for name in ["PLEACH_THREADS", "PLEACH_DATA", "PLEACH_SEED", "NO_COLOR"] {
         command.env_remove(name);
     }
     command

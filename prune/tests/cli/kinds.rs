@@ -133,7 +133,7 @@ fn forget_times(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(forget_times),
         Value::Object(fields) => {
-            for key in ["seconds", "images_per_s", "latency", "speedup", "best"] {
+            for key in ["seconds", "images_per_s", "latency", "layers", "speedup", "best"] {
                 fields.remove(key);
             }
             fields.values_mut().for_each(forget_times);

@@ -1,11 +1,19 @@
 //! The `pleach` command as its users meet it.
 
 mod bad_input;
+mod browser;
 mod command;
+mod compare;
+mod config;
 mod crash;
+mod dry_run;
 mod exchange;
 mod faults;
+mod guide;
+mod help;
 mod kinds;
+mod plans;
+mod png;
 mod reproduce;
 mod train;
 
@@ -24,16 +32,44 @@ fn inspect_counts_vgg16_as_everybody_does() {
     assert_eq!(found["macs"], 313_201_664);
     assert_eq!(found["params"], 14_724_042);
     let layers = found["layers"].as_array().unwrap();
-    let expected = ["name", "kind", "out_channels", "macs", "params", "prunable"];
+    let expected = [
+        "name",
+        "kind",
+        "in_channels",
+        "out_channels",
+        "size",
+        "macs",
+        "params",
+        "bytes",
+        "activation_bytes",
+        "groups",
+        "prunable",
+        "unprunable",
+    ];
     layers.iter().for_each(|layer| assert_keys(layer, &expected));
     let prunable = layers.iter().filter(|layer| layer["prunable"] == true);
     assert_eq!(prunable.count(), 13, "the convolutions, and not the classifier");
     let classifier = layers.iter().find(|layer| layer["name"] == "classifier").unwrap();
     assert_eq!((&classifier["macs"], &classifier["prunable"]), (&5120.into(), &false.into()));
+    assert_eq!(classifier["unprunable"], "joined with the outputs of the network");
+    let bytes: u64 = layers.iter().map(|layer| layer["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(bytes, found["bytes"]);
+    let first = &layers[0];
+    assert_eq!(
+        (&first["in_channels"], &first["activation_bytes"]),
+        (&3.into(), &(4 * 64 * 1024).into())
+    );
 }
 
 #[test]
 fn inspect_says_why_a_layer_cannot_be_pruned() {
+    let layers = json(&["inspect", "resnet20", "--json"])["layers"].clone();
+    let groups = |name: &str| {
+        let layer = layers.as_array().unwrap().iter().find(|layer| layer["name"] == name);
+        layer.unwrap()["groups"].clone()
+    };
+    assert_eq!(groups("layer1.0.conv2"), groups("conv1"), "joined by a residual sum");
+    assert_ne!(groups("layer1.0.conv1"), groups("conv1"));
     let text = pleach().args(["inspect", "resnet20"]).output().unwrap().stdout;
     let text = String::from_utf8(text).unwrap();
     assert!(text.contains("yes, with layer1.0.conv2"), "{text}");
@@ -224,9 +260,14 @@ fn prune_once_meets_its_target_and_its_network_needs_no_code() {
         assert!(found["base"][key].is_number() && found["pruned"][key].is_number(), "{key}");
     }
     assert!(!found["speedup"].as_array().unwrap().is_empty());
-    for name in
-        ["pruned.safetensors", "plan.json", "result.json", "metrics.jsonl", "run.toml", "env.json"]
-    {
+    for name in [
+        "pruned.safetensors",
+        "plan.json",
+        "result.json",
+        "metrics.jsonl",
+        "report.html",
+        "env.json",
+    ] {
         assert!(run.join(name).exists(), "{name}");
     }
     let result: Value =

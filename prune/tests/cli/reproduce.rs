@@ -43,6 +43,24 @@ fn cells_are_listed_by_name_for_workers_and_each_can_be_done_alone() {
         "{merged}"
     );
 
+    // The report is made again from its JSON alone.
+    let page = std::fs::read(run.join("report.html")).unwrap();
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    let out = folder.path().join("other.md");
+    let report = |args: &[&str]| pleach().arg("report").args(args).output().unwrap();
+    let text = String::from_utf8(report(&[path]).stdout).unwrap();
+    assert!(text.contains("0 of 5 cells are in") && text.contains("report.html"), "{text}");
+    assert!(std::fs::read(run.join("report.html")).unwrap() == page, "the same page");
+    let markdown = report(&[path, "-o", "-"]).stdout;
+    for (flag, code) in [(None, 0), (None, 2), (Some("--force"), 0)] {
+        let args = [path, "-o", out.to_str().unwrap(), "--json"].into_iter().chain(flag);
+        let output = report(&args.collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(std::fs::read(&out).unwrap() == markdown);
+    let output = report(&[path, "-o", "report.pdf"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ends in .html, .md or .json"));
+
     let output = pleach().args(["reproduce", "--resume", path, "--cell", "t2"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("this study has no cell \"t2\""));

@@ -104,7 +104,7 @@ fn a_loss_that_is_no_number_exits_with_4_and_keeps_the_last_good_checkpoints() {
     let run = folder.path().join("run");
     train(&run, "1");
     let toml = String::from_utf8(bytes(&run, "run.toml")).unwrap();
-    let wild = toml.replace("epochs = 1.0", "epochs = 2.0").replace("lr = 0.1", "lr = 1e20");
+    let wild = toml.replace("epochs = 1.0", "epochs = 2.0").replace("lr = 0.05", "lr = 1e20");
     assert_ne!(wild, toml);
     fs::write(run.join("run.toml"), wild).unwrap();
     let names = ["last.safetensors", "best.safetensors", "metrics.jsonl"];

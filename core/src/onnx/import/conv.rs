@@ -13,7 +13,7 @@ pub(super) fn conv<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Val
     let windows = Windows::of(node, Some([kh, kw]))?;
     let groups = node.int("group", 1)?;
     let is_said = node.attribute("group").is_some();
-    let x = cx.maps(node, 0)?;
+    let (x, zeros) = cx.padded_maps(node, 0)?;
     let channels = x.shape.channels;
     let groups = match usize::try_from(groups) {
         // One channel alone is either; what says so is called depthwise.
@@ -40,7 +40,7 @@ pub(super) fn conv<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Val
         out_channels,
         kernel: windows.kernel,
         stride: windows.stride,
-        padding: windows.padding(x.shape)?,
+        padding: windows.padding(x.shape, zeros)?,
         bias: bias.is_some(),
         groups,
     });

@@ -124,6 +124,10 @@ impl<'m, 'a> Importer<'m, 'a> {
             Some(&Value::Layer(id, rank)) => {
                 Ok(Operand { id, rank, shape: self.builder.shape(id) })
             }
+            Some(Value::Padded(..)) => refuse(format!(
+                "reads {:?}, maps with zeros around them, which only convolutions and pools do",
+                node.inputs[i]
+            )),
             Some(Value::Constant(_)) => {
                 refuse(format!("reads the constant {:?} where only a map will do", node.inputs[i]))
             }
@@ -152,7 +156,7 @@ impl<'m, 'a> Importer<'m, 'a> {
         match self.value(node, i)? {
             None => Ok(None),
             Some(Value::Constant(tensor)) => Ok(Some(Rc::clone(tensor))),
-            Some(Value::Layer(..) | Value::Sizes(_)) => refuse(format!(
+            Some(Value::Layer(..) | Value::Padded(..) | Value::Sizes(_)) => refuse(format!(
                 "computes its input {i}, {:?}; only constants are taken there",
                 node.inputs[i]
             )),

@@ -8,6 +8,7 @@ mod linear;
 mod names;
 mod ops;
 mod order;
+mod pad;
 mod pool;
 mod shapes;
 mod sizes;
@@ -23,6 +24,7 @@ use crate::network::Network;
 use crate::tensor::Shape;
 use importer::Importer;
 use names::Names;
+use pad::Zeros;
 use sizes::Sizes;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -51,6 +53,8 @@ fn refuse<T>(reason: impl Into<String>) -> Result<T, Refusal> {
 enum Value<'a> {
     /// A layer's output.
     Layer(NodeId, Rank),
+    /// A layer's output with zeros around it, for what slides windows over it.
+    Padded(Operand, Zeros),
     /// A constant.
     Constant(Rc<Tensor<'a>>),
     /// Sizes of values, computed for a shape.
@@ -135,6 +139,7 @@ pub(super) fn network(
     }
     let output = match importer.values.get(output.name) {
         Some(Value::Layer(id, _)) => *id,
+        Some(Value::Padded(..)) => return Err(error("its output is padded maps".into())),
         Some(_) => return Err(error("its output is a constant".into())),
         None => return Err(error(format!("nothing makes its output {:?}", output.name))),
     };

@@ -1,6 +1,6 @@
 //! The operators that are taken over.
 
-use super::{Importer, Refusal, Value, conv, elementwise, linear, pool, shapes, sizes};
+use super::{Importer, Refusal, Value, conv, elementwise, linear, pad, pool, shapes, sizes};
 use crate::onnx::proto::Node;
 
 /// How to take over an operator.
@@ -42,6 +42,7 @@ pub(super) const OPS: &[Op] = &[
     op("MatMul", &[], linear::mat_mul),
     // The order of storage is that of the indices, the second output, which is not read.
     op("MaxPool", &[WINDOW, &["ceil_mode", "storage_order"]], pool::max),
+    op("Pad", &[&["mode", "pads", "value"]], pad::pad),
     op("ReduceMean", &[&["axes", "keepdims", "noop_with_empty_axes"]], pool::reduce_mean),
     op("Relu", &[], elementwise::relu),
     op("Reshape", &[&["allowzero"]], shapes::reshape),

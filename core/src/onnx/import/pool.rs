@@ -1,15 +1,21 @@
 use super::shapes::are_spatial;
 use super::window::Windows;
-use super::{Importer, Operand, Refusal, Value, refuse};
+use super::{Importer, Operand, Refusal, Value, pad, refuse};
 use crate::layers::{AvgPool2d, GlobalAvgPool, Layer, MaxPool2d};
 use crate::onnx::Rank;
 use crate::onnx::proto::Node;
 
-/// `MaxPool` over square windows.
+/// `MaxPool` over square windows. Those with zeros around the maps are those that padding is left out of where
+/// no value is below zero.
 pub(super) fn max<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Value<'a>, Refusal> {
     let windows = Windows::of(node, None)?;
-    let x = cx.maps(node, 0)?;
-    let (stride, padding) = (windows.stride, windows.padding(x.shape)?);
+    let (x, zeros) = cx.padded_maps(node, 0)?;
+    if zeros != pad::NONE && !cx.is_rectified(x) {
+        return refuse(
+            "takes maxima of maps with zeros around them; only after a Relu is this taken over",
+        );
+    }
+    let (stride, padding) = (windows.stride, windows.padding(x.shape, zeros)?);
     let layer = MaxPool2d { kernel: square(&windows)?, stride, padding };
     cx.keep(node, Layer::MaxPool2d(layer), x)
 }
@@ -21,15 +27,15 @@ pub(super) fn average<'a>(
 ) -> Result<Value<'a>, Refusal> {
     let windows = Windows::of(node, None)?;
     let counts_padding = node.int("count_include_pad", 0)? != 0;
-    let x = cx.maps(node, 0)?;
+    let (x, zeros) = cx.padded_maps(node, 0)?;
     /// The largest window of [`AvgPool2d`].
     const LARGEST: usize = 15;
     let is_layer = windows.kernel[0] == windows.kernel[1] && windows.kernel[0] <= LARGEST;
-    if !is_layer && windows.is_whole(x.shape) {
+    if !is_layer && zeros == pad::NONE && windows.is_whole(x.shape) {
         return whole(cx, node, x, Rank::Maps);
     }
-    let (stride, padding) = (windows.stride, windows.padding(x.shape)?);
-    if padding > 0 && !counts_padding {
+    let (stride, padding) = (windows.stride, windows.padding(x.shape, zeros)?);
+    if windows.pads(x.shape, zeros) && !counts_padding {
         return refuse(format!(
             "pads by {padding} and leaves the padding out of the mean (count_include_pad 0); this is only \
              taken over with count_include_pad 1"

@@ -1,5 +1,6 @@
 //! Windows that slide over maps: this crate's have one stride, and one padding on all sides.
 
+use super::pad::Zeros;
 use super::{Refusal, refuse};
 use crate::onnx::proto::Node;
 use crate::tensor::Shape;
@@ -86,21 +87,14 @@ impl Windows {
         Ok(Self { kernel, stride, pads, rounds_up })
     }
 
-    /// The one padding on all sides by which the windows on maps of `shape` are the same ones. Padding that
-    /// no window reaches may differ.
-    pub(super) fn padding(&self, shape: Shape) -> Result<usize, Refusal> {
+    /// The one padding on all sides by which the windows on maps of `shape` with `zeros` around them are the
+    /// same ones. Padding that no window reaches may differ.
+    pub(super) fn padding(&self, shape: Shape, zeros: Zeros) -> Result<usize, Refusal> {
         let mut paddings = [0; 2];
         for (axis, len) in [shape.height, shape.width].into_iter().enumerate() {
             let (kernel, stride) = (self.kernel[axis], self.stride);
-            let [before, after] = match self.pads {
-                Pads::Explicit(pads) => pads[axis],
-                Pads::Same { first } => {
-                    let covered = (len.div_ceil(stride) - 1) * stride + kernel;
-                    let total = covered.saturating_sub(len);
-                    let (less, more) = (total / 2, total - total / 2);
-                    if first { [more, less] } else { [less, more] }
-                }
-            };
+            let own = self.own(axis, len + zeros[axis][0] + zeros[axis][1]);
+            let [before, after] = [zeros[axis][0] + own[0], zeros[axis][1] + own[1]];
             let steps = |padded: usize, rounds_up: bool| {
                 let rest = padded.checked_sub(kernel)?;
                 Some(if rounds_up { rest.div_ceil(stride) } else { rest / stride })
@@ -119,6 +113,25 @@ impl Windows {
             [a, b] if a == b => Ok(a),
             [a, b] => refuse(format!("pads rows by {a} and columns by {b}, not equally")),
         }
+    }
+
+    /// Padding of its own before and after `len` values, along an axis.
+    fn own(&self, axis: usize, len: usize) -> [usize; 2] {
+        match self.pads {
+            Pads::Explicit(pads) => pads[axis],
+            Pads::Same { first } => {
+                let covered = (len.div_ceil(self.stride) - 1) * self.stride + self.kernel[axis];
+                let total = covered.saturating_sub(len);
+                let (less, more) = (total / 2, total - total / 2);
+                if first { [more, less] } else { [less, more] }
+            }
+        }
+    }
+
+    /// Whether there is padding besides the `zeros` around maps of `shape`.
+    pub(super) fn pads(&self, shape: Shape, zeros: Zeros) -> bool {
+        let mut lens = [shape.height, shape.width].into_iter().zip(zeros).enumerate();
+        lens.any(|(axis, (len, [before, after]))| self.own(axis, len + before + after)[0] > 0)
     }
 
     /// Whether there is one window, and it is the whole map.

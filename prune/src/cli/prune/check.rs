@@ -8,8 +8,10 @@ use pleach_prune::channels::Channels;
 use pleach_prune::criteria::{self, Scores};
 use pleach_prune::lineage::Lineage;
 use pleach_prune::phases::PruneConfig;
+use pleach_prune::plan;
 use pleach_prune::select::{Floors, lowest};
 use pleach_prune::surgery::{self, Kept};
+use pleach_prune::target::Meter;
 
 /// Refuses what this network does not allow, before anything is written.
 pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
@@ -19,16 +21,31 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         return Err(usage("no layer of this network has channels that can be removed"));
     }
     criteria::named(&config.criterion)?.check(graph, &layers)?;
-    let Some(target) = config.target else { return Ok(()) };
-    let (limit, unit) = (target.limit(graph), target.unit);
-    let least = unit.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
+    if let Some(keeps) = &config.replay {
+        plan::kept_of(graph, &channels, keeps)?;
+        return Ok(());
+    }
+    let Some(target) = config.target else {
+        return match config.epochs_budget {
+            Some(0.0) => Err(usage(
+                "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give --macs, \
+                 --params, --channels or --latency",
+            )),
+            _ => Ok(()),
+        };
+    };
+    let unit = target.unit;
+    // What a latency target asks for is known when the run has measured the layers.
+    let Some(meter) = Meter::new(unit, None) else { return Ok(()) };
+    let limit = meter.limit(graph, target.amount);
+    let least = meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
     if least > limit {
         return Err(usage(format!(
             "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
              left, more than {}",
             target.amount.factor(),
             grouped(least),
-            grouped(unit.count(graph)),
+            grouped(meter.count(graph)),
             grouped(limit)
         )));
     }
@@ -36,7 +53,7 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
 }
 
 /// As few channels as the floors allow.
-fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
+pub(super) fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) -> Kept {
     let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
     let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
     let all = channels.prunable();

@@ -1,16 +1,13 @@
-//! The settings of a run that is to start or to go on, and its folder.
+//! The settings of a run, as its folder has them.
 
-use super::Args;
-use super::settings::set;
-use crate::cli::common::{Common, read};
-use crate::cli::exit::usage;
-use crate::cli::output;
-use anyhow::{Context as _, Result};
-use pleach_prune::environment::Environment;
+use super::{Args, idle};
+use crate::cli::common::Common;
+use crate::cli::config::{self, Idle, Layers, Source, flag};
+use anyhow::Result;
 use pleach_prune::phases::PruneConfig;
-use pleach_prune::run_dir::RunDir;
+use pleach_prune::settings::SettingError;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Seconds of speed measurement, unless others are asked for.
 const BENCH_SECONDS: f64 = 3.0;
@@ -18,14 +15,13 @@ const BENCH_SECONDS: f64 = 3.0;
 /// `run.toml`, from which the run can be made again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+pub(in crate::cli) struct File {
     verb: String,
+    /// Empty if it is not named.
     pub(super) net: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arch: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<PathBuf>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub(super) verify: bool,
     #[serde(default = "bench_seconds")]
     pub(super) bench_seconds: f64,
@@ -36,115 +32,64 @@ fn bench_seconds() -> f64 {
     BENCH_SECONDS
 }
 
-impl File {
-    fn read(path: &Path) -> Result<Self> {
-        let file: Self = toml::from_str(&read(path)?)
-            .with_context(|| format!("{} is no settings file of prune", path.display()))?;
-        if file.verb != "prune" {
-            let (path, verb) = (path.display(), file.verb);
-            return Err(usage(format!("{path} has settings of {verb:?}, expected of \"prune\"")));
+impl Default for File {
+    /// No network, and the defaults.
+    fn default() -> Self {
+        Self {
+            verb: "prune".into(),
+            net: String::new(),
+            arch: None,
+            data: None,
+            verify: false,
+            bench_seconds: BENCH_SECONDS,
+            prune: PruneConfig::default(),
         }
-        Ok(file)
+    }
+}
+
+impl config::Settings for File {
+    const VERB: &'static str = "prune";
+    const UNNAMED: &'static str = "name a network to prune";
+
+    fn is_named(&self) -> bool {
+        !self.net.is_empty()
     }
 
-    /// The settings of a new run.
-    fn new(common: &Common, args: &Args) -> Result<Self> {
-        let file = match (&args.settings.config, &args.net) {
-            (Some(path), _) => Self::read(path)?,
-            (None, Some(net)) => Self {
-                verb: "prune".into(),
-                net: net.clone(),
-                arch: None,
-                data: None,
-                verify: false,
-                bench_seconds: BENCH_SECONDS,
-                prune: PruneConfig::default(),
-            },
-            (None, None) => return Err(usage("name a network to prune")),
-        };
-        let file = file.under(common, args)?;
-        Ok(file.with_data(args))
+    fn check(&self) -> Result<(), SettingError> {
+        let seconds = self.bench_seconds;
+        if !(0.0..=3600.0).contains(&seconds) {
+            let (key, found) = ("bench_seconds".into(), seconds.to_string());
+            return Err(SettingError { key, expected: "a number of seconds, 0 to 3600", found });
+        }
+        self.prune.check("prune")
     }
 
-    /// The file with what the command line says, but for the data.
-    fn under(mut self, common: &Common, args: &Args) -> Result<Self> {
-        if let Some(net) = &args.net {
+    fn idle(&self) -> Vec<Idle> {
+        idle::of(&self.prune)
+    }
+}
+
+impl Args {
+    /// The settings that the command line and the environment say, over those of `file`.
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
+        let mut layers = Layers::over(&File::default());
+        self.settings.lay_preset(&mut layers);
+        layers.file::<File>(file)?;
+        layers.environment("prune", config::variables());
+        layers.put(&common.origin("seed"), "prune.seed", common.seed_given());
+        layers.put(&common.origin("data"), "data", self.data.text()?);
+        if let Some(net) = self.net.as_deref() {
             // The architecture is that of the network which the file names.
-            self.arch = self.arch.filter(|_| *net == self.net);
-            self.net.clone_from(net);
-        }
-        if args.arch.is_some() {
-            self.arch.clone_from(&args.arch);
-        }
-        self.verify |= args.verify;
-        set(&mut self.bench_seconds, args.bench_seconds);
-        self.prune = args.settings.over(self.prune, common.seed_given())?;
-        Ok(self)
-    }
-
-    fn with_data(mut self, args: &Args) -> Self {
-        if args.data.data.is_some() {
-            self.data.clone_from(&args.data.data);
-        }
-        self
-    }
-}
-
-/// A run that is to start or to go on.
-pub(super) struct Planned {
-    pub(super) file: File,
-    /// The folder, if it is to be gone on with.
-    existing: Option<RunDir>,
-}
-
-impl Planned {
-    pub(super) fn new(common: &Common, args: &Args) -> Result<Self> {
-        let Some(path) = &args.resume else {
-            return Ok(Self { file: File::new(common, args)?, existing: None });
-        };
-        let toml = path.join("run.toml");
-        if !toml.exists() {
-            if args.net.is_none() {
-                let missing = if path.is_dir() { "has no run.toml" } else { "is not there" };
-                return Err(usage(format!(
-                    "{} {missing}: there is nothing to go on with; to start, name a network",
-                    path.display()
-                )));
+            if layers.get("net") != net {
+                layers.imply(&flag("NET"), "arch", None::<&str>);
             }
-            return Ok(Self { file: File::new(common, args)?, existing: None });
+            layers.put(&flag("NET"), "net", Some(net));
         }
-        let run = RunDir::resume(path)?;
-        let file = File::read(&toml)?;
-        if file.clone().under(common, args)? != file {
-            return Err(usage(format!(
-                "{} was begun with other settings (see {}): leave them out to go on with it, or start \
-                 another run",
-                path.display(),
-                toml.display()
-            )));
-        }
-        // The data may have moved.
-        Ok(Self { file: file.with_data(args), existing: Some(run) })
-    }
-
-    /// The folder, if there is a run in it.
-    pub(super) fn existing(&self) -> Option<&RunDir> {
-        self.existing.as_ref()
-    }
-
-    /// The folder, with what it holds before the first step.
-    pub(super) fn begin(&self, args: &Args, environment: &Environment) -> Result<RunDir> {
-        let run = match (&self.existing, &args.resume) {
-            (Some(run), _) => run.clone(),
-            (None, Some(path)) => RunDir::create(Some(path), "prune", false)?,
-            (None, None) => args.run.create("prune")?,
-        };
-        if self.existing.is_none() {
-            run.write("run.toml", &toml::to_string_pretty(&self.file)?)?;
-        }
-        if !run.file("env.json").exists() {
-            run.write("env.json", &output::to_json(environment))?;
-        }
-        Ok(run)
+        layers.put(&flag("--arch"), "arch", self.arch.as_deref());
+        layers.put(&flag("--verify"), "verify", self.verify.then_some(true));
+        layers.put(&flag("--bench-seconds"), "bench_seconds", self.bench_seconds);
+        self.settings.lay(&mut layers)?;
+        layers.set(&self.config.set)?;
+        Ok(layers)
     }
 }

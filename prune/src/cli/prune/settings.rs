@@ -1,16 +1,15 @@
 //! The flags that make a pruning run's configuration.
 
-use crate::cli::exit::usage;
-use anyhow::Result;
+use crate::cli::common::read;
+use crate::cli::config::{self, Layers, flag};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pleach_core::loss::Distillation;
-use pleach_prune::bias_update::BiasUpdate;
-use pleach_prune::criteria::{self, Condition, Join, Normalise};
-use pleach_prune::entropy::{Binning, Correction};
-use pleach_prune::freeze::Rank;
-use pleach_prune::phases::{Phases, PruneConfig, Reference};
+use pleach_prune::criteria;
+use pleach_prune::phases::PruneConfig;
+use pleach_prune::plan::Plan;
 use pleach_prune::target::{Amount, Target, Unit};
-use serde::de::DeserializeOwned;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// How to prune. What is not given is as the configuration file, or else the preset, has it.
@@ -25,6 +24,18 @@ pub(super) struct Settings {
     /// Channels to remove
     #[arg(long, value_name = "AMOUNT", group = "target")]
     channels: Option<Amount>,
+    /// Time to remove at batch 1 on one thread, by the times of the layers that the run measures on this CPU
+    #[arg(long, value_name = "AMOUNT", group = "target")]
+    latency: Option<Amount>,
+    /// With --latency, do not give back channels that cost no time
+    #[arg(long)]
+    no_free_channels: bool,
+    /// The order of groups in phase II: macs, or sensitivity, which is no part of the method [default: macs]
+    #[arg(long, value_name = "ORDER", value_parser = ["macs", "sensitivity"])]
+    layerwise_order: Option<String>,
+    /// Remove what this plan.json says, edited or not, instead of choosing; then only the final fine-tuning follows
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    plan: Option<PathBuf>,
     /// The most accuracy to lose, in points [default: 2]
     #[arg(long, value_name = "POINTS", value_parser = amount, allow_negative_numbers = true)]
     max_drop: Option<f64>,
@@ -117,11 +128,8 @@ pub(super) struct Settings {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
     /// Named settings: default, or 2pfpce as the paper describes itself [default: default]
-    #[arg(long, value_enum, value_name = "NAME", conflicts_with = "config")]
+    #[arg(long, value_enum, value_name = "NAME")]
     preset: Option<Preset>,
-    /// Settings of an earlier run: its run.toml
-    #[arg(short, long, value_name = "FILE")]
-    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -132,6 +140,13 @@ enum Preset {
 }
 
 impl Preset {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Paper => "2pfpce",
+        }
+    }
+
     fn config(self) -> PruneConfig {
         match self {
             Self::Default => PruneConfig::default(),
@@ -141,76 +156,79 @@ impl Preset {
 }
 
 impl Settings {
-    /// `config`, or the preset if one is named, with what the flags say.
-    pub(super) fn over(&self, config: PruneConfig, seed: Option<u64>) -> Result<PruneConfig> {
-        let mut config = self.preset.map_or(config, Preset::config);
-        set(&mut config.seed, seed);
-        let targets =
-            [(self.macs, Unit::Macs), (self.params, Unit::Params), (self.channels, Unit::Channels)];
+    pub(super) fn lay_preset(&self, layers: &mut Layers) {
+        if let Some(preset) = self.preset {
+            layers.preset(preset.name(), "prune", &preset.config());
+        }
+    }
+
+    pub(super) fn lay(&self, layers: &mut Layers) -> Result<()> {
+        if let Some(path) = &self.plan {
+            let read = || anyhow::Ok(Plan::from_json(&read(path)?)?.keeps()?);
+            let keeps = read().with_context(|| path.display().to_string())?;
+            layers.imply(&flag("--plan"), "prune.target", None::<Target>);
+            layers.put(&flag("--plan"), "prune.replay", Some(keeps));
+        }
+        let targets = [
+            (self.macs, Unit::Macs),
+            (self.params, Unit::Params),
+            (self.channels, Unit::Channels),
+            (self.latency, Unit::Latency),
+        ];
         for (amount, unit) in targets {
             if let Some(amount) = amount {
-                config.target = Some(Target { unit, amount });
+                let origin = flag(&format!("--{}", config::to_value(&unit).as_str().unwrap_or("")));
+                layers.put(&origin, "prune.target", Some(Target { unit, amount }));
             }
         }
-        set(&mut config.max_drop, self.max_drop);
-        set(&mut config.recovery, self.recovery);
-        choose::<Reference>(&mut config.reference, self.reference.as_deref());
-        choose::<Phases>(&mut config.phases, self.phase.as_deref());
-        set(&mut config.criterion, self.criterion.clone());
-        choose::<Condition>(&mut config.con_ent.condition, self.condition.as_deref());
-        set(&mut config.con_ent.bins, self.bins.map(|bins| bins as usize));
-        set(&mut config.con_ent.loss_bins, self.loss_bins.map(|bins| bins as usize));
-        choose::<Binning>(&mut config.con_ent.binning, self.binning.as_deref());
-        choose::<Correction>(&mut config.con_ent.correction, self.correction.as_deref());
-        choose::<Normalise>(&mut config.normalise, self.normalise.as_deref());
-        choose::<Join>(&mut config.join, self.join.as_deref());
-        choose::<BiasUpdate>(&mut config.bias_update, self.bias_update.as_deref());
-        set(&mut config.calibration, self.calibration.map(|images| images as usize));
-        set(&mut config.floor, self.floor);
-        set(&mut config.freeze, self.freeze);
-        choose::<Rank>(&mut config.freeze_rank, self.freeze_rank.as_deref());
-        if self.epochs_budget.is_some() {
-            config.epochs_budget = self.epochs_budget;
-        }
-        set(&mut config.global_step, self.global_step);
-        set(&mut config.global_epochs, self.global_epochs);
-        set(&mut config.layerwise_step, self.layerwise_step);
-        set(&mut config.layerwise_epochs, self.layerwise_epochs);
-        set(&mut config.global_drop_share, self.global_drop_share);
-        set(&mut config.global_target_share, self.global_target_share);
-        set(&mut config.final_epochs, self.final_epochs);
-        set(&mut config.tune.lr, self.lr);
-        set(&mut config.final_tune.lr, self.final_lr);
-        for tune in [&mut config.tune, &mut config.final_tune] {
-            set(&mut tune.batch, self.batch.map(|images| images as usize));
-        }
+        put(layers, "--no-free-channels", "free_channels", self.no_free_channels.then_some(false));
+        put(layers, "--max-drop", "max_drop", self.max_drop);
+        put(layers, "--recovery", "recovery", self.recovery);
+        choose(layers, "--reference", "reference", &self.reference);
+        choose(layers, "--phase", "phases", &self.phase);
+        put(layers, "--criterion", "criterion", self.criterion.as_deref());
+        choose(layers, "--condition", "con_ent.condition", &self.condition);
+        put(layers, "--bins", "con_ent.bins", self.bins);
+        put(layers, "--loss-bins", "con_ent.loss_bins", self.loss_bins);
+        choose(layers, "--binning", "con_ent.binning", &self.binning);
+        choose(layers, "--correction", "con_ent.correction", &self.correction);
+        choose(layers, "--normalise", "normalise", &self.normalise);
+        choose(layers, "--join", "join", &self.join);
+        choose(layers, "--bias-update", "bias_update", &self.bias_update);
+        put(layers, "--calibration", "calibration", self.calibration);
+        put(layers, "--floor", "floor", self.floor);
+        put(layers, "--freeze", "freeze", self.freeze);
+        choose(layers, "--freeze-rank", "freeze_rank", &self.freeze_rank);
+        put(layers, "--epochs-budget", "epochs_budget", self.epochs_budget);
+        put(layers, "--global-step", "global_step", self.global_step);
+        put(layers, "--global-epochs", "global_epochs", self.global_epochs);
+        put(layers, "--layerwise-step", "layerwise_step", self.layerwise_step);
+        choose(layers, "--layerwise-order", "layerwise_order", &self.layerwise_order);
+        put(layers, "--layerwise-epochs", "layerwise_epochs", self.layerwise_epochs);
+        put(layers, "--global-drop-share", "global_drop_share", self.global_drop_share);
+        put(layers, "--global-target-share", "global_target_share", self.global_target_share);
+        put(layers, "--final-epochs", "final_epochs", self.final_epochs);
+        put(layers, "--lr", "tune.lr", self.lr);
+        put(layers, "--final-lr", "final_tune.lr", self.final_lr);
+        put(layers, "--batch", "tune.batch", self.batch);
+        put(layers, "--batch", "final_tune.batch", self.batch);
         if let Some(weight) = self.distill {
             let temperature = self.temperature.unwrap_or(4.0);
             let distillation = Distillation { weight: weight as f32, temperature };
-            config.distillation = (weight > 0.0).then_some(distillation);
+            let distillation = (weight > 0.0).then_some(distillation);
+            layers.put(&flag("--distill"), "prune.distillation", Some(distillation));
         }
-        if config.epochs_budget == Some(0.0) && config.target.is_none() {
-            return Err(usage(
-                "--epochs-budget 0 prunes once, without fine-tuning, and needs to know how far: give \
-                 --macs, --params or --channels",
-            ));
-        }
-        Ok(config)
+        Ok(())
     }
 }
 
-pub(super) fn set<T>(setting: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *setting = value;
-    }
+fn put(layers: &mut Layers, name: &str, key: &str, value: Option<impl Serialize>) {
+    layers.put(&flag(name), &format!("prune.{key}"), value);
 }
 
-/// Sets an enum by the name that its file form has, which flags write with `-` for `_`.
-fn choose<T: DeserializeOwned>(setting: &mut T, name: Option<&str>) {
-    if let Some(name) = name {
-        let name = serde_json::Value::String(name.replace('-', "_"));
-        *setting = serde_json::from_value(name).expect("the parser admits known names only");
-    }
+/// An enum by the name that its file form has, which flags write with `-` for `_`.
+fn choose(layers: &mut Layers, name: &str, key: &str, value: &Option<String>) {
+    put(layers, name, key, value.as_ref().map(|value| value.replace('-', "_")));
 }
 
 fn criterion_names() -> clap::builder::PossibleValuesParser {

@@ -1,28 +1,30 @@
 //! The flags and the file that make a training run's configuration.
 
-use super::super::common::read;
-use super::super::exit::usage;
-use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use super::Args;
+use crate::cli::common::Common;
+use crate::cli::config::{self, Idle, Layers, Source, flag};
+use anyhow::Result;
+use clap::ValueEnum;
 use pleach_core::checkpoint::Dtype;
 use pleach_core::optim::{Optimizer, Schedule};
+use pleach_prune::settings::SettingError;
 use pleach_prune::trainer::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// How to train. What is not given is as the configuration file has it, or else the default.
-#[derive(Args)]
+#[derive(clap::Args)]
 pub(super) struct Settings {
     /// The model, at its usual widths or at given ones: vgg16:21,43,67,...
     #[arg(short, long, value_name = "NAME")]
-    pub(super) model: Option<String>,
+    model: Option<String>,
     /// Passes over the training images [default: 15]
     #[arg(short, long, value_name = "E", value_parser = epochs)]
     epochs: Option<f64>,
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.1; adam: 0.001]
+    /// The largest learning rate [default: 0.05; adam: 0.001]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -46,9 +48,6 @@ pub(super) struct Settings {
     /// The type of the weights in best.safetensors [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     dtype: Option<DtypeName>,
-    /// Settings of an earlier run: its run.toml
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,34 +81,48 @@ pub(super) enum DtypeName {
 /// `run.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct File {
+pub(in crate::cli) struct File {
     verb: String,
+    /// Empty if it is not named.
     pub(super) model: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub(super) data: Option<PathBuf>,
     #[serde(default)]
     dtype: DtypeName,
     pub(super) train: TrainConfig,
 }
 
-impl File {
-    /// Reads a settings file.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = read(path)?;
-        let file: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is no settings file of train", path.display()))?;
-        if file.verb != "train" {
-            let (path, verb) = (path.display(), file.verb);
-            return Err(usage(format!("{path} has settings of {verb:?}, expected of \"train\"")));
+impl Default for File {
+    /// No model, and the defaults.
+    fn default() -> Self {
+        Self {
+            verb: "train".into(),
+            model: String::new(),
+            data: None,
+            dtype: DtypeName::default(),
+            train: TrainConfig::default(),
         }
-        Ok(file)
+    }
+}
+
+impl config::Settings for File {
+    const VERB: &'static str = "train";
+    const UNNAMED: &'static str = "name a model to train (--model), such as vgg-small or vgg16";
+
+    fn is_named(&self) -> bool {
+        !self.model.is_empty()
     }
 
-    /// The file's text.
-    pub(super) fn to_toml(&self) -> Result<String> {
-        Ok(toml::to_string_pretty(self)?)
+    fn check(&self) -> Result<(), SettingError> {
+        self.train.check("train")
     }
 
+    fn idle(&self) -> Vec<Idle> {
+        Vec::new()
+    }
+}
+
+impl File {
     pub(super) fn dtype(&self) -> Dtype {
         match self.dtype {
             DtypeName::F32 => Dtype::F32,
@@ -119,78 +132,66 @@ impl File {
     }
 }
 
-impl Settings {
-    /// The settings of a new run.
-    pub(super) fn file(&self, seed: Option<u64>, data: Option<&Path>) -> Result<File> {
-        let file = match (&self.config, &self.model) {
-            (Some(path), _) => File::read(path)?,
-            (None, Some(model)) => File {
-                verb: "train".into(),
-                model: model.clone(),
-                data: None,
-                dtype: DtypeName::F32,
-                train: TrainConfig::default(),
-            },
-            (None, None) => {
-                return Err(usage("name a model to train (--model), such as vgg-small or vgg16"));
-            }
-        };
-        Ok(self.over(file, seed, data))
-    }
-
-    /// `file` with what the flags say.
-    pub(super) fn over(&self, mut file: File, seed: Option<u64>, data: Option<&Path>) -> File {
-        let train = &mut file.train;
-        set(&mut file.model, self.model.clone());
-        set(&mut file.dtype, self.dtype);
-        set(&mut train.seed, seed);
-        if let Some(data) = data {
-            file.data = Some(data.into());
-        }
-        set(&mut train.epochs, self.epochs);
-        set(&mut train.batch, self.batch.map(|images| images as usize));
-        if let Some(name) = self.optimizer {
-            let weight_decay = match train.optimizer {
-                Optimizer::Sgd { weight_decay, .. } | Optimizer::Adam { weight_decay, .. } => {
-                    weight_decay
-                }
-            };
-            (train.optimizer, train.lr) = match name {
-                OptimizerName::Sgd => {
-                    (Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay }, 0.1)
-                }
-                // The values of the paper (Kingma and Ba 2015, algorithm 1).
-                OptimizerName::Adam => {
-                    (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay }, 0.001)
-                }
-            };
-        }
-        set(&mut train.lr, self.lr);
-        if let Some(decay) = self.weight_decay {
-            match &mut train.optimizer {
-                Optimizer::Sgd { weight_decay, .. } | Optimizer::Adam { weight_decay, .. } => {
-                    *weight_decay = decay;
-                }
-            }
-        }
-        set(&mut train.label_smoothing, self.label_smoothing);
-        train.augment &= !self.no_augment;
-        train.direct |= self.direct;
-        if let Some(name) = self.schedule {
-            train.schedule = match name {
-                ScheduleName::Constant => Schedule::Constant {},
-                ScheduleName::Step => Schedule::Step { milestones: vec![0.5, 0.75], gamma: 0.1 },
-                ScheduleName::Cosine => Schedule::Cosine { warmup: 0.05, floor: 0.0 },
-                ScheduleName::OneCycle => TrainConfig::default().schedule,
-            };
-        }
-        file
+impl Args {
+    /// The settings that the command line and the environment say, over those of `file`.
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
+        let mut layers = Layers::over(&File::default());
+        layers.file::<File>(file)?;
+        layers.environment("train", config::variables());
+        layers.put(&common.origin("seed"), "train.seed", common.seed_given());
+        layers.put(&common.origin("data"), "data", self.data.text()?);
+        self.settings.lay(&mut layers);
+        layers.set(&self.config.set)?;
+        Ok(layers)
     }
 }
 
-fn set<T>(setting: &mut T, value: Option<T>) {
-    if let Some(value) = value {
-        *setting = value;
+impl Settings {
+    fn lay(&self, layers: &mut Layers) {
+        layers.put(&flag("--model"), "model", self.model.as_deref());
+        layers.put(&flag("--dtype"), "dtype", self.dtype);
+        layers.put(&flag("--epochs"), "train.epochs", self.epochs);
+        layers.put(&flag("--batch"), "train.batch", self.batch);
+        if let Some(name) = self.optimizer {
+            let (optimizer, lr) = name.with(layers.get("train.optimizer.weight_decay"));
+            layers.imply(&flag("--optimizer"), "train.optimizer", optimizer);
+            layers.imply(&flag("--optimizer"), "train.lr", lr);
+        }
+        layers.put(&flag("--lr"), "train.lr", self.lr);
+        layers.put(&flag("--weight-decay"), "train.optimizer.weight_decay", self.weight_decay);
+        layers.put(&flag("--label-smoothing"), "train.label_smoothing", self.label_smoothing);
+        layers.put(&flag("--no-augment"), "train.augment", self.no_augment.then_some(false));
+        layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
+        let schedule = self.schedule.map(ScheduleName::schedule);
+        layers.put(&flag("--schedule"), "train.schedule", schedule);
+    }
+}
+
+impl OptimizerName {
+    /// The optimiser, with this weight decay, and its usual largest learning rate.
+    fn with(self, weight_decay: serde_json::Value) -> (serde_json::Value, f32) {
+        let TrainConfig { optimizer, lr, .. } = TrainConfig::default();
+        let (optimizer, lr) = match self {
+            Self::Sgd => (optimizer, lr),
+            // The values of the paper (Kingma and Ba 2015, algorithm 1).
+            Self::Adam => {
+                (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
+            }
+        };
+        let mut optimizer = config::to_value(&optimizer);
+        optimizer["weight_decay"] = weight_decay;
+        (optimizer, lr)
+    }
+}
+
+impl ScheduleName {
+    fn schedule(self) -> Schedule {
+        match self {
+            Self::Constant => Schedule::Constant {},
+            Self::Step => Schedule::Step { milestones: vec![0.5, 0.75], gamma: 0.1 },
+            Self::Cosine => Schedule::Cosine { warmup: 0.05, floor: 0.0 },
+            Self::OneCycle => TrainConfig::default().schedule,
+        }
     }
 }
 

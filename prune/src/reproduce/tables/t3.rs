@@ -152,7 +152,7 @@ pub(super) fn figure(
             (!found.is_empty())
                 .then(|| (macs, 100.0 * found.iter().sum::<f64>() / found.len() as f64))
         });
-        Series { name: name.clone(), points: points.collect() }
+        Series { name: name.clone(), points: points.collect(), joined: true }
     });
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     (!series.is_empty()).then(|| Figure {

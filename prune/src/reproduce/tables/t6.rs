@@ -175,7 +175,7 @@ fn macs_figure(report: &Report) -> Option<Figure> {
     };
     let series = CRITERIA.into_iter().chain([SCRATCH]).map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
-        Series { name: way.to_owned(), points: points.collect() }
+        Series { name: way.to_owned(), points: points.collect(), joined: true }
     });
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     (!series.is_empty()).then(|| Figure {
@@ -201,7 +201,7 @@ fn time_figure(report: &Report) -> Option<Figure> {
     };
     let series = CRITERIA.into_iter().map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
-        Series { name: way.to_owned(), points: points.collect() }
+        Series { name: way.to_owned(), points: points.collect(), joined: true }
     });
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     (!series.is_empty()).then(|| Figure {

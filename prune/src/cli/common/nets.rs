@@ -1,0 +1,58 @@
+//! Networks beside data.
+
+use crate::cli::exit::usage;
+use anyhow::Result;
+use pleach_core::Shape;
+use pleach_core::checkpoint::Normalisation;
+use pleach_datasets::{Dataset, Spec};
+use pleach_prune::net::{Net, Resolve};
+
+/// The network that `argument` names, checked to fit the data.
+pub(in crate::cli) fn net_for_data(
+    argument: &str,
+    arch: Option<&str>,
+    dataset: &dyn Dataset,
+    seed: u64,
+) -> Result<Net> {
+    let spec = dataset.spec();
+    let net = Resolve { arch, ..Resolve::for_data(spec, seed) }.net(argument)?;
+    let (image, found) = (Shape::new(spec.channels, spec.height, spec.width), net.network.graph());
+    if found.input_shape() != image {
+        return Err(usage(format!(
+            "{argument} takes images of {}, but those of {} are {image}",
+            found.input_shape(),
+            spec.name
+        )));
+    }
+    let classes = found.output_shape().channels;
+    if classes != spec.classes {
+        return Err(usage(format!(
+            "{argument} has {classes} classes, but {} has {}",
+            spec.name, spec.classes
+        )));
+    }
+    warn_of_other_data(&net, spec);
+    Ok(net)
+}
+
+/// Warns where a network expects other images than these.
+pub(in crate::cli) fn warn_of_other_data(net: &Net, spec: &Spec) {
+    /// Rounding of published values to four digits.
+    const CLOSE: f32 = 1e-3;
+    if let Some(trained) = net.meta.dataset.as_ref().filter(|&name| *name != spec.name) {
+        log::warn!("{} was trained on {trained}, not on {}", net.name, spec.name);
+    }
+    if let Some(Normalisation { mean, std }) = &net.meta.normalisation {
+        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > CLOSE);
+        if far(mean, &spec.mean) || far(std, &spec.std) {
+            log::warn!(
+                "{} expects images normalised by mean {mean:?} and deviation {std:?}, but those of {} \
+                 are by {:?} and {:?}",
+                net.name,
+                spec.name,
+                spec.mean,
+                spec.std
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings that a pruning run with certain others never reads.
+
+use crate::cli::config::Idle;
+use pleach_prune::phases::{Phases, PruneConfig};
+use pleach_prune::target::Unit;
+
+/// What only fine-tuning after each removal, and the final one, read.
+const TUNING: &[&str] = &[
+    "prune.recovery",
+    "prune.global_step",
+    "prune.layerwise_step",
+    "prune.layerwise_order",
+    "prune.global_drop_share",
+    "prune.global_target_share",
+    "prune.freeze",
+    "prune.tune",
+    "prune.final_tune",
+    "prune.distillation",
+];
+
+/// What only choosing reads.
+const CHOOSING: &[&str] = &[
+    "prune.phases",
+    "prune.target",
+    "prune.floor",
+    "prune.recovery",
+    "prune.global_step",
+    "prune.global_epochs",
+    "prune.layerwise_step",
+    "prune.layerwise_epochs",
+    "prune.layerwise_order",
+    "prune.global_drop_share",
+    "prune.global_target_share",
+    "prune.tune",
+];
+
+/// Those of `config`, in an order in which the first reason is the best.
+pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
+    let (phases, target, budget) = (config.phases, config.target, config.epochs_budget);
+    let by_latency = target.is_some_and(|target| target.unit == Unit::Latency);
+    let rules: [(bool, &[&'static str], &'static str); 13] = [
+        (
+            true,
+            &["prune.tune.epochs", "prune.final_tune.epochs"],
+            "the run sets it; set prune.global_epochs, prune.layerwise_epochs or prune.final_epochs",
+        ),
+        (true, &["prune.tune.seed", "prune.final_tune.seed"], "the run sets it; set prune.seed"),
+        (
+            true,
+            &["prune.tune.start", "prune.final_tune.start"],
+            "fine-tuning begins with the network that there is",
+        ),
+        (
+            config.replay.is_some(),
+            CHOOSING,
+            "--plan says what is removed, and only the final fine-tuning follows",
+        ),
+        (
+            phases != Phases::Both,
+            &["prune.global_drop_share", "prune.global_target_share"],
+            "it is about runs with both phases (--phase both)",
+        ),
+        (
+            phases == Phases::Global,
+            &["prune.layerwise_step", "prune.layerwise_epochs", "prune.layerwise_order"],
+            "phase II does not run; set --phase both or layerwise",
+        ),
+        (
+            phases == Phases::Layerwise,
+            &["prune.global_step", "prune.global_epochs"],
+            "phase I does not run; set --phase both or global",
+        ),
+        (
+            target.is_none(),
+            &["prune.global_target_share"],
+            "there is no target; set --macs, --params, --channels or --latency",
+        ),
+        (
+            !by_latency,
+            &["prune.latency_batch", "prune.latency_threads", "prune.free_channels"],
+            "there is no latency target; set --latency",
+        ),
+        (budget == Some(0.0), TUNING, "--epochs-budget 0 prunes once, without fine-tuning"),
+        (budget.is_some(), &["prune.final_epochs"], "--epochs-budget sets it"),
+        (
+            budget.is_some() && target.is_some(),
+            &["prune.global_epochs", "prune.layerwise_epochs"],
+            "--epochs-budget and the target set it",
+        ),
+        (config.freeze == 0.0, &["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"),
+    ];
+    let holding = rules.into_iter().filter(|(holds, _, _)| *holds);
+    holding.flat_map(|(_, keys, why)| keys.iter().map(move |key| Idle { key, why })).collect()
+}

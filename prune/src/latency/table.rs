@@ -1,0 +1,329 @@
+//! How long each layer takes at each width on this CPU: what a latency target is counted by.
+//!
+//! Every convolution and linear layer runs alone, with a bias and a ReLU, by the algorithm that the cost
+//! table chooses, at a grid of input and output widths. As in the network, its input is in the cache;
+//! between two runs as many bytes are read as the rest of a network that was pruned as much reads of
+//! weights, so that weights come from where they would. Kernels compute whole vectors of output channels, so
+//! that a layer takes as long as one whose output width is rounded up to them; between input widths times
+//! are interpolated. Pooling and sums, which are a few percent of a network's time and mostly computed in the
+//! same pass, are left out: a table is for choosing widths, and a run measures what came out.
+
+use super::statistics::median;
+use pleach_core::Network;
+use pleach_core::graph::{Graph, NodeId};
+use pleach_core::infer::Plan;
+use pleach_core::layers::Layer;
+use pleach_kernels::conv2d::{Activation, Conv2dGeometry, PreparedConv2d};
+use pleach_kernels::{AlignedBuffer, Context};
+use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+/// The schema that this version writes and reads.
+pub const LAYER_TIMES_SCHEMA: &str = "pleach.layer-times/1";
+
+/// Seconds of timed runs for a pair of widths, unless its runs are too few or too many.
+const SECONDS: f64 = 0.002;
+
+/// Timed runs at least and at most.
+const RUNS: [usize; 2] = [5, 40];
+
+/// Bytes that push whatever was read before them out of the caches.
+const MEMORY: usize = 64 << 20;
+
+/// The time of a network's layers as a function of their widths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerTimes {
+    /// [`LAYER_TIMES_SCHEMA`].
+    pub schema: String,
+    /// The instruction set that they were measured with.
+    pub isa: String,
+    /// Threads.
+    pub threads: usize,
+    /// Images of a batch.
+    pub batch: usize,
+    /// The layers, those of the same geometry together.
+    pub layers: Vec<LayerTime>,
+}
+
+/// The time of some layers of the same geometry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerTime {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Input widths, ascending; a linear layer's features. One for layers whose input width is given by their output's or by the image.
+    pub inputs: Vec<usize>,
+    /// Output widths, ascending.
+    pub outputs: Vec<usize>,
+    /// Nanoseconds for a batch, `[inputs, outputs]`; no width takes longer than a larger one.
+    pub ns: Vec<Vec<u64>>,
+}
+
+/// Why a table is not one of a network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerTimesError {
+    /// Another schema.
+    #[error("the table of layer times has schema {0:?}, expected {LAYER_TIMES_SCHEMA:?}")]
+    Schema(String),
+    /// A layer without times.
+    #[error("the table of layer times has none of layer {0} of this network, or unsound ones")]
+    Layer(String),
+}
+
+impl LayerTimes {
+    /// Measures the layers of `network` at batches of `batch` images. `progress` is told the layers done of
+    /// those that are to be measured, and ends the measurement with a `Break`: then there is no table.
+    ///
+    /// # Panics
+    /// If `batch` is 0.
+    pub fn measure(
+        cx: &Context,
+        network: &Network,
+        batch: usize,
+        progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Option<Self> {
+        let plan = Plan::new(cx, network, batch);
+        let bytes = plan.steps().map(|step| step.weight_bytes).sum::<usize>();
+        let mut kinds: Vec<(Conv2dGeometry, Vec<String>)> = Vec::new();
+        for (name, g) in plan.steps().filter_map(|step| Some((step.name, step.geometry?))) {
+            match kinds.iter_mut().find(|(other, _)| *other == g) {
+                Some((_, names)) => names.push(name.to_owned()),
+                None => kinds.push((g, vec![name.to_owned()])),
+            }
+        }
+        let mut layers = Vec::with_capacity(kinds.len());
+        for (done, (g, names)) in kinds.iter().enumerate() {
+            if progress(done, kinds.len()).is_break() {
+                return None;
+            }
+            let graph = network.graph();
+            let sees_image = |name: &String| {
+                graph.find(name).is_some_and(|id| graph.node(id).inputs.contains(&graph.input()))
+            };
+            let fixed_input = names.iter().any(sees_image);
+            layers.push(measure_layer(cx, g, names, fixed_input, bytes.min(MEMORY), batch));
+        }
+        let (isa, threads) = (cx.isa().name.to_owned(), cx.threads().count());
+        Some(Self { schema: LAYER_TIMES_SCHEMA.into(), isa, threads, batch, layers })
+    }
+
+    /// Whether this is a table of networks like `graph`.
+    ///
+    /// # Errors
+    /// If it has another schema, or lacks one of the layers.
+    pub fn check(&self, graph: &Graph) -> Result<(), LayerTimesError> {
+        if self.schema != LAYER_TIMES_SCHEMA {
+            return Err(LayerTimesError::Schema(self.schema.clone()));
+        }
+        for id in graph.ids().filter(|&id| is_timed(graph, id)) {
+            let name = &graph.node(id).name;
+            if !self.find(name).is_some_and(LayerTime::is_sound) {
+                return Err(LayerTimesError::Layer(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds that the convolutions and linear layers of `graph` take for a batch, each by its own
+    /// widths.
+    ///
+    /// # Panics
+    /// If the table lacks one of the layers.
+    #[must_use]
+    pub fn predict(&self, graph: &Graph) -> f64 {
+        let timed = graph.ids().filter(|&id| is_timed(graph, id));
+        timed.map(|id| self.layer(graph, id)).sum()
+    }
+
+    /// Nanoseconds of one layer.
+    fn layer(&self, graph: &Graph, id: NodeId) -> f64 {
+        let node = graph.node(id);
+        let layer = self.find(&node.name);
+        let layer = layer.unwrap_or_else(|| panic!("no times of layer {}", node.name));
+        let input = graph.input_shapes(id)[0].channels;
+        layer.at(input, node.shape.channels)
+    }
+
+    fn find(&self, name: &str) -> Option<&LayerTime> {
+        self.layers.iter().find(|layer| layer.names.iter().any(|other| other == name))
+    }
+}
+
+impl LayerTime {
+    /// Nanoseconds at these widths: interpolated between the input widths, rounded up to the next of the
+    /// output widths, and beyond them as at their ends.
+    fn at(&self, input: usize, output: usize) -> f64 {
+        let column = self.outputs.partition_point(|&width| width < output);
+        let column = column.min(self.outputs.len() - 1);
+        let time = |row: usize| self.ns[row][column] as f64;
+        let after = self.inputs.partition_point(|&width| width <= input);
+        match (after.checked_sub(1), self.inputs.get(after)) {
+            (None, _) => time(0),
+            (Some(last), None) => time(last),
+            (Some(last), Some(&next)) => {
+                let part = (input - self.inputs[last]) as f64 / (next - self.inputs[last]) as f64;
+                time(last) + part * (time(after) - time(last))
+            }
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        let ascend = |widths: &[usize]| widths.is_sorted_by(|a, b| a < b);
+        !self.inputs.is_empty()
+            && !self.outputs.is_empty()
+            && ascend(&self.inputs)
+            && ascend(&self.outputs)
+            && self.ns.len() == self.inputs.len()
+            && self.ns.iter().all(|row| row.len() == self.outputs.len())
+    }
+}
+
+fn is_timed(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.node(id).layer, Layer::Conv2d(_) | Layer::Linear(_))
+}
+
+/// Input widths up to `most` at which a layer is measured: time is nearly proportional to them.
+fn input_grid(most: usize) -> Vec<usize> {
+    let fine = [1, 8, 16, 32, 48].into_iter();
+    fine.chain((64..).step_by(32)).take_while(|&width| width < most).chain([most]).collect()
+}
+
+/// Output widths up to `most`, which kernels compute in whole vectors of `lanes`.
+fn output_grid(most: usize, lanes: usize) -> Vec<usize> {
+    (1..).map(|vectors| vectors * lanes).take_while(|&width| width < most).chain([most]).collect()
+}
+
+fn measure_layer(
+    cx: &Context,
+    g: &Conv2dGeometry,
+    names: &[String],
+    fixed_input: bool,
+    bytes: usize,
+    batch: usize,
+) -> LayerTime {
+    let depthwise = g.groups > 1;
+    let inputs = if fixed_input || depthwise { vec![g.ic] } else { input_grid(g.ic) };
+    let outputs = output_grid(g.oc, cx.isa().lanes);
+    let parts = batch.div_ceil(g.n) as f64;
+    let other = vec![1u8; bytes.max(1)];
+    let weights: Vec<f32> = (0..g.weights_len()).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
+    let time = |ic: usize, oc: usize| {
+        let narrow = match depthwise {
+            true => Conv2dGeometry { ic: oc, oc, groups: oc, ..*g },
+            false => Conv2dGeometry { ic, oc, ..*g },
+        };
+        let share = narrow.weights_len() as f64 / g.weights_len() as f64;
+        let between = (bytes as f64 * share) as usize;
+        (1e9 * parts * seconds(cx, &narrow, &weights, &other[..between.min(bytes)])).round() as u64
+    };
+    let row = |&ic: &usize| outputs.iter().map(|&oc| time(ic, oc)).collect();
+    let mut ns: Vec<Vec<u64>> = inputs.iter().map(row).collect();
+    // A wider layer that takes less shows what the narrower one need not exceed; so a disturbance that
+    // made a time too long does not stay.
+    for i in (0..ns.len()).rev() {
+        for j in (0..ns[i].len()).rev() {
+            let right = ns[i].get(j + 1).copied().unwrap_or(u64::MAX);
+            let below = ns.get(i + 1).map_or(u64::MAX, |row| row[j]);
+            ns[i][j] = ns[i][j].min(right).min(below);
+        }
+    }
+    LayerTime { names: names.to_vec(), inputs, outputs, ns }
+}
+
+/// Median seconds of a convolution, with `other` read between two runs.
+fn seconds(cx: &Context, g: &Conv2dGeometry, weights: &[f32], other: &[u8]) -> f64 {
+    let mut src = AlignedBuffer::zeros(g.src_len());
+    for pixel in src.chunks_exact_mut(g.src_stride()) {
+        pixel[..g.ic].fill(0.5);
+    }
+    let bias = vec![0.1; g.oc];
+    let conv = PreparedConv2d::new(
+        cx,
+        g,
+        &weights[..g.weights_len()],
+        Some(&bias),
+        Activation::Relu,
+        None,
+    );
+    let mut scratch = AlignedBuffer::zeros(conv.scratch_len(g.n));
+    let mut dst = AlignedBuffer::zeros(g.dst_len());
+    cx.threads().region(|| {
+        let mut once = || {
+            let read: u64 = other.chunks_exact(64).map(|line| u64::from(line[0])).sum();
+            black_box(read);
+            black_box(src.iter().sum::<f32>());
+            let started = Instant::now();
+            conv.forward(cx, g.n, &src, None, &mut dst, &mut scratch);
+            started.elapsed().as_secs_f64()
+        };
+        once();
+        let runs = (SECONDS / once().max(1e-9)) as usize;
+        median((0..runs.clamp(RUNS[0], RUNS[1])).map(|_| once()).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleach_core::{Shape, models};
+    use pleach_kernels::Isa;
+
+    fn layer(inputs: &[usize], outputs: &[usize], ns: &[&[u64]]) -> LayerTime {
+        LayerTime {
+            names: vec!["conv".into()],
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            ns: ns.iter().map(|row| row.to_vec()).collect(),
+        }
+    }
+
+    #[test]
+    fn between_widths_times_are_interpolated_for_inputs_and_rounded_up_for_outputs() {
+        let layer = layer(&[8, 16], &[16, 32], &[&[100, 200], &[300, 600]]);
+        for ((input, output), ns) in [
+            ((8, 16), 100.0),
+            ((16, 32), 600.0),
+            ((12, 16), 200.0),
+            ((8, 17), 200.0),
+            ((12, 20), 400.0),
+            ((4, 1), 100.0),
+            ((99, 99), 600.0),
+        ] {
+            assert_eq!(layer.at(input, output), ns, "{input} {output}");
+        }
+    }
+
+    #[test]
+    fn grids_go_to_the_width() {
+        assert_eq!(input_grid(1), [1]);
+        assert_eq!(input_grid(8), [1, 8]);
+        assert_eq!(input_grid(100), [1, 8, 16, 32, 48, 64, 96, 100]);
+        assert_eq!(output_grid(10, 16), [10]);
+        assert_eq!(output_grid(40, 16), [16, 32, 40]);
+        assert_eq!(output_grid(32, 8), [8, 16, 24, 32]);
+    }
+
+    #[test]
+    fn every_layer_is_measured_and_no_width_takes_longer_than_a_larger_one() {
+        let build = |spec| models::build(spec, Shape::new(3, 32, 32), 10).expect("it is a model");
+        let cx = Context::new(Isa::from_env().unwrap(), 1);
+        let go_on = &mut |_, _| ControlFlow::Continue(());
+        let network = Network::init(build("vgg-small:8,8,12,12,16,16"), 1);
+        let times = LayerTimes::measure(&cx, &network, 1, go_on).expect("nobody ends it");
+        times.check(network.graph()).expect("it is of this network");
+        assert!(times.predict(network.graph()) > 0.0);
+        for layer in &times.layers {
+            for (row, below) in layer.ns.iter().zip(layer.ns.iter().skip(1)) {
+                assert!(row.is_sorted() && row.iter().zip(below).all(|(a, b)| a <= b), "{layer:?}");
+            }
+        }
+        let other = times.check(&build("resnet20")).expect_err("it is not of another network");
+        assert!(other.to_string().contains("none of layer"), "{other}");
+        let ended = LayerTimes::measure(&cx, &network, 1, &mut |_, _| ControlFlow::Break(()));
+        assert_eq!(ended, None);
+    }
+}

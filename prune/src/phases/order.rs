@@ -1,0 +1,65 @@
+//! The order in which a sweep of phase II tries the groups of channels.
+
+use super::config::Order;
+use super::layerwise::names;
+use super::pruner::Pruner;
+use super::state::Stage;
+use crate::channels::{ChannelGroup, ChannelId};
+use crate::error::PruneError;
+use crate::select::share_of;
+use crate::surgery::{self, Kept};
+use crate::target::{Meter, Unit};
+use pleach_core::graph::NodeId;
+
+/// The groups of the next sweep, first to last, each named by its layers.
+pub(super) fn queue(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneError> {
+    match pruner.config.layerwise_order {
+        Order::Macs => Ok(by_macs(pruner)),
+        Order::Sensitivity => by_sensitivity(pruner),
+    }
+}
+
+fn prunable<'a>(pruner: &'a Pruner<'_>) -> impl Iterator<Item = &'a ChannelGroup> {
+    pruner.channels.groups().iter().filter(|group| group.prunable.is_ok())
+}
+
+fn by_macs(pruner: &Pruner<'_>) -> Vec<Vec<String>> {
+    let graph = pruner.network.graph();
+    let mut groups: Vec<(u64, &[NodeId])> = prunable(pruner)
+        .map(|group| {
+            let macs = group.producers.iter().map(|&id| graph.node_macs(id)).sum();
+            (macs, &*group.producers)
+        })
+        .collect();
+    groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    groups.into_iter().map(|(_, producers)| names(pruner, producers)).collect()
+}
+
+fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneError> {
+    let groups: Vec<(Vec<String>, Vec<ChannelId>)> = prunable(pruner)
+        .map(|group| (names(pruner, &group.producers), group.channels.clone()))
+        .filter(|(name, _)| match &pruner.state.stage {
+            Stage::Layerwise(sweep) => !sweep.done.contains(name),
+            _ => true,
+        })
+        .collect();
+    let scored = pruner.score()?;
+    let unit = pruner.config.target.map_or(Unit::Macs, |target| target.unit);
+    let meter = Meter::new(unit, pruner.state.times.as_ref());
+    let meter = meter.expect("a state has the times that its target is counted by");
+    let before = meter.count(pruner.network.graph());
+    let loss = pruner.loss(&pruner.network);
+    let mut costs = Vec::with_capacity(groups.len());
+    for (name, channels) in groups {
+        let amount = share_of(channels.len(), pruner.config.layerwise_step);
+        let removed = pruner.choose(&channels, &scored.scores, amount, None, 0);
+        let kept = Kept::without(&pruner.channels, &removed);
+        let graph = surgery::shrink(pruner.network.graph(), &pruner.channels, &kept);
+        let saved = before.saturating_sub(meter.count(&graph)).max(1);
+        let harm = pruner.loss_without(&removed, &scored) - loss;
+        costs.push((harm / saved as f64, name));
+    }
+    costs.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    costs.truncate(costs.len().div_ceil(2));
+    Ok(costs.into_iter().map(|(_, name)| name).collect())
+}

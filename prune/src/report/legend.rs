@@ -1,0 +1,54 @@
+//! Names of series above a chart, in as many lines as it takes.
+
+use super::figure::COLORS;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(super) type Error = DrawingAreaErrorKind<std::io::Error>;
+
+/// The font of everything but titles.
+pub(super) const FONT: (&str, u32) = ("sans-serif", 13);
+/// A character's usual width in it.
+pub(super) const CHARACTER: usize = 7;
+
+/// A line's height.
+const LINE: i32 = 20;
+/// The middle of the first line: below the title.
+const TOP: i32 = 48;
+
+/// Where each name begins, and its line.
+fn places<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> Vec<(i32, i32)> {
+    let (mut x, mut line) = (left, 0);
+    let places = names.map(|name| {
+        let width = 36 + (CHARACTER * name.chars().count()) as i32;
+        if x > left && x + width > right {
+            (x, line) = (left, line + 1);
+        }
+        x += width;
+        (x - width, line)
+    });
+    places.collect()
+}
+
+/// The height of the names' lines.
+pub(super) fn height<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> i32 {
+    places(names, left, right).last().map_or(0, |(_, line)| LINE * (line + 1)) + 6
+}
+
+/// Draws the names from `left` to `right`, in the colours of their series.
+pub(super) fn draw<'n>(
+    area: &Area<'_>,
+    names: impl Iterator<Item = &'n str> + Clone,
+    left: i32,
+    right: i32,
+) -> Result<(), Error> {
+    let style = FONT.into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
+    let places = places(names.clone(), left, right);
+    for ((name, (x, line)), color) in names.zip(places).zip(COLORS.iter().cycle()) {
+        let y = TOP + LINE * line;
+        area.draw(&Rectangle::new([(x, y - 5), (x + 10, y + 5)], color.filled()))?;
+        area.draw_text(name, &style, (x + 16, y))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! A pruning run as a page, from what the run has left in its folder.
+
+mod filters;
+mod outcome;
+mod tuning;
+
+pub use outcome::headline;
+
+use super::result::{PruneResult, RESULT, RESULT_SCHEMA};
+use super::{Block, Page, machine};
+use crate::plan::{Plan, PlanError};
+use crate::prune_run::PLAN;
+use crate::run_dir::{RunDir, RunDirError};
+use crate::train_run::METRICS;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::{fs, io};
+
+/// The page's file in the run's folder.
+pub const PAGE: &str = "report.html";
+/// What the names of its figures' files begin with.
+pub(crate) const FIGURE_PREFIX: &str = "figure-";
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The run has no result yet.
+    #[error("{}: there is no result.json: the run is not finished, or none of pruning", .0.display())]
+    Unfinished(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file is not what a pruning run writes.
+    #[error("{}: {found}, expected what a pruning run writes", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+    },
+    /// The plan is none.
+    #[error("{}: {source}", path.display())]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PlanError,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] RunDirError),
+}
+
+/// What a finished run left.
+struct Run {
+    result: PruneResult,
+    plan: Plan,
+    /// The lines of the metrics.
+    metrics: Vec<Value>,
+    /// The settings, as text.
+    settings: String,
+    environment: Value,
+}
+
+/// The report of the finished pruning run in `run`.
+///
+/// # Errors
+/// If the run is not finished, or a file of it cannot be read or is no such file.
+pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
+    let run = Run::read(run)?;
+    let sections = [
+        Some(outcome::result(&run.result)),
+        Some(outcome::steps(&run.result)),
+        outcome::time(&run.result),
+        Some(filters::widths(&run.plan)),
+        filters::scores(&run),
+        tuning::curves(&run),
+    ];
+    let PruneResult { model, dataset, base, pruned, drop, .. } = &run.result;
+    let factor = base.macs as f64 / pruned.facts.macs.max(1) as f64;
+    let name = |name: &str, other: &str| if name.is_empty() { other } else { name }.to_owned();
+    Ok(Page {
+        title: format!(
+            "{} on {}: {factor:.2}x fewer multiply-adds, {:.2} points of accuracy lost",
+            name(model, "A network"),
+            name(dataset, "its data set"),
+            drop.points
+        ),
+        summary: outcome::summary(&run.result),
+        sections: sections.into_iter().flatten().collect(),
+        repeat: run.repeat(),
+    })
+}
+
+/// Writes [`pruning`]'s page as `report.html` into the run's folder, and each figure as
+/// `figure-NAME.svg`.
+///
+/// # Errors
+/// As [`pruning`], and if the operating system refuses.
+pub fn write_pruning(run: &RunDir) -> Result<(), ReportError> {
+    let page = pruning(run)?;
+    for figure in page.sections.iter().flat_map(|section| &section.figures) {
+        run.write(&format!("{FIGURE_PREFIX}{}.svg", figure.name()), &figure.to_svg())?;
+    }
+    Ok(run.write(PAGE, &page.to_html())?)
+}
+
+impl Run {
+    fn read(run: &RunDir) -> Result<Self, ReportError> {
+        let read = |name: &str| {
+            let path = run.file(name);
+            fs::read_to_string(&path).map_err(|source| ReportError::Read { path, source })
+        };
+        let malformed =
+            |name: &str, found: String| ReportError::Malformed { path: run.file(name), found };
+        let json = |name: &str, text: &str| {
+            serde_json::from_str::<Value>(text).map_err(|error| malformed(name, error.to_string()))
+        };
+        if !run.file(RESULT).exists() {
+            return Err(ReportError::Unfinished(run.path().into()));
+        }
+        let result = json(RESULT, &read(RESULT)?)?;
+        if result["schema"] != RESULT_SCHEMA {
+            return Err(malformed(RESULT, format!("its schema is {}", result["schema"])));
+        }
+        let result: PruneResult =
+            serde_json::from_value(result).map_err(|error| malformed(RESULT, error.to_string()))?;
+        let plan = Plan::from_json(&read(PLAN)?)
+            .map_err(|source| ReportError::Plan { path: run.file(PLAN), source })?;
+        let lines = read(METRICS)?;
+        let metrics = lines.lines().map(|line| json(METRICS, line)).collect::<Result<_, _>>()?;
+        let environment = json("env.json", &read("env.json")?)?;
+        Ok(Self { result, plan, metrics, settings: read("run.toml")?, environment })
+    }
+
+    fn repeat(&self) -> Vec<Block> {
+        let PruneResult { seed, sha256, .. } = &self.result;
+        let hashes = [
+            ("base", "the base network's file"),
+            ("pruned", "pruned.safetensors, which comes out with the same bits"),
+        ]
+        .map(|(key, what)| {
+            let hash = sha256.get(key).map_or("not a file, or not recorded", String::as_str);
+            format!("{hash}  {what}\n")
+        });
+        let block = |text: &str, code: String| Block { text: text.into(), code, tables: vec![] };
+        vec![
+            block(
+                "With the settings below in run.toml, and the base network and the data where they say:",
+                "pleach prune --config run.toml --out again\n".into(),
+            ),
+            block(&format!("Settings; the seed is {seed}:"), self.settings.clone()),
+            block("SHA-256:", hashes.concat()),
+            block("Machine:", machine(&self.environment) + "\n"),
+        ]
+    }
+}

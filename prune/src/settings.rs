@@ -1,0 +1,172 @@
+//! What values settings may have.
+
+use crate::phases::PruneConfig;
+use crate::trainer::TrainConfig;
+use pleach_core::loss::Distillation;
+use pleach_core::optim::{Lookahead, Optimizer, Schedule};
+
+/// A setting whose value is out of range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {found}, expected {expected}")]
+pub struct SettingError {
+    /// The setting, as files name it.
+    pub key: String,
+    /// What it may be.
+    pub expected: &'static str,
+    /// What it is.
+    pub found: String,
+}
+
+/// Checks of settings in one table.
+struct Table<'a>(&'a str);
+
+impl Table<'_> {
+    fn number(
+        &self,
+        key: &str,
+        found: f64,
+        expected: &'static str,
+        fits: impl Fn(f64) -> bool,
+    ) -> Result<(), SettingError> {
+        // As users write it: an f32 has more digits as an f64.
+        let text = || (found as f32).to_string();
+        match fits(found) {
+            true => Ok(()),
+            false => {
+                Err(SettingError { key: format!("{}.{key}", self.0), expected, found: text() })
+            }
+        }
+    }
+
+    fn positive(&self, key: &str, found: f64) -> Result<(), SettingError> {
+        self.number(key, found, "a number, more than 0", |x| x > 0.0 && x < 1e30)
+    }
+
+    fn amount(&self, key: &str, found: f64) -> Result<(), SettingError> {
+        self.number(key, found, "a number, 0 or more", |x| (0.0..1e9).contains(&x))
+    }
+
+    fn fraction(&self, key: &str, found: f64) -> Result<(), SettingError> {
+        self.number(key, found, "a fraction, 0 to 1", |x| (0.0..=1.0).contains(&x))
+    }
+
+    fn less_than_one(&self, key: &str, found: f64) -> Result<(), SettingError> {
+        let expected = "a fraction, 0 or more and less than 1";
+        self.number(key, found, expected, |x| (0.0..1.0).contains(&x))
+    }
+
+    fn step(&self, key: &str, found: f64) -> Result<(), SettingError> {
+        let expected = "a fraction, more than 0 and less than 1";
+        self.number(key, found, expected, |x| x > 0.0 && x < 1.0)
+    }
+
+    fn count(&self, key: &str, found: usize) -> Result<(), SettingError> {
+        self.number(key, found as f64, "1 to 65536", |x| (1.0..=65536.0).contains(&x))
+    }
+}
+
+impl TrainConfig {
+    /// Checks that every value is in range; `table` is what holds them.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn check(&self, table: &str) -> Result<(), SettingError> {
+        let of = Table(table);
+        of.number("epochs", self.epochs, "a number, more than 0", |x| x > 0.0 && x < 1e6)?;
+        of.count("batch", self.batch)?;
+        of.positive("lr", f64::from(self.lr))?;
+        if let Some(Lookahead { every, decay }) = self.lookahead {
+            of.number("lookahead.every", every as f64, "1 step or more", |x| x >= 1.0)?;
+            of.fraction("lookahead.decay", decay)?;
+        }
+        of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
+        match self.optimizer {
+            Optimizer::Sgd { momentum, weight_decay, .. } => {
+                of.less_than_one("optimizer.momentum", f64::from(momentum))?;
+                of.amount("optimizer.weight_decay", f64::from(weight_decay))?;
+            }
+            Optimizer::Adam { beta1, beta2, eps, weight_decay } => {
+                of.less_than_one("optimizer.beta1", f64::from(beta1))?;
+                of.less_than_one("optimizer.beta2", f64::from(beta2))?;
+                of.positive("optimizer.eps", f64::from(eps))?;
+                of.amount("optimizer.weight_decay", f64::from(weight_decay))?;
+            }
+        }
+        match &self.schedule {
+            Schedule::Constant {} => {}
+            Schedule::Step { milestones, gamma } => {
+                milestones.iter().try_for_each(|&at| of.fraction("schedule.milestones", at))?;
+                of.fraction("schedule.gamma", *gamma)?;
+            }
+            Schedule::Cosine { warmup, floor } => {
+                of.less_than_one("schedule.warmup", *warmup)?;
+                of.fraction("schedule.floor", *floor)?;
+            }
+            Schedule::OneCycle { warmup, start_div, end_div } => {
+                of.less_than_one("schedule.warmup", *warmup)?;
+                of.positive("schedule.start_div", *start_div)?;
+                of.positive("schedule.end_div", *end_div)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PruneConfig {
+    /// Checks that every value is in range; `table` is what holds them.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn check(&self, table: &str) -> Result<(), SettingError> {
+        let of = Table(table);
+        if let Some(target) = self.target {
+            let expected = "more than 0 and at most 1 of it left";
+            of.number("target.amount", target.amount.keep, expected, |x| x > 0.0 && x <= 1.0)?;
+        }
+        of.count("latency_batch", self.latency_batch)?;
+        let threads = self.latency_threads as f64;
+        of.number("latency_threads", threads, "1 to 1024", |x| (1.0..=1024.0).contains(&x))?;
+        of.amount("max_drop", self.max_drop)?;
+        of.amount("recovery", self.recovery)?;
+        of.count("con_ent.bins", self.con_ent.bins)?;
+        of.count("con_ent.loss_bins", self.con_ent.loss_bins)?;
+        let images = self.calibration as f64;
+        of.number("calibration", images, "1 image or more", |x| x >= 1.0)?;
+        of.fraction("floor", self.floor)?;
+        of.step("global_step", self.global_step)?;
+        of.amount("global_epochs", self.global_epochs)?;
+        of.step("layerwise_step", self.layerwise_step)?;
+        of.amount("layerwise_epochs", self.layerwise_epochs)?;
+        of.fraction("global_drop_share", self.global_drop_share)?;
+        of.fraction("global_target_share", self.global_target_share)?;
+        of.amount("final_epochs", self.final_epochs)?;
+        of.amount("epochs_budget", self.epochs_budget.unwrap_or(0.0))?;
+        of.fraction("freeze", self.freeze)?;
+        self.tune.check(&format!("{table}.tune"))?;
+        self.final_tune.check(&format!("{table}.final_tune"))?;
+        if let Some(Distillation { weight, temperature }) = self.distillation {
+            of.fraction("distillation.weight", f64::from(weight))?;
+            of.positive("distillation.temperature", f64::from(temperature))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_and_presets_are_in_range_and_what_is_not_is_named() {
+        TrainConfig::default().check("train").unwrap();
+        PruneConfig::default().check("prune").unwrap();
+        PruneConfig::paper().check("prune").unwrap();
+        let mut config = PruneConfig::default();
+        config.final_tune.lr = f32::NAN;
+        let error = config.check("prune").unwrap_err().to_string();
+        assert_eq!(error, "prune.final_tune.lr is NaN, expected a number, more than 0");
+        let config = PruneConfig { floor: 1.5, ..PruneConfig::default() };
+        let error = config.check("prune").unwrap_err().to_string();
+        assert_eq!(error, "prune.floor is 1.5, expected a fraction, 0 to 1");
+    }
+}

@@ -1,0 +1,209 @@
+//! Settings: where they come from, which wins, and what is refused.
+
+use crate::TINY;
+use crate::command::{assert_keys, pleach};
+use serde_json::{Value, json};
+use std::fs;
+
+/// Keys of `pleach config show ARGS`, with `variables` set.
+fn show(args: &[&str], variables: &[(&str, &str)]) -> Vec<Value> {
+    let command = ["config", "show"].into_iter().chain(args.iter().copied()).chain(["--json"]);
+    let output = pleach().args(command).envs(variables.iter().copied()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {stderr}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_keys(&found, &["schema", "verbs"]);
+    assert_eq!(found["schema"], "pleach.config/1");
+    let verbs = found["verbs"].as_array().unwrap();
+    verbs.iter().flat_map(|verb| verb["keys"].as_array().unwrap().clone()).collect()
+}
+
+/// The value of a key, and where it is from.
+fn found(keys: &[Value], key: &str) -> [Value; 3] {
+    let found = keys.iter().find(|found| found["key"] == key);
+    let found = found.unwrap_or_else(|| panic!("{key} is one of the keys"));
+    ["value", "origin", "source"].map(|of| found[of].clone())
+}
+
+/// What a command says that is refused with 2.
+fn refused(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let output = pleach().args(args).envs(variables.iter().copied()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    stderr
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file_the_preset_and_the_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("some.toml");
+    fs::write(&file, "[prune]\nmax_drop = 1.0\nfloor = 0.1\nbias_update = \"none\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let drop = |args: &[&str], variables: &[(&str, &str)]| {
+        found(&show(&[&["prune"], args].concat(), variables), "prune.max_drop")
+    };
+    let variable = [("PLEACH_PRUNE__MAX_DROP", "1.5")];
+    assert_eq!(drop(&[], &[]), [json!(2.0), "default".into(), Value::Null]);
+    assert_eq!(drop(&["-c", file], &[]), [json!(1.0), "file".into(), file.into()]);
+    let environment = [json!(1.5), "environment".into(), "PLEACH_PRUNE__MAX_DROP".into()];
+    assert_eq!(drop(&["-c", file], &variable), environment);
+    let flag = [json!(0.5), "flag".into(), "--max-drop".into()];
+    assert_eq!(drop(&["-c", file, "--max-drop", "0.5"], &variable), flag);
+    let set = [json!(0.25), "flag".into(), "--set prune.max_drop".into()];
+    assert_eq!(drop(&["-c", file, "--set", "prune.max_drop=0.25"], &variable), set);
+
+    let update = |args: &[&str]| {
+        found(&show(&[&["prune", "--preset", "2pfpce"], args].concat(), &[]), "prune.bias_update")
+    };
+    assert_eq!(update(&[]), [json!("max_entropy"), "preset".into(), "2pfpce".into()]);
+    let floor = ["--set", "prune.floor=0.3"];
+    assert_eq!(update(&floor)[..2], [json!("max_entropy"), "preset".into()]);
+    let hidden = ["prune", TINY, "--preset", "2pfpce", "-c", file];
+    assert!(refused(&hidden, &[]).contains("--preset 2pfpce has no effect"));
+    assert_eq!(found(&show(&["prune", "-c", file], &[]), "prune.bias_update")[0], "none");
+}
+
+#[test]
+fn every_key_is_shown_and_can_be_set_to_what_is_shown() {
+    for (verb, variable) in [("train", "PLEACH_TRAIN__LR"), ("prune", "PLEACH_PRUNE__TUNE__LR")] {
+        let keys = show(&[verb], &[(variable, "0.03")]);
+        let given = keys.iter().find(|key| key["source"] == variable).unwrap();
+        assert_eq!(given["value"], 0.03, "as people write it");
+        let others = keys.iter().filter(|key| key["source"] != variable);
+        for key in others {
+            assert_eq!(key["origin"], "default", "{key:?}");
+            let name = key["key"].as_str().unwrap();
+            // The run's own, or of no effect beside these others.
+            let idle = [
+                "tune.epochs",
+                "tune.seed",
+                "tune.start",
+                "target_share",
+                "latency_batch",
+                "latency_threads",
+                "free_channels",
+            ];
+            if idle.iter().any(|end| name.ends_with(end)) {
+                continue;
+            }
+            let value =
+                if key["value"].is_null() { String::new() } else { key["value"].to_string() };
+            let again = show(&[verb, "--set", &format!("{name}={value}")], &[]);
+            assert_eq!(found(&again, name)[..2], [key["value"].clone(), "flag".into()], "{name}");
+        }
+    }
+    let both = show(&[], &[("PLEACH_SEED", "7")]);
+    assert!(found(&both, "train.epochs")[1] == "default" && found(&both, "arch")[0].is_null());
+}
+
+#[test]
+fn flags_of_all_verbs_and_their_variables_are_settings_too() {
+    let keys = show(&["train", "--seed", "3", "--model", TINY], &[("PLEACH_DATA", "x")]);
+    assert_eq!(found(&keys, "train.seed"), [json!(3), "flag".into(), "--seed".into()]);
+    assert_eq!(found(&keys, "data"), [json!("x"), "environment".into(), "PLEACH_DATA".into()]);
+    let keys = show(&["prune"], &[("PLEACH_SEED", "4")]);
+    assert_eq!(found(&keys, "prune.seed"), [json!(4), "environment".into(), "PLEACH_SEED".into()]);
+    let keys = show(&["train", "--optimizer", "adam", "--weight-decay", "0.1"], &[]);
+    assert_eq!(found(&keys, "train.lr")[0], 0.001);
+    assert_eq!(found(&keys, "train.optimizer.beta2")[..2], [json!(0.999), "flag".into()]);
+    assert_eq!(found(&keys, "train.optimizer.weight_decay")[2], "--weight-decay");
+    let target = ["prune", "--set", "prune.target.unit=params", "--set", "prune.target.amount=30%"];
+    let keys = show(&target, &[]);
+    assert_eq!(found(&keys, "prune.target.amount")[0], 0.7);
+}
+
+#[test]
+fn what_is_shown_to_people_has_every_key_on_a_line() {
+    let output = pleach().args(["config", "show", "prune", TINY, "--macs", "2x"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = |key: &str| {
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("prune.target.amount"), "0.5 flag --macs");
+    assert_eq!(line("net"), format!("{TINY} flag NET"));
+    assert_eq!(line("prune.epochs_budget"), "unset default");
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
+    let set = |assignment: &str| refused(&["prune", TINY, "--set", assignment], &[]);
+    for (assignment, says) in [
+        (
+            "prune.max_dorp=1",
+            "unknown key prune.max_dorp (from --set prune.max_dorp); did you mean prune.max_drop?",
+        ),
+        ("max_drop=1", "did you mean prune.max_drop?"),
+        ("prune.optimizer.momentum=0.8", "did you mean prune.tune.optimizer.momentum?"),
+        ("prune.target.units=macs", "did you mean prune.target.unit?"),
+        (
+            "prune.phases=globl",
+            "unknown variant `globl`, expected one of `both`, `global`, `layerwise`",
+        ),
+        ("prune.phases=globl", "did you mean global?"),
+        ("prune.max_drop=much", "prune.max_drop: invalid type: string \"much\", expected f64"),
+        ("prune.max_drop.a=1", "prune.max_drop.a: invalid type: map, expected f64"),
+        ("prune.max_drop=", "invalid type: null, expected f64"),
+        ("prune.max_drop=nan", "invalid type: null, expected f64"),
+        (
+            "prune.con_ent.bins=0",
+            "prune.con_ent.bins is 0, expected 1 to 65536 (from --set prune.con_ent.bins)",
+        ),
+        ("prune.tune.optimizer.kind=adam", "prune.tune.optimizer.kind: missing field `beta1`"),
+        (
+            "prune.tune.epochs=3",
+            "--set prune.tune.epochs has no effect: the run sets it; set prune.global_epochs",
+        ),
+        ("prune.global_target_share=0.3", "has no effect: there is no target"),
+        ("prune.max_drop", "expected KEY=VALUE"),
+        (".x=1", "\".x\" is no key"),
+    ] {
+        let stderr = set(assignment);
+        assert!(stderr.contains(says), "{assignment} should say {says:?}: {stderr}");
+    }
+    let twice = ["prune", TINY, "--max-drop", "1", "--set", "prune.max_drop=1"];
+    assert!(refused(&twice, &[]).contains("--set prune.max_drop and --max-drop set the same"));
+    let idle = ["prune", TINY, "--phase", "global", "--layerwise-step", "0.2"];
+    assert!(refused(&idle, &[]).contains("--layerwise-step has no effect: phase II does not run"));
+    let of_environment = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN__EPOCH", "3")]);
+    let says = "unknown key train.epoch (from PLEACH_TRAIN__EPOCH); did you mean train.epochs?";
+    assert!(of_environment.contains(says), "{of_environment}");
+}
+
+#[test]
+fn a_part_of_a_settings_file_is_enough_to_train_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, run] = ["part.toml", "run"].map(|name| folder.path().join(name));
+    fs::write(&file, format!("model = {TINY:?}\n[train]\nepochs = 0.1\nbatch = 200\n")).unwrap();
+    let mut train = pleach();
+    train.arg("train").arg("-c").arg(&file).args(["--set", "train.lr=0.01", "-q", "-o"]);
+    train.arg(&run).assert().success();
+    let toml = fs::read_to_string(run.join("run.toml")).unwrap();
+    for line in ["epochs = 0.1", "batch = 200", "lr = 0.01", "label_smoothing = 0.1"] {
+        assert!(toml.lines().any(|found| found == line), "{line}: {toml}");
+    }
+    let keys = show(&["train", "--resume", run.to_str().unwrap()], &[]);
+    assert_eq!(found(&keys, "train.lr")[..2], [json!(0.01), "file".into()]);
+}
+
+#[test]
+fn what_a_run_was_begun_without_it_is_resumed_and_repeated_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let args =
+        ["train", "--model", TINY, "-e", "0.1", "-b", "200", "--set", "train.lookahead=", "-q"];
+    pleach().args(args).arg("-o").arg(&run).assert().success();
+    let toml = run.join("run.toml");
+    let lookahead =
+        |args: &[&str]| found(&show(&[&["train"], args].concat(), &[]), "train.lookahead");
+    let lacks =
+        |args: &[&str]| assert!(lookahead(args)[..2] == [Value::Null, "file".into()], "{args:?}");
+    lacks(&["-c", toml.to_str().unwrap()]);
+    lacks(&["--resume", run.to_str().unwrap()]);
+    // A run that is older than the setting did without it too.
+    let text = fs::read_to_string(&toml).unwrap();
+    let old: String = text.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    assert!(text.starts_with("unset = [\"train.lookahead\"]\n") && !old.contains("lookahead"));
+    fs::write(&toml, old).unwrap();
+    lacks(&["--resume", run.to_str().unwrap()]);
+}
