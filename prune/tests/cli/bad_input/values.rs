@@ -11,7 +11,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["import"], 2, &["<FILE>", "--out"]),
     case(&["import", "cut.pth"], 2, &["--out"]),
     case(&["export", TINY], 2, &["--format"]),
-    case(&["prune"], 2, &["<NET>"]),
+    case(&["prune"], 2, &["name a network to prune"]),
     case(&["train", "--model"], 2, &["a value is required for '--model"]),
     case(&["data"], 2, &["Usage: pleach data"]),
     case(&["data", "lists"], 2, &["unrecognized subcommand 'lists'"]),
