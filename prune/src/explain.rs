@@ -69,11 +69,8 @@ pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
         let known = plan.kept.keys().cloned().collect();
         return Err(ExplainError { layer: layer.to_owned(), known });
     };
-    // Coupled channels of one layer can be in several groups.
-    let of_layer = plan.groups.iter().filter(|group| group.layers.iter().any(|l| l == layer));
-    let width = of_layer.map(|group| group.channels).sum();
     let last = plan.last_scores.get(layer);
-    let filters = (0..width).map(|filter| {
+    let filters = (0..plan.width(layer)).map(|filter| {
         let removals: Vec<(bool, Removal)> = removals(plan, layer, filter).collect();
         let kept = kept.binary_search(&filter).is_ok();
         let removed = removals.iter().find(|(accepted, _)| *accepted && !kept);

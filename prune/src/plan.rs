@@ -167,6 +167,13 @@ impl Plan {
         }
     }
 
+    /// The channels of a layer in the original network; coupled ones of it can be in several groups.
+    #[must_use]
+    pub fn width(&self, layer: &str) -> usize {
+        let groups = self.groups.iter().filter(|group| group.layers.iter().any(|l| l == layer));
+        groups.map(|group| group.channels).sum()
+    }
+
     /// Reads a plan.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
+mod config;
+
+pub use config::{Start, TrainConfig};
+
 use pleach_core::autograd::Tape;
-use pleach_core::graph::Graph;
 use pleach_core::infer::Plan;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill};
 use pleach_core::network::Network;
-use pleach_core::optim::{Lookahead, Optimizer, Schedule};
 use pleach_core::tensor::Tensor;
 use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
@@ -14,79 +16,6 @@ use pleach_kernels::{Context, channel_stride};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How a network is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrainConfig {
-    /// Passes over the training split; a fraction stops within one.
-    pub epochs: f64,
-    /// Images of a step.
-    pub batch: usize,
-    /// The largest learning rate.
-    pub lr: f32,
-    /// How gradients change parameters.
-    pub optimizer: Optimizer,
-    /// The learning rate over the run.
-    pub schedule: Schedule,
-    /// Slow weights that training returns to; `None`: none.
-    #[serde(default)]
-    pub lookahead: Option<Lookahead>,
-    /// Label smoothing, in `[0, 1)`.
-    pub label_smoothing: f32,
-    /// Random crops and flips.
-    pub augment: bool,
-    /// The values that training from scratch begins with.
-    #[serde(default)]
-    pub start: Start,
-    /// Whether convolutions are computed term by term only, never by minimal filtering: slower, for comparing.
-    #[serde(default)]
-    pub direct: bool,
-    /// Order, augmentation and dropout.
-    pub seed: u64,
-}
-
-impl Default for TrainConfig {
-    /// From scratch: one cycle with a peak of 0.05 and a quarter of it warm-up, Nesterov momentum 0.9,
-    /// weight decay 5e-4, lookahead, label smoothing 0.1, convolutions that begin as the identity.
-    fn default() -> Self {
-        Self {
-            epochs: 15.0,
-            batch: 128,
-            lr: 0.05,
-            optimizer: Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
-            schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 1000.0 },
-            lookahead: Some(Lookahead::default()),
-            label_smoothing: 0.1,
-            augment: true,
-            start: Start::Identity,
-            direct: false,
-            seed: 42,
-        }
-    }
-}
-
-impl TrainConfig {
-    /// `graph` as training from scratch begins with it.
-    #[must_use]
-    pub fn network(&self, graph: Graph) -> Network {
-        match self.start {
-            Start::Identity => Network::init_identity(graph, self.seed),
-            Start::Random => Network::init(graph, self.seed),
-        }
-    }
-}
-
-/// The values that training from scratch begins with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Start {
-    /// Convolutions one behind another pass maps on: [`Network::init_identity`].
-    #[default]
-    Identity,
-    /// Every layer's own distribution: [`Network::init`].
-    Random,
-}
 
 /// Why training stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]

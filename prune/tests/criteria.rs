@@ -355,3 +355,10 @@ fn coupled_scores_are_normalised_by_layer_and_then_joined() {
     let all = join_classes(&channels, &layers, Normalise::Raw, Join::Mean);
     assert_eq!(all[output], f64::INFINITY);
 }
+
+#[test]
+fn the_entropies_are_in_nats() {
+    let in_nats = CRITERIA.iter().filter(|criterion| criterion.in_nats());
+    let names: Vec<&str> = in_nats.map(|criterion| criterion.name()).collect();
+    assert_eq!(names, ["con_ent", "entropy"]);
+}

@@ -27,10 +27,11 @@ use pleach_prune::eval;
 use pleach_prune::latency::{Config, LayerRow, Measurement};
 use pleach_prune::phases::{Counted, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
-use pleach_prune::prune_run::{self, Job, PRUNED, PruneRunError};
+use pleach_prune::prune_run::{self, Job, LATENCY, PRUNED, PruneRunError};
 use pleach_prune::report::{self, PruneResult, RESULT};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::surgery;
+use pleach_prune::target::Unit;
 use pleach_prune::trainer::TrainError;
 use settings::Settings;
 use sha2::{Digest, Sha256};
@@ -110,6 +111,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         dataset.spec().name,
         run.path().display()
     ));
+    let timed = config.target.is_some_and(|target| target.unit == Unit::Latency);
+    if timed && !run.file(LATENCY).exists() {
+        watch.line("measuring what each layer takes at all widths");
+    }
     let job = Job { model: &model, meta: &meta, config };
     let outcome = prune_run::prune(&cx, &dataset, &run, &job, &net.network, &mut watch);
     watch.finish();

@@ -10,6 +10,10 @@ impl Criterion for ActivationEntropy {
         "entropy"
     }
 
+    fn in_nats(&self) -> bool {
+        true
+    }
+
     fn score(&self, cx: &ScoreCx<'_>, layer: NodeId) -> Vec<f32> {
         let scores = cx.con_ent.entropy_of_layer(cx.evidence.layer(layer));
         scores.into_iter().map(|score| score as f32).collect()

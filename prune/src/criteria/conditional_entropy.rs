@@ -110,6 +110,10 @@ impl Criterion for ConditionalEntropy {
         "con_ent"
     }
 
+    fn in_nats(&self) -> bool {
+        true
+    }
+
     fn score(&self, cx: &ScoreCx<'_>, layer: NodeId) -> Vec<f32> {
         let condition = cx.con_ent.condition(cx.base_losses, &cx.evidence.labels);
         let scores = cx.con_ent.of_layer(cx.evidence.layer(layer), &condition);

@@ -111,6 +111,10 @@ pub const CRITERIA: &[&dyn Criterion] = &[
 pub trait Criterion: Sync {
     /// The name users write.
     fn name(&self) -> &'static str;
+    /// Whether its scores are entropies in nats, which mean the same in every layer.
+    fn in_nats(&self) -> bool {
+        false
+    }
     /// The evidence it reads beyond losses and responses.
     fn wants(&self) -> Wants {
         Wants::default()

@@ -1,6 +1,7 @@
 //! What became of each layer's filters.
 
 use super::Run;
+use crate::criteria;
 use crate::plan::Plan;
 use crate::report::{Marks, Picture, RowSeries, Rows, Section, Table};
 use std::collections::BTreeSet;
@@ -19,12 +20,12 @@ fn layers(plan: &Plan) -> Vec<Layer<'_>> {
     let names = plan.groups.iter().flat_map(|group| &group.layers);
     let names = names.filter(|name| seen.insert(*name));
     let layers = names.map(|name| {
-        let groups = || plan.groups.iter().filter(|group| group.layers.contains(name));
+        let mut groups = plan.groups.iter().filter(|group| group.layers.contains(name));
         Layer {
             name,
-            before: groups().map(|group| group.channels).sum(),
+            before: plan.width(name),
             kept: plan.kept.get(name).map_or(&[][..], Vec::as_slice),
-            unprunable: groups().find_map(|group| group.unprunable.as_deref()),
+            unprunable: groups.find_map(|group| group.unprunable.as_deref()),
         }
     });
     // The image is in a group too, and has nothing to keep.
@@ -78,13 +79,14 @@ pub(super) fn widths(plan: &Plan) -> Section {
 /// scored none.
 pub(super) fn scores(run: &Run) -> Option<Section> {
     let (plan, criterion) = (&run.plan, &run.result.criterion);
+    let in_nats = criteria::named(criterion).is_ok_and(|criterion| criterion.in_nats());
     let scored: Vec<Scored<'_>> = layers(plan)
         .into_iter()
         .filter_map(|layer| {
             let scores = plan.scores.get(layer.name)?;
             let mean = scores.iter().map(|score| f64::from(score.abs())).sum::<f64>();
             let mean = mean / scores.len().max(1) as f64;
-            let scale = if in_nats(criterion) || mean == 0.0 { 1.0 } else { 1.0 / mean };
+            let scale = if in_nats || mean == 0.0 { 1.0 } else { 1.0 / mean };
             let kept: BTreeSet<usize> = layer.kept.iter().copied().collect();
             let of = |is_kept: bool| {
                 let scores = scores.iter().enumerate();
@@ -97,7 +99,7 @@ pub(super) fn scores(run: &Run) -> Option<Section> {
     if scored.is_empty() {
         return None;
     }
-    let unit = if in_nats(criterion) { "nats" } else { "over the layer's mean" };
+    let unit = if in_nats { "nats" } else { "over the layer's mean" };
     let series = |name: &str, values: fn(&Scored<'_>) -> Vec<f64>| RowSeries {
         name: name.into(),
         values: scored.iter().map(values).collect(),
@@ -165,9 +167,4 @@ struct Scored<'a> {
     name: &'a str,
     kept: Vec<f64>,
     removed: Vec<f64>,
-}
-
-/// Whether a criterion's scores mean the same in every layer.
-fn in_nats(criterion: &str) -> bool {
-    matches!(criterion, "con_ent" | "activation_entropy")
 }

@@ -11,6 +11,7 @@ use super::{Block, Page, machine};
 use crate::plan::{Plan, PlanError};
 use crate::prune_run::PLAN;
 use crate::run_dir::{RunDir, RunDirError};
+use crate::target::Unit;
 use crate::train_run::METRICS;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -140,15 +141,19 @@ impl Run {
     }
 
     fn repeat(&self) -> Vec<Block> {
-        let PruneResult { seed, sha256, .. } = &self.result;
-        let hashes = [
-            ("base", "the base network's file"),
-            ("pruned", "pruned.safetensors, which comes out with the same bits"),
-        ]
-        .map(|(key, what)| {
-            let hash = sha256.get(key).map_or("not a file, or not recorded", String::as_str);
-            format!("{hash}  {what}\n")
-        });
+        let PruneResult { seed, sha256, target, .. } = &self.result;
+        let timed = target.is_some_and(|target| target.unit == Unit::Latency);
+        let pruned = match timed {
+            true => {
+                "pruned.safetensors; another run measures layers anew, and may choose otherwise"
+            }
+            false => "pruned.safetensors, which comes out with the same bits",
+        };
+        let hashes =
+            [("base", "the base network's file"), ("pruned", pruned)].map(|(key, what)| {
+                let hash = sha256.get(key).map_or("not a file, or not recorded", String::as_str);
+                format!("{hash}  {what}\n")
+            });
         let block = |text: &str, code: String| Block { text: text.into(), code, tables: vec![] };
         vec![
             block(
