@@ -12,7 +12,7 @@ pub struct Loss {
     /// Of each image, in nats.
     pub per_image: Vec<f64>,
     /// Images whose largest logit, of several equal ones the first, is their label's. An image with
-    /// a NaN among its logits is not one.
+    /// a logit that is not finite is not one.
     pub correct: usize,
     /// Which images these are.
     pub is_correct: Vec<bool>,
@@ -21,7 +21,7 @@ pub struct Loss {
 /// Cross-entropy of the softmax of `logits`, `[N, classes]`, against `labels`, in nats. With label
 /// `smoothing` `s`, a target is `1 - s` at its label plus `s / classes` everywhere (Szegedy et al.
 /// 2016, section 7). `diff` becomes the gradient of the *mean* loss with respect to the logits.
-/// Logits that are not finite make the loss NaN.
+/// A logit of NaN or plus infinity makes the loss NaN; one of minus infinity is a probability of 0.
 ///
 /// # Panics
 /// If there is not one label an image, if a label is not below the number of classes, or if
@@ -85,10 +85,12 @@ pub fn distill(
     loss.mean = loss.per_image.iter().sum::<f64>() / n as f64;
 }
 
-/// False if any value is NaN.
+/// False if any value is not finite.
 fn is_first_maximum(values: &[f32], index: usize) -> bool {
     let value = values[index];
-    values[..index].iter().all(|&x| x < value) && values[index..].iter().all(|&x| x <= value)
+    values.iter().all(|x| x.is_finite())
+        && values[..index].iter().all(|&x| x < value)
+        && values[index..].iter().all(|&x| x <= value)
 }
 
 #[cfg(test)]
@@ -162,13 +164,20 @@ mod tests {
     }
 
     #[test]
-    fn logits_that_are_not_finite_make_a_loss_of_nan_and_no_image_correct() {
-        for bad in [f32::NAN, f32::INFINITY] {
-            for label in 0..3 {
-                let (loss, _) = loss(&[bad, 0.0, bad], &[label], 0.1);
-                assert!(loss.mean.is_nan(), "{bad} at label {label}: {loss:?}");
-                assert!(!bad.is_nan() || loss.correct == 0);
-            }
+    fn an_image_with_a_logit_that_is_not_finite_is_not_correct() {
+        for (bad, label) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
+            .into_iter()
+            .flat_map(|bad| (0..3).map(move |label| (bad, label)))
+        {
+            let (loss, _) = loss(&[0.0, bad, 1.0], &[label], 0.0);
+            assert_eq!(loss.correct, 0, "{bad}, label {label}");
+            let expected = match (bad == f32::NEG_INFINITY, label) {
+                (true, 1) => f64::INFINITY,
+                (true, label) => 1f64.exp().ln_1p() - f64::from(label / 2),
+                (false, _) => f64::NAN,
+            };
+            let same = loss.mean == expected || (loss.mean - expected).abs() < 1e-12;
+            assert!(same || loss.mean.is_nan() && expected.is_nan(), "{bad}, {label}: {loss:?}");
         }
     }
 }

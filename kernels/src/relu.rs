@@ -30,7 +30,8 @@ pub fn forward(cx: &Context, src: &[f32], dst: &mut [f32]) {
     });
 }
 
-/// `diff_src = diff_dst` where `dst`, the output of [`forward`], is positive, elsewhere 0.
+/// `diff_src = diff_dst` where `dst`, the output of [`forward`], is positive, elsewhere 0, NaN
+/// included.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -10,7 +10,8 @@ const IMAGES: usize = 16;
 ///
 /// With label smoothing `s` the target of an image is `1 - s` at its label plus `s / classes`
 /// everywhere, as in PyTorch. `losses[i]` is the loss of image `i` in nats. `diff`, shaped as
-/// `logits`, receives the gradient of the *mean* loss over the `n` images; its pad lanes are zero.
+/// `logits`, receives the gradient of the *mean* loss over the `n` images; its pad lanes are zero. A logit
+/// of NaN or plus infinity makes its image's loss NaN; one of minus infinity is a probability of 0.
 ///
 /// # Panics
 /// If lengths differ, if a label is not below `classes`, or if `smoothing` is outside `0..=1`.

@@ -32,7 +32,7 @@ use crate::{AlignedBuffer, Context, Isa, reduce};
 pub enum Activation {
     /// Nothing.
     None,
-    /// `max(x, 0)`.
+    /// `max(x, 0)`; NaN stays NaN.
     Relu,
 }
 
@@ -41,7 +41,7 @@ pub enum Activation {
 pub enum Pooling {
     /// All of it.
     None,
-    /// The largest of each 2x2 pixels, after the activation. Its height and width are even.
+    /// The largest of each 2x2 pixels, NaN if one is, after the activation. Its height and width are even.
     Max2x2,
 }
 

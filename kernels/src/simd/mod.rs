@@ -157,7 +157,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a / b`.
     fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// The larger of `a` and `b`; `b` where either is NaN.
+    /// The larger of `a` and `b`; `b` where they are equal or either is NaN.
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// The larger of `a` and `b`, `b` of equal ones; NaN where either is.
     fn max_or_nan(self, a: Self::F32, b: Self::F32) -> Self::F32;

@@ -28,6 +28,17 @@ pub(crate) fn json(args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"))
 }
 
+/// The verbs, as the help lists them.
+pub(crate) fn verbs() -> Vec<String> {
+    let help = String::from_utf8(pleach().arg("--help").output().unwrap().stdout).unwrap();
+    let list = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
+    let lines = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    let names: Vec<String> = names.map(str::to_owned).filter(|name| name != "help").collect();
+    assert!(names.len() > 10 && names.contains(&"prune".to_owned()), "{names:?}");
+    names
+}
+
 /// Checks that an object has these keys and no others.
 pub(crate) fn assert_keys(object: &Value, expected: &[&str]) {
     let found: BTreeSet<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();

@@ -1,22 +1,11 @@
 //! What the command says of itself: completions and manual pages.
 
-use crate::command::{json, pleach};
+use crate::command::{json, pleach, verbs};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 const SHELLS: [&str; 5] = ["bash", "elvish", "fish", "powershell", "zsh"];
-
-/// The verbs, as the help lists them.
-fn verbs() -> Vec<String> {
-    let help = String::from_utf8(pleach().arg("--help").output().unwrap().stdout).unwrap();
-    let list = help.split("Commands:").nth(1).unwrap().split("\n\n").next().unwrap();
-    let lines = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
-    let names = lines.filter_map(|line| line.split_whitespace().next());
-    let names: Vec<String> = names.map(str::to_owned).filter(|name| name != "help").collect();
-    assert!(names.len() > 10 && names.contains(&"prune".to_owned()), "{names:?}");
-    names
-}
 
 #[test]
 fn every_shell_completes_every_verb_and_flag() {

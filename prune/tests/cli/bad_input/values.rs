@@ -66,6 +66,40 @@ pub(super) const CASES: &[Case] = &[
         &["expected a number of seconds, 0 to 3600"],
     ),
     case(&["import", "cut.pth", "-o", "net", "--image", "3,0,32"], 2, &["1 to 4096 each"]),
+    // Targets.
+    case(&["prune", TINY, "--macs", "0x", "-o", "run"], 2, &["\"0x\" is no amount to prune"]),
+    case(&["prune", TINY, "--macs", "1e9x", "-o", "run"], 2, &["at most 1000000"]),
+    case(&["prune", TINY, "--macs", "nan%", "-o", "run"], 2, &["write a factor such as 10x"]),
+    case(&["prune", TINY, "--params", "200%", "-o", "run"], 2, &["less than 100%"]),
+    case(
+        &["prune", TINY, "--macs", "2x", "--channels", "30%", "-o", "run"],
+        2,
+        &["'--macs <AMOUNT>' cannot be used with '--channels <AMOUNT>'"],
+    ),
+    case(
+        &["prune", TINY, "--macs", "2x", "--latency", "2x", "-o", "run"],
+        2,
+        &["'--macs <AMOUNT>' cannot be used with '--latency <AMOUNT>'"],
+    ),
+    case(
+        &["prune", TINY, "--no-free-channels", "-o", "run"],
+        2,
+        &["--no-free-channels has no effect: there is no latency target"],
+    ),
+    case(
+        &["prune", TINY, "--macs", "5000x", "-o", "run"],
+        2,
+        &["5000.00x fewer MACs is impossible", "with every layer at its floor"],
+    ),
+    case(&["prune", TINY, "--epochs-budget", "0", "-o", "run"], 2, &["needs to know how far"]),
+    case(&["prune", TINY, "--max-drop", "-1", "-o", "run"], 2, &["expected a number, 0 or more"]),
+    case(&["prune", TINY, "--criterion", "l2", "-o", "run"], 2, &["'l2'", "l1", "con_ent"]),
+    case(&["prune", TINY, "--floor", "2", "-o", "run"], 2, &["expected a fraction, 0 to 1"]),
+    case(
+        &["prune", "vgg16-nobn", "--criterion", "bn_scale", "--macs", "2x", "-o", "run"],
+        2,
+        &["needs batch norm", "features.0"],
+    ),
     // Studies.
     case(&["reproduce", "T9", "-o", "run"], 2, &["no table \"T9\"", "T1, T2"]),
     case(&["reproduce", "--seeds", "0", "-o", "run"], 2, &["'0'", "--seeds"]),
