@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pleach_core::{Shape, models};
-use pleach_prune::target::{Amount, Target, Unit};
+use pleach_prune::target::{Amount, Meter, Unit};
 
 fuzz_target!(|data: &[u8]| {
     let Some((&mode, data)) = data.split_first() else { return };
@@ -20,8 +20,9 @@ fuzz_target!(|data: &[u8]| {
             assert!(amount.keep > 0.0 && amount.keep <= 1.0 && amount.factor() >= 1.0);
             let graph = models::build("concat-small:2,3,2,4,3", Shape::new(3, 8, 8), 4).unwrap();
             for unit in [Unit::Macs, Unit::Params, Unit::Channels] {
-                let limit = Target { unit, amount }.limit(&graph);
-                assert!(limit <= unit.count(&graph), "{text} leaves {limit} {unit}");
+                let meter = Meter::new(unit, None).expect("only latency needs times");
+                let limit = meter.limit(&graph, amount);
+                assert!(limit <= meter.count(&graph), "{text} leaves {limit} {unit}");
             }
         }
     }

@@ -26,15 +26,16 @@ fuzz_target!(|data: &[u8]| {
             let mut plan = plan.clone();
             let mut layers: Vec<&mut Vec<usize>> = plan.kept.values_mut().collect();
             for edit in data.chunks_exact(3) {
-                let count = layers.len();
-                let kept = &mut *layers[usize::from(edit[1]) % count];
-                match edit[0] % 4 {
-                    0 if !kept.is_empty() => {
-                        kept.remove(usize::from(edit[2]) % kept.len());
+                let layer = usize::from(edit[1]) % layers.len();
+                let kept = &mut *layers[layer];
+                let at = usize::from(edit[2]).checked_rem(kept.len());
+                match (edit[0] % 4, at) {
+                    (0, Some(at)) => {
+                        kept.remove(at);
                     }
-                    1 => kept.push(usize::from(edit[2])),
-                    2 if !kept.is_empty() => kept[usize::from(edit[2]) % kept.len()] += 1,
-                    3 => kept.insert(0, usize::MAX - usize::from(edit[2])),
+                    (1, _) => kept.push(usize::from(edit[2])),
+                    (2, Some(at)) => kept[at] = kept[at].wrapping_add(1),
+                    (3, _) => kept.insert(0, usize::MAX - usize::from(edit[2])),
                     _ => {}
                 }
             }
