@@ -74,9 +74,9 @@ const CASES: &[Case] = &[
     case(&["compare", TINY], 2, &["<B>"]),
     case(&["compare", TINY, "vgg17"], 2, &["neither a file nor a model"]),
     case(&["compare", TINY, TINY, "--seconds=-1"], 2, &["expected a number of seconds, 0 to 3600"]),
-    case(&["report", "nowhere"], 2, &["nowhere: there is no such study"]),
-    case(&["report", "full"], 2, &["full has no report.json"]),
-    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study"]),
+    case(&["report", "nowhere"], 2, &["nowhere: there is no such study or run"]),
+    case(&["report", "full"], 2, &["full has neither report.json nor result.json"]),
+    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study or run"]),
     // What comes in and goes out.
     case(&["import", "none.pth", "-o", "net"], 1, &["none.pth: there is no such file"]),
     case(&["import", "plain.safetensors", "-o", "net"], 2, &["no architecture", "--arch"]),
