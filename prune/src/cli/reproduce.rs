@@ -8,7 +8,8 @@ use super::{exit, interrupt, output};
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use pleach_prune::environment::Environment;
-use pleach_prune::reproduce::{self, Cell, Given, Job, PAGE, Settings};
+use pleach_prune::report::PAGE;
+use pleach_prune::reproduce::{self, Cell, Given, Job, Settings};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -205,7 +206,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         output::json(&report)?;
     } else if args.cells.is_empty() {
         let page = run.file(PAGE);
-        let text = report.to_markdown();
+        let text = report.page().to_markdown();
         output::print(&format!("{text}\nFor a browser, with figures: {}\n", page.display()))?;
     }
     Ok(exit::OK)

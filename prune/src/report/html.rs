@@ -1,90 +1,8 @@
 //! A report as one HTML page that needs nothing else.
 
-use super::{Figure, Rows, Table};
+use super::{Block, Page, Section, Table};
 use minijinja::{AutoEscape, Environment, context};
 use serde::Serialize;
-
-/// What a page shows.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The title.
-    pub title: String,
-    /// A few sentences under it.
-    pub summary: String,
-    /// The parts.
-    pub sections: Vec<Section>,
-    /// How to repeat what it shows.
-    pub repeat: Vec<Block>,
-}
-
-/// A part of a page.
-#[derive(Clone, Debug, Default)]
-pub struct Section {
-    /// Its anchor.
-    pub id: String,
-    /// What the page's list of contents calls it.
-    pub label: String,
-    /// Its heading.
-    pub heading: String,
-    /// Paragraphs.
-    pub text: Vec<String>,
-    /// Its tables.
-    pub tables: Vec<Table>,
-    /// Its figures.
-    pub figures: Vec<Picture>,
-}
-
-/// A figure of either kind.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Picture {
-    /// Lines through points.
-    Lines(Figure),
-    /// A row for each layer.
-    Rows(Rows),
-}
-
-/// A sentence and what it introduces.
-#[derive(Clone, Debug, Default)]
-pub struct Block {
-    /// The sentence.
-    pub text: String,
-    /// What is to be typed or read letter by letter.
-    pub code: String,
-    /// Tables.
-    pub tables: Vec<Table>,
-}
-
-impl Picture {
-    /// A short name, for file names.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Lines(figure) => &figure.name,
-            Self::Rows(rows) => &rows.name,
-        }
-    }
-
-    /// What it shows.
-    #[must_use]
-    pub fn title(&self) -> &str {
-        match self {
-            Self::Lines(figure) => &figure.title,
-            Self::Rows(rows) => &rows.title,
-        }
-    }
-
-    /// As SVG, on white.
-    ///
-    /// # Panics
-    /// As [`Figure::to_svg`] and [`Rows::to_svg`].
-    #[must_use]
-    pub fn to_svg(&self) -> String {
-        match self {
-            Self::Lines(figure) => figure.to_svg(),
-            Self::Rows(rows) => rows.to_svg(),
-        }
-    }
-}
 
 impl Page {
     /// The page: light or dark as its reader's system is, figures inline.
@@ -127,7 +45,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{Axis, Marks, Series};
+    use crate::report::{Axis, Figure, Marks, Picture, Rows, Series};
 
     #[test]
     fn a_page_shows_everything_escaped_and_loads_nothing() {
@@ -173,7 +91,16 @@ mod tests {
             summary: "Some words.".into(),
             sections: vec![section, Section::default()],
             repeat: vec![settings, Block { tables: vec![table], ..Block::default() }],
+            figure_prefix: "figure-",
         };
+        let markdown = page.to_markdown();
+        for part in [
+            "# vgg on cifar\n\nSome words.\n",
+            "\n## Is it so?\n\nA paragraph.\n\n**T9.** a < b\n\n| network | x & y |\n",
+            "\n![A figure](figure-f.svg)\n\n![Rows](figure-r.svg)\n",
+        ] {
+            assert!(markdown.contains(part), "{part} in {markdown}");
+        }
         let html = page.to_html();
         for part in [
             "T9. a &lt; b",

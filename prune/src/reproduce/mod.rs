@@ -20,7 +20,7 @@ pub use cell::{
 };
 pub use estimate::{BudgetError, core_hours, macs_per_core_second, within};
 pub use settings::{Effort, Given, Settings};
-pub use study::{PAGE, REPORT, Report, SCHEMA, TABLES_FILE, report, write};
+pub use study::{REPORT, Report, SCHEMA, TABLES_FILE, report, write};
 pub use tables::{PaperTable, TABLES, cells, named};
 
 use crate::criteria::CriterionError;

@@ -2,7 +2,7 @@
 
 use super::cell::{Found, Record};
 use super::{Job, ReproduceError, Settings, folder, tables, to_json};
-use crate::report::{Block, Page, Picture, Rendered, Section, Table, machine};
+use crate::report::{Block, PAGE, Page, Picture, Rendered, Section, Table, machine};
 use crate::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,8 +13,6 @@ pub const SCHEMA: &str = "pleach.reproduce/2";
 pub const REPORT: &str = "report.json";
 /// The file of the tables.
 pub const TABLES_FILE: &str = "report.md";
-/// The file of the tables and figures for a browser.
-pub const PAGE: &str = "report.html";
 
 /// All that a study found so far, from which its tables are made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,29 +52,7 @@ impl Report {
         all
     }
 
-    /// The report as Markdown.
-    #[must_use]
-    pub fn to_markdown(&self) -> String {
-        let mut text =
-            format!("# {} on {}\n\n{}\n", self.settings.model, self.dataset, self.summary());
-        for id in &self.settings.tables {
-            let Ok(table) = tables::named(id) else { continue };
-            let Rendered { tables, figures } = (table.render)(self);
-            text.push_str(&format!("\n## {}\n\n{}\n", table.id, table.question));
-            if tables.is_empty() {
-                text.push_str("\nNo cell of it is done yet.\n");
-            }
-            for table in tables {
-                text.push_str(&format!("\n{}", table.to_markdown()));
-            }
-            for figure in figures {
-                text.push_str(&format!("\n![{}]({}.svg)\n", figure.title, figure.name));
-            }
-        }
-        text
-    }
-
-    /// The report as a page for a browser.
+    /// The report as a page.
     #[must_use]
     pub fn page(&self) -> Page {
         let sections = self.settings.tables.iter().filter_map(|id| {
@@ -97,6 +73,7 @@ impl Report {
             summary: self.summary(),
             sections: sections.collect(),
             repeat: self.repeat(),
+            figure_prefix: "",
         }
     }
 
@@ -186,16 +163,17 @@ pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
 /// If the operating system refuses.
 pub fn write(run: &RunDir, report: &Report) -> Result<(), ReproduceError> {
     run.write(REPORT, &to_json(report))?;
-    run.write(TABLES_FILE, &report.to_markdown())?;
-    run.write(PAGE, &report.page().to_html())?;
-    let Rendered { tables, figures } = report.rendered();
-    for table in tables {
+    let page = report.page();
+    run.write(TABLES_FILE, &page.to_markdown())?;
+    run.write(PAGE, &page.to_html())?;
+    let sections = || page.sections.iter();
+    for table in sections().flat_map(|section| &section.tables) {
         run.write(&format!("{}.csv", table.name), &table.to_csv())?;
         run.write(&format!("{}.tex", table.name), &table.to_latex())?;
-        run.write(&format!("{}.json", table.name), &to_json(&table))?;
+        run.write(&format!("{}.json", table.name), &to_json(table))?;
     }
-    for figure in figures {
-        run.write(&format!("{}.svg", figure.name), &figure.to_svg())?;
+    for figure in sections().flat_map(|section| &section.figures) {
+        run.write(&page.figure_file(figure), &figure.to_svg())?;
     }
     Ok(())
 }

@@ -140,3 +140,33 @@ fn a_plan_that_does_not_fit_is_refused_and_says_where() {
         assert!(found.contains(says), "{says:?}: {found}");
     }
 }
+
+#[test]
+fn the_report_of_a_run_is_made_again_from_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let found = prune(&run);
+    let page = fs::read(run.join("report.html")).unwrap();
+    let widths = fs::read(run.join("figure-widths.svg")).unwrap();
+    for name in ["report.html", "figure-widths.svg"] {
+        fs::remove_file(run.join(name)).unwrap();
+    }
+    let report = |args: &[&str]| {
+        let output = pleach().arg("report").args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let path = run.to_str().unwrap();
+    assert!(report(&[path]).contains("report.html"));
+    assert!(fs::read(run.join("report.html")).unwrap() == page, "the same page");
+    assert!(fs::read(run.join("figure-widths.svg")).unwrap() == widths, "the same figure");
+    let markdown = report(&[path, "-o", "-"]);
+    for part in ["# vgg-small", "multiply-adds", "![", "](figure-widths.svg)"] {
+        assert!(markdown.contains(part), "{part} in {markdown}");
+    }
+    // A file of it alone, from its result.
+    let result = run.join("result.json");
+    let out = folder.path().join("other.json");
+    report(&[result.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(serde_json::from_slice::<Value>(&fs::read(out).unwrap()).unwrap(), found);
+}

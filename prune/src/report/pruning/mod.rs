@@ -96,6 +96,7 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
         summary: outcome::summary(&run.result),
         sections: sections.into_iter().flatten().collect(),
         repeat: run.repeat(),
+        figure_prefix: FIGURE_PREFIX,
     })
 }
 
@@ -107,7 +108,7 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
 pub fn write_pruning(run: &RunDir) -> Result<(), ReportError> {
     let page = pruning(run)?;
     for figure in page.sections.iter().flat_map(|section| &section.figures) {
-        run.write(&format!("{FIGURE_PREFIX}{}.svg", figure.name()), &figure.to_svg())?;
+        run.write(&page.figure_file(figure), &figure.to_svg())?;
     }
     Ok(run.write(PAGE, &page.to_html())?)
 }

@@ -59,9 +59,9 @@ pub(super) const CASES: &[Case] = &[
     case(&["compare", TINY, TINY, "--data", "nowhere"], 1, &["nowhere: No such file"]),
     // Studies.
     case(&["report"], 2, &["<RUN>"]),
-    case(&["report", "nowhere"], 2, &["nowhere: there is no such study"]),
-    case(&["report", "full"], 2, &["full has no report.json"]),
-    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study"]),
+    case(&["report", "nowhere"], 2, &["nowhere: there is no such study or run"]),
+    case(&["report", "full"], 2, &["full has neither report.json nor result.json"]),
+    case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study or run"]),
     case(&["report", "newer"], 1, &["newer/report.json is no report of a study"]),
     // Settings.
     case(&["config"], 2, &["Usage: pleach config"]),

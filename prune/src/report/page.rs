@@ -1,0 +1,115 @@
+//! What a report says, whatever the format.
+
+use super::{Figure, Rows, Table};
+
+/// What a page shows.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The title.
+    pub title: String,
+    /// A few sentences under it.
+    pub summary: String,
+    /// The parts.
+    pub sections: Vec<Section>,
+    /// How to repeat what it shows.
+    pub repeat: Vec<Block>,
+    /// What the names of its figures' files begin with.
+    pub figure_prefix: &'static str,
+}
+
+/// A part of a page.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    /// Its anchor.
+    pub id: String,
+    /// What the page's list of contents calls it.
+    pub label: String,
+    /// Its heading.
+    pub heading: String,
+    /// Paragraphs.
+    pub text: Vec<String>,
+    /// Its tables.
+    pub tables: Vec<Table>,
+    /// Its figures.
+    pub figures: Vec<Picture>,
+}
+
+/// A figure of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Picture {
+    /// Lines through points.
+    Lines(Figure),
+    /// A row for each layer.
+    Rows(Rows),
+}
+
+/// A sentence and what it introduces.
+#[derive(Clone, Debug, Default)]
+pub struct Block {
+    /// The sentence.
+    pub text: String,
+    /// What is to be typed or read letter by letter.
+    pub code: String,
+    /// Tables.
+    pub tables: Vec<Table>,
+}
+
+impl Picture {
+    /// A short name, for file names.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Lines(figure) => &figure.name,
+            Self::Rows(rows) => &rows.name,
+        }
+    }
+
+    /// What it shows.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Lines(figure) => &figure.title,
+            Self::Rows(rows) => &rows.title,
+        }
+    }
+
+    /// As SVG, on white.
+    ///
+    /// # Panics
+    /// As [`Figure::to_svg`] and [`Rows::to_svg`].
+    #[must_use]
+    pub fn to_svg(&self) -> String {
+        match self {
+            Self::Lines(figure) => figure.to_svg(),
+            Self::Rows(rows) => rows.to_svg(),
+        }
+    }
+}
+
+impl Page {
+    /// The file of a figure of it: `PREFIXname.svg`.
+    #[must_use]
+    pub fn figure_file(&self, figure: &Picture) -> String {
+        format!("{}{}.svg", self.figure_prefix, figure.name())
+    }
+
+    /// As Markdown, figures by their files; without what it takes to repeat it.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text = format!("# {}\n\n{}\n", self.title, self.summary);
+        for Section { heading, text: paragraphs, tables, figures, .. } in &self.sections {
+            text.push_str(&format!("\n## {heading}\n"));
+            for paragraph in paragraphs {
+                text.push_str(&format!("\n{paragraph}\n"));
+            }
+            for table in tables {
+                text.push_str(&format!("\n{}", table.to_markdown()));
+            }
+            for figure in figures {
+                let file = self.figure_file(figure);
+                text.push_str(&format!("\n![{}]({file})\n", figure.title()));
+            }
+        }
+        text
+    }
+}
