@@ -16,19 +16,19 @@ const SOUND: [&[u8]; 2] = [
 fuzz_target!(|data: &[u8]| {
     let Some((&mode, data)) = data.split_first() else { return };
     match mode % 5 {
-        0 => check(&[b"PK\x03\x04", data].concat()),
+        0 => check(mode, &[b"PK\x03\x04", data].concat()),
         // A pickle in a sound archive, with a storage.
-        1 => check(&archive(&[b"\x80\x02", data].concat())),
+        1 => check(mode, &archive(&[b"\x80\x02", data].concat())),
         // The pickle of a sound file, parts of which are replaced or removed.
         2 => {
             let mut pickle = pickle_of(SOUND[0]).to_vec();
             patch(&mut pickle, data);
-            check(&archive(&pickle));
+            check(mode, &archive(&pickle));
         }
-        mode => {
-            let mut bytes = SOUND[usize::from(mode) - 3].to_vec();
+        which => {
+            let mut bytes = SOUND[usize::from(which) - 3].to_vec();
             patch(&mut bytes, data);
-            check(&bytes);
+            check(mode, &bytes);
         }
     }
 });
@@ -73,8 +73,10 @@ fn archive(pickle: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn check(bytes: &[u8]) {
-    for arch in [Some("concat-small"), None] {
+fn check(mode: u8, bytes: &[u8]) {
+    // A search for the architecture builds every model, which takes a hundred times as long as the rest.
+    let searched = if mode / 5 % 8 == 7 { &[None][..] } else { &[] };
+    for &arch in [Some("concat-small")].iter().chain(searched) {
         let image = Shape::new(3, 6, 6);
         if let Ok(found) =
             checkpoint::read_state_dict(Path::new("fuzzed"), bytes, arch, image, None)
