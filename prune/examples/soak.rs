@@ -15,8 +15,11 @@ use pleach_prune::trainer::{Silent, TrainConfig, Trainer};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Rounds before memory is compared: until every buffer has met the largest of what it holds.
-const WARM_UP: usize = 2;
+/// The networks, in turn.
+const SPECS: [&str; 4] = ["vgg-small", "resnet20", "concat-small", "mobile-small"];
+
+/// Rounds before memory is compared: until every network has been met.
+const WARM_UP: usize = SPECS.len();
 
 /// Bytes that the last rounds may have above the first: allocators round, and keep what is free.
 const SLACK: u64 = 16 << 20;
@@ -27,7 +30,9 @@ fn main() -> Result<()> {
     let threads = args.next().map_or(Ok(2), |threads| threads.parse())?;
     let dataset: Arc<dyn Dataset> = Arc::from(pleach_datasets::open(None)?);
     let (started, mut resident) = (Instant::now(), Vec::new());
-    while started.elapsed() < Duration::from_secs_f64(60.0 * minutes) || resident.len() < 8 {
+    while started.elapsed() < Duration::from_secs_f64(60.0 * minutes)
+        || resident.len() < 3 * SPECS.len()
+    {
         round(resident.len(), threads, &dataset)?;
         let bytes = resident_bytes()?;
         resident.push(bytes);
@@ -35,8 +40,8 @@ fn main() -> Result<()> {
         eprintln!("round {}: {seconds:.0} s, {mib:.1} MiB", resident.len());
     }
     let compared = &resident[WARM_UP..];
-    let quarter = (compared.len() / 4).max(1);
-    let (first, last) = (&compared[..quarter], &compared[compared.len() - quarter..]);
+    let part = (compared.len() / 4).max(SPECS.len());
+    let (first, last) = (&compared[..part], &compared[compared.len() - part..]);
     let [first, last] = [first, last].map(|part| part.iter().max().copied().unwrap_or(0));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     eprintln!(
@@ -51,13 +56,12 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Everything once, with another network and seed each time of four.
+/// Everything once, with the next network and another seed.
 fn round(number: usize, threads: usize, dataset: &Arc<dyn Dataset>) -> Result<()> {
-    let specs = ["vgg-small", "resnet20", "concat-small", "mobile-small"];
-    let (spec, seed) = (specs[number % specs.len()], number as u64);
+    let (spec, seed) = (SPECS[number % SPECS.len()], number as u64);
     let cx = Context::new(Isa::from_env()?, threads);
     let graph = models::build(spec, Shape::new(3, 32, 32), 10)?;
-    let train = TrainConfig { epochs: 0.3, seed, ..TrainConfig::default() };
+    let train = TrainConfig { epochs: 0.1, seed, ..TrainConfig::default() };
     let mut trainer = Trainer::new(&cx, Arc::clone(dataset), train, Network::init(graph, seed));
     trainer.epoch(&mut Silent)?;
     let network = trainer.into_network();
@@ -68,7 +72,7 @@ fn round(number: usize, threads: usize, dataset: &Arc<dyn Dataset>) -> Result<()
     let config = PruneConfig {
         target: Some(target),
         max_drop: 100.0,
-        epochs_budget: Some(0.3),
+        epochs_budget: Some(0.1),
         calibration: 500,
         seed,
         ..PruneConfig::default()

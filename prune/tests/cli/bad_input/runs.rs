@@ -62,7 +62,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["report", "nowhere"], 2, &["nowhere: there is no such study or run"]),
     case(&["report", "full"], 2, &["full has neither report.json nor result.json"]),
     case(&["report", "notes.toml"], 1, &["notes.toml is no report of a study or run"]),
-    case(&["report", "newer"], 1, &["newer/report.json is no report of a study"]),
+    case(&["report", "newer"], 2, &["newer/report.json has schema \"pleach.report/99\", expected"]),
     // Settings.
     case(&["config"], 2, &["Usage: pleach config"]),
     case(&["config", "get"], 2, &["unrecognized subcommand 'get'"]),
