@@ -3,6 +3,7 @@
 use pleach_kernels::{Isa, conv2d};
 use serde::Serialize;
 use std::fs;
+use std::path::Path;
 
 /// What a measurement depends on beside the code.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +22,8 @@ pub struct Environment {
     pub cores: usize,
     /// Memory in bytes, where the operating system tells.
     pub memory_bytes: Option<u64>,
+    /// The caches of the first core, where the operating system tells, the nearest first.
+    pub caches: Vec<Cache>,
     /// The instruction set in use.
     pub isa: &'static str,
     /// All instruction sets that this processor can run, best first.
@@ -31,6 +34,15 @@ pub struct Environment {
     pub optimised: bool,
     /// The convolution algorithms, in order of priority.
     pub algorithms: Vec<&'static str>,
+}
+
+/// A cache that data passes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cache {
+    /// 1 for the nearest.
+    pub level: u8,
+    /// Its size in bytes.
+    pub bytes: u64,
 }
 
 impl Environment {
@@ -45,6 +57,7 @@ impl Environment {
             cpu: field("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_bytes: memory(),
+            caches: caches(Path::new("/sys/devices/system/cpu/cpu0/cache")),
             isa: isa.name,
             isas: Isa::available().map(|isa| isa.name).collect(),
             threads,
@@ -68,4 +81,48 @@ fn field(path: &str, key: &str) -> Option<String> {
         (name.trim() == key).then_some(value)
     });
     Some(line?.trim().to_owned())
+}
+
+/// Those below a folder like Linux's `cpu0/cache`: `index*/{level,type,size}`.
+fn caches(folder: &Path) -> Vec<Cache> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let cache = |path: &Path| {
+        let read = |name: &str| fs::read_to_string(path.join(name)).ok();
+        let size = read("size")?;
+        let kibibytes: u64 = size.trim().strip_suffix('K')?.parse().ok()?;
+        let level = read("level")?.trim().parse().ok()?;
+        let of_data = read("type")?.trim() != "Instruction";
+        of_data.then_some(Cache { level, bytes: 1024 * kibibytes })
+    };
+    let mut caches: Vec<Cache> = entries.filter_map(|entry| cache(&entry.path())).collect();
+    caches.sort_by_key(|cache| cache.level);
+    caches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_of_data_are_listed_the_nearest_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [
+            ("index3", "3\n", "Unified\n", "32768K\n"),
+            ("index0", "1\n", "Data\n", "32K\n"),
+            ("index1", "1\n", "Instruction\n", "32K\n"),
+            ("index2", "2\n", "Unified\n", "?\n"),
+        ];
+        for (name, level, kind, size) in files {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).unwrap();
+            for (file, text) in [("level", level), ("type", kind), ("size", size)] {
+                fs::write(path.join(file), text).unwrap();
+            }
+        }
+        fs::write(folder.path().join("uevent"), "").unwrap();
+        let [nearest, last] =
+            [(1, 32 << 10), (3, 32 << 20)].map(|(level, bytes)| Cache { level, bytes });
+        assert_eq!(caches(folder.path()), [nearest, last]);
+        assert_eq!(caches(&folder.path().join("none")), []);
+    }
 }

@@ -1,7 +1,9 @@
 //! Line charts as SVG.
 
 use super::legend::{self, Area, Error, FONT};
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
+use plotters::coord::ranged1d::{
+    AsRangedCoord, DefaultFormatting, KeyPointHint, Ranged, ValueFormatter,
+};
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -72,6 +74,7 @@ impl Figure {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let x = range(points().map(|point| point.0), &self.x);
         let y = range(points().map(|point| point.1), &self.y);
+        let numbers = [Numbers::of(&x, &self.x), Numbers::of(&y, &self.y)];
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
@@ -80,11 +83,15 @@ impl Figure {
                 false => Scale::Linear(range),
             };
             let drawn = match (scale(&self.x, x), scale(&self.y, y)) {
-                (Scale::Linear(x), Scale::Linear(y)) => self.draw(&area, x, y),
-                (Scale::Logarithmic(x), Scale::Linear(y)) => self.draw(&area, x.log_scale(), y),
-                (Scale::Linear(x), Scale::Logarithmic(y)) => self.draw(&area, x, y.log_scale()),
+                (Scale::Linear(x), Scale::Linear(y)) => self.draw(&area, numbers, x, y),
+                (Scale::Logarithmic(x), Scale::Linear(y)) => {
+                    self.draw(&area, numbers, Factors(x), y)
+                }
+                (Scale::Linear(x), Scale::Logarithmic(y)) => {
+                    self.draw(&area, numbers, x, Factors(y))
+                }
                 (Scale::Logarithmic(x), Scale::Logarithmic(y)) => {
-                    self.draw(&area, x.log_scale(), y.log_scale())
+                    self.draw(&area, numbers, Factors(x), Factors(y))
                 }
             };
             drawn.and_then(|()| area.present()).expect("a string takes all drawing");
@@ -92,7 +99,7 @@ impl Figure {
         svg
     }
 
-    fn draw<X, Y>(&self, area: &Area<'_>, x: X, y: Y) -> Result<(), Error>
+    fn draw<X, Y>(&self, area: &Area<'_>, numbers: [Numbers; 2], x: X, y: Y) -> Result<(), Error>
     where
         X: AsRangedCoord<Value = f64>,
         Y: AsRangedCoord<Value = f64>,
@@ -101,11 +108,10 @@ impl Figure {
     {
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, ("sans-serif", 18))
             .margin(MARGIN)
+            .margin_top(legend::height(self.names(), LEFT + MARGIN, SIZE.0 as i32))
             .x_label_area_size(44)
             .y_label_area_size(LEFT)
-            .top_x_label_area_size(legend::height(self.names(), LEFT, SIZE.0 as i32))
             .build_cartesian_2d(x, y)?;
         chart
             .configure_mesh()
@@ -114,8 +120,8 @@ impl Figure {
             .x_desc(&self.x.label)
             .y_desc(&self.y.label)
             .label_style(FONT)
-            .x_label_formatter(&|value| short(*value))
-            .y_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| numbers[0].text(*value))
+            .y_label_formatter(&|value| numbers[1].text(*value))
             .draw()?;
         for (series, color) in self.series.iter().zip(COLORS.iter().cycle()) {
             let mut points = series.points.clone();
@@ -128,7 +134,7 @@ impl Figure {
                 points.into_iter().map(|point| Circle::new(point, 3, color.filled())),
             )?;
         }
-        legend::draw(area, self.names(), LEFT + MARGIN, SIZE.0 as i32)
+        legend::draw(area, &self.title, self.names(), LEFT + MARGIN, SIZE.0 as i32)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -139,6 +145,41 @@ impl Figure {
 enum Scale {
     Linear(Range<f64>),
     Logarithmic(Range<f64>),
+}
+
+/// An axis on which equal steps are equal factors.
+struct Factors(Range<f64>);
+
+impl Ranged for Factors {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let Range { start, end } = self.0;
+        from + (f64::from(to - from) * (value / start).ln() / (end / start).ln()).round() as i32
+    }
+
+    /// Powers of ten, or with two and five times them, or all multiples: the fewest that are three or more.
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        let Range { start, end } = self.0;
+        let powers = start.log10().floor() as i32..=end.log10().floor() as i32;
+        let points = |multiples: &[u8]| -> Vec<f64> {
+            let powers = powers.clone();
+            let all = powers.flat_map(|power| {
+                let of_power = move |&by: &u8| f64::from(by) * 10f64.powi(power);
+                multiples.iter().map(of_power)
+            });
+            all.filter(|value| self.0.contains(value)).collect()
+        };
+        let sets = [&[1][..], &[1, 2, 5], &[1, 2, 3, 4, 5, 6, 7, 8, 9]].map(points);
+        let most = hint.max_num_points();
+        let some = sets.iter().find(|set| set.len() >= 3).unwrap_or(&sets[2]);
+        some.iter().copied().take(most).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.0.clone()
+    }
 }
 
 /// From the least to the largest value, with some room.
@@ -159,14 +200,42 @@ fn range(values: impl Iterator<Item = f64>, axis: &Axis) -> Range<f64> {
     low - room..high + room
 }
 
-/// A number on an axis.
-pub(super) fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 10.0 => 0,
-        size if size >= 1.0 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$}")
+/// How numbers on an axis are written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Numbers {
+    /// With so many decimals.
+    Decimals(usize),
+    /// With two significant digits or all before the point.
+    Significant,
+}
+
+impl Numbers {
+    fn of(range: &Range<f64>, axis: &Axis) -> Self {
+        if axis.logarithmic { Self::Significant } else { Self::linear(range.end - range.start) }
+    }
+
+    /// Those of a linear axis of this length, which has about ten of them: as many decimals as tell them apart.
+    pub(super) fn linear(length: f64) -> Self {
+        Self::Decimals(decimals(0.1 * length))
+    }
+
+    pub(super) fn text(self, value: f64) -> String {
+        let decimals = match self {
+            Self::Decimals(decimals) => decimals,
+            Self::Significant => decimals(0.1 * value.abs()),
+        };
+        let text = format!("{value:.decimals$}");
+        // What is rounded to zero has no sign.
+        match text.strip_prefix('-') {
+            Some(size) if size.bytes().all(|byte| matches!(byte, b'0' | b'.')) => size.to_owned(),
+            _ => text,
+        }
+    }
+}
+
+/// The place of a number's first digit behind the point; 0 before it.
+fn decimals(value: f64) -> usize {
+    (-value.log10().floor()).clamp(0.0, 9.0) as usize
 }
 
 #[cfg(test)]
@@ -194,7 +263,10 @@ mod tests {
             let svg = figure(logarithmic).to_svg();
             assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
             assert_eq!(svg.matches("<circle").count(), 3);
-            for text in ["A &lt;title&gt;", "a &amp; b", "MACs (M)", "accuracy (%)"] {
+            let grid: &[&str] = if logarithmic { &["50", "100", "200"] } else { &["100", "300"] };
+            for text in
+                ["A &lt;title&gt;", "a &amp; b", "MACs (M)", "accuracy (%)"].iter().chain(grid)
+            {
                 assert!(svg.contains(text), "{text} in {svg}");
             }
         }
@@ -208,5 +280,17 @@ mod tests {
         let mut same = figure(true);
         same.series = vec![Series { name: "one".into(), points: vec![(5.0, 90.0)], joined: true }];
         assert_eq!(same.to_svg().matches("<circle").count(), 1);
+    }
+
+    #[test]
+    fn numbers_of_an_axis_differ_and_zero_has_no_sign() {
+        let texts = |numbers: Numbers, values: &[f64]| -> Vec<String> {
+            values.iter().map(|&value| numbers.text(value)).collect()
+        };
+        assert_eq!(texts(Numbers::linear(2.5), &[10.0, 10.5, -1e-17]), ["10.0", "10.5", "0.0"]);
+        assert_eq!(texts(Numbers::linear(0.06), &[0.04, 0.045]), ["0.040", "0.045"]);
+        assert_eq!(texts(Numbers::linear(300.0), &[-50.0, 1e3]), ["-50", "1000"]);
+        let values = [0.0021, 0.5, 3.0, 31.4, 313.0];
+        assert_eq!(texts(Numbers::Significant, &values), ["0.0021", "0.50", "3.0", "31", "313"]);
     }
 }

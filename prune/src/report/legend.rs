@@ -1,4 +1,4 @@
-//! Names of series above a chart, in as many lines as it takes.
+//! What is above a chart: its title, and the names of its series in as many lines as it takes.
 
 use super::figure::COLORS;
 use plotters::prelude::*;
@@ -15,7 +15,7 @@ pub(super) const CHARACTER: usize = 7;
 /// A line's height.
 const LINE: i32 = 20;
 /// The middle of the first line: below the title.
-const TOP: i32 = 48;
+const TOP: i32 = 50;
 
 /// Where each name begins, and its line.
 fn places<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> Vec<(i32, i32)> {
@@ -31,18 +31,23 @@ fn places<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> Ve
     places.collect()
 }
 
-/// The height of the names' lines.
+/// The height of the title and the names' lines.
 pub(super) fn height<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> i32 {
-    places(names, left, right).last().map_or(0, |(_, line)| LINE * (line + 1)) + 6
+    places(names, left, right).last().map_or(0, |(_, line)| LINE * (line + 1)) + TOP - LINE / 2
 }
 
-/// Draws the names from `left` to `right`, in the colours of their series.
+/// Draws the title, and the names from `left` to `right` in the colours of their series.
 pub(super) fn draw<'n>(
     area: &Area<'_>,
+    title: &str,
     names: impl Iterator<Item = &'n str> + Clone,
     left: i32,
     right: i32,
 ) -> Result<(), Error> {
+    let (width, _) = area.dim_in_pixel();
+    let centred = Pos::new(HPos::Center, VPos::Center);
+    let style = ("sans-serif", 18).into_text_style(area).pos(centred);
+    area.draw_text(title, &style, (width as i32 / 2, 22))?;
     let style = FONT.into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
     let places = places(names.clone(), left, right);
     for ((name, (x, line)), color) in names.zip(places).zip(COLORS.iter().cycle()) {

@@ -1,6 +1,6 @@
 //! Charts with a row for each layer as SVG.
 
-use super::figure::{COLORS, short};
+use super::figure::{COLORS, Numbers};
 use super::legend::{self, Area, CHARACTER, Error, FONT};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -44,8 +44,8 @@ pub enum Marks {
 /// Pixels, at the usual resolution.
 const WIDTH: u32 = 720;
 const ROW: u32 = 24;
-/// What is above and below the rows.
-const FRAME: u32 = 90;
+/// What is below the rows.
+const FRAME: u32 = 56;
 
 impl Rows {
     /// As SVG, on white. The text is a function of the figure.
@@ -67,14 +67,14 @@ impl Rows {
     fn draw(&self, area: &Area<'_>) -> Result<(), Error> {
         area.fill(&WHITE)?;
         let (low, high) = self.range();
+        let numbers = Numbers::linear(high - low);
         let rows = self.labels.len() as f64;
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, ("sans-serif", 18))
             .margin(12)
+            .margin_top(self.legend_height())
             .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(self.left())
-            .top_x_label_area_size(self.legend_height())
             .build_cartesian_2d(low..high, 0.0..rows.max(1.0))?;
         chart
             .configure_mesh()
@@ -84,7 +84,7 @@ impl Rows {
             .x_desc(&self.x)
             .y_labels(0)
             .label_style(FONT)
-            .x_label_formatter(&|value| short(*value))
+            .x_label_formatter(&|value| numbers.text(*value))
             .draw()?;
         let plot = chart.plotting_area();
         let (left, _) = plot.map_coordinate(&(low, 0.0));
@@ -119,7 +119,7 @@ impl Rows {
                 }
             }
         }
-        legend::draw(area, self.names(), left, WIDTH as i32)
+        legend::draw(area, &self.title, self.names(), left, WIDTH as i32)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> + Clone {

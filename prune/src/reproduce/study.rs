@@ -151,7 +151,7 @@ pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
         schema: SCHEMA.into(),
         dataset: job.dataset.spec().name.clone(),
         settings: job.settings.clone(),
-        seconds: cells.iter().map(|record| record.seconds).sum(),
+        seconds: cells.iter().map(|record| record.seconds).fold(0.0, |sum, seconds| sum + seconds),
         cells,
         missing,
     })

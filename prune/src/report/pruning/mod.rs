@@ -88,10 +88,11 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
     let name = |name: &str, other: &str| if name.is_empty() { other } else { name }.to_owned();
     Ok(Page {
         title: format!(
-            "{} on {}: {factor:.2}x fewer multiply-adds, {:.2} points of accuracy lost",
+            "{} on {}: {factor:.2}x fewer multiply-adds, {:.2} points of accuracy {}",
             name(model, "A network"),
             name(dataset, "its data set"),
-            drop.points
+            drop.points.abs(),
+            if drop.points < 0.0 { "gained" } else { "lost" }
         ),
         summary: outcome::summary(&run.result),
         sections: sections.into_iter().flatten().collect(),

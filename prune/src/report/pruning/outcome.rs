@@ -78,7 +78,7 @@ pub(super) fn result(result: &PruneResult) -> Section {
     let figure = Figure {
         name: "time".into(),
         title: "Accuracy against measured time, before and after".into(),
-        x: Axis { label: "time an image (ms)".into(), logarithmic: true },
+        x: axis("time an image (ms)"),
         y: axis("test accuracy (%)"),
         series,
     };
@@ -252,13 +252,13 @@ fn why(result: &PruneResult, pruned: &[&LayerRow], at: &str) -> String {
     };
     let mut text = match result.speedup.iter().find(same) {
         Some(ratio) => format!(
-            "With {at}, multiply-adds fell {factor:.2} times and time {:.2} times.",
+            "With {at}, multiply-adds are {factor:.2} times fewer, and the network is {:.2} times as fast.",
             ratio.speedup
         ),
-        None => format!("Multiply-adds fell {factor:.2} times."),
+        None => format!("Multiply-adds are {factor:.2} times fewer."),
     };
     let others = pruned.iter().filter(|row| row.macs == 0);
-    let others: f64 = others.map(|row| 100.0 * row.time_share).sum();
+    let others: f64 = others.map(|row| 100.0 * row.time_share).fold(0.0, |sum, share| sum + share);
     text.push_str(&format!(" Steps without multiply-adds take {others:.1} % of the time."));
     let mut slow: Vec<(f64, f64, &str)> = pruned
         .iter()
