@@ -8,7 +8,7 @@ impl Page {
     /// The page: light or dark as its reader's system is, figures inline.
     ///
     /// # Panics
-    /// As [`Picture::to_svg`].
+    /// As [`Picture::to_svg`](super::Picture::to_svg).
     #[must_use]
     pub fn to_html(&self) -> String {
         #[derive(Serialize)]
