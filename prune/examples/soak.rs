@@ -1,5 +1,9 @@
 //! Trains, prunes, saves, loads and measures small networks again and again, and checks that resident memory
 //! does not grow: `cargo run --release -p pleach-prune --example soak -- MINUTES [THREADS]`.
+//!
+//! An allocator keeps much of what is freed, the more so the more threads have come and gone. With glibc's,
+//! `MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=1048576` shows what the program itself holds; without them its
+//! growth in the first minutes is more than is allowed here.
 
 use anyhow::{Context as _, Result, bail};
 use pleach_core::checkpoint::{self, Dtype, Meta};
