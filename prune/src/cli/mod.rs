@@ -96,7 +96,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let label = if colored { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
-            eprintln!("{label} {}", message(&error));
+            output::tell(&format!("{label} {}", message(&error)));
             ExitCode::from(exit::code(&error))
         }
     }

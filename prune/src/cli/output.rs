@@ -5,6 +5,11 @@ pub(super) use pleach_prune::report::grouped;
 use serde::Serialize;
 use std::io::{self, Write};
 
+/// Writes a line about the run to stderr, where a failure has nobody left to be told.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Prints a result. A reader that has gone away is no error: it has read what it wanted.
 pub(super) fn print(text: &str) -> Result<()> {
     let write = || {

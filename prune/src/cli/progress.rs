@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, full lines otherwise.
 
+use super::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -62,8 +63,8 @@ impl Progress {
     /// Something worth a line.
     pub(super) fn line(&self, text: &str) {
         match self.style {
-            Style::Bar => self.bar.suspend(|| eprintln!("{text}")),
-            Style::Lines => eprintln!("{text}"),
+            Style::Bar => self.bar.suspend(|| output::tell(text)),
+            Style::Lines => output::tell(text),
             Style::None => {}
         }
     }

@@ -286,6 +286,19 @@ fn a_full_disk_is_an_error_and_a_reader_that_left_is_not() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+
+    // Nor is one of what runs say of themselves, or of their errors.
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let train = ["train", "-m", TINY, "-e", "0.01", "--progress", "lines", "-o"];
+    for (args, code) in
+        [(&[&train[..], &[run.to_str().unwrap()]].concat()[..], 0), (&["inspect", "vgg17"], 2)]
+    {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = process().args(args).stdout(Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
 }
 
 #[test]
