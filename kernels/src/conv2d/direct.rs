@@ -12,7 +12,7 @@ use super::{Activation, Conv2dGeometry};
 use crate::gemm::ahead::{Ahead, Fetches};
 use crate::gemm::blocking::KC;
 use crate::gemm::micro::{
-    Left, Output, OutputRows, PANEL_VECTORS, load_panel, panel, panel_vectors, start,
+    Left, Output, OutputRows, PANEL_VECTORS, add_products, load_panel, panel, panel_vectors, start,
 };
 use crate::gemm::pack::copy_padded;
 use crate::gemm::stored::Stored;
@@ -118,8 +118,7 @@ impl Direct<'_> {
             copy(simd, g, src, &rows, &mut buffer[..band.len(rows.len())]);
             let dst = &mut dst[(next - first) * row..][..rows.len() * row];
             for column in (0..g.oc).step_by(PANEL_VECTORS * S::LANES) {
-                let vectors = panel_vectors(S::LANES, g.oc - column);
-                let nr = vectors * S::LANES;
+                let nr = panel_vectors(S::LANES, g.oc - column) * S::LANES;
                 let b = &packed[k * column..][..k * nr];
                 let start = start(bias.map(|bias| &bias[..g.oc]), column, nr);
                 for (i, c) in dst.chunks_exact_mut(row).enumerate() {
@@ -135,10 +134,7 @@ impl Direct<'_> {
                         relu,
                         adds: false,
                     };
-                    match vectors {
-                        1 => panel::<S, _, 1>(simd, a, b, Ahead::default(), out),
-                        _ => panel::<S, _, 2>(simd, a, b, Ahead::default(), out),
-                    }
+                    panel(simd, g.oc - column, a, b, Ahead::default(), out);
                 }
             }
             let written = g.oc.next_multiple_of(S::LANES);
@@ -184,7 +180,7 @@ struct Strides<'a, const STEP: usize> {
 
 impl<const STEP: usize> Left for Strides<'_, STEP> {
     #[inline(always)]
-    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,
         simd: S,
         _: usize,
@@ -198,10 +194,7 @@ impl<const STEP: usize> Left for Strides<'_, STEP> {
             for (a, b) in a.windows((MR - 1) * STEP + 1).zip(b.chunks_exact(NV * S::LANES)) {
                 let b = load_panel::<S, _, NV>(simd, b);
                 for i in 0..MR {
-                    let x = simd.splat(a[i * STEP]);
-                    for v in 0..NV {
-                        sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
-                    }
+                    add_products::<S, NV, LOW>(simd, a[i * STEP], &b, &mut sums[i]);
                 }
             }
         }

@@ -252,8 +252,7 @@ impl Gather<'_> {
             let relu = relu && following.is_none() && complete;
             relu_pending &= !relu;
             for column in columns.clone().step_by(full) {
-                let vectors = panel_vectors(S::LANES, channels - column);
-                let nr = vectors * S::LANES;
+                let nr = panel_vectors(S::LANES, channels - column) * S::LANES;
                 let b = weights(column, &block);
                 let next = match column + full < columns.end {
                     true => weights(column + full, &block),
@@ -274,10 +273,7 @@ impl Gather<'_> {
                     relu,
                     adds: false,
                 };
-                match vectors {
-                    1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),
-                    _ => panel::<S, _, 2>(simd, Rows(a), b, ahead, out),
-                }
+                panel(simd, channels - column, Rows(a), b, ahead, out);
             }
         }
         if relu_pending {

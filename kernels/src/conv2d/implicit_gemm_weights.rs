@@ -155,8 +155,7 @@ impl SimdOp for Correlate<'_> {
             let pairs = &pairs[..count];
             pack_tiles::<S>(src, pass.input().stride, pairs, &rows, a);
             for column in columns.clone().step_by(PANEL_VECTORS * S::LANES) {
-                let vectors = panel_vectors(S::LANES, columns.end - column);
-                let nr = vectors * S::LANES;
+                let nr = panel_vectors(S::LANES, columns.end - column) * S::LANES;
                 let b = &mut b[..count * nr];
                 let stride = pass.output().stride;
                 for (&(output, _), to) in pairs.iter().zip(b.chunks_exact_mut(nr)) {
@@ -171,10 +170,7 @@ impl SimdOp for Correlate<'_> {
                     relu: false,
                     adds: false,
                 };
-                match vectors {
-                    1 => panel::<S, _, 1>(simd, Tiles(a), b, Ahead::default(), out),
-                    _ => panel::<S, _, 2>(simd, Tiles(a), b, Ahead::default(), out),
-                }
+                panel(simd, columns.end - column, Tiles(a), b, Ahead::default(), out);
             }
             first = false;
         }

@@ -75,8 +75,9 @@ pub(crate) fn panel_vectors(lanes: usize, columns: usize) -> usize {
 /// The left matrix, packed one way or the other.
 pub(crate) trait Left: Copy {
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
-    /// `b` to `sums`; `fetches` may be made meanwhile.
-    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+    /// `b` to `sums`; `fetches` may be made meanwhile. With `LOW`, the upper half of the panel's last vector
+    /// is zero.
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,
         simd: S,
         tile: usize,
@@ -93,7 +94,7 @@ pub(crate) struct Rows<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]]);
 
 impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
     #[inline(always)]
-    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,
         simd: S,
         tile: usize,
@@ -107,10 +108,7 @@ impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
             fetches.fetch(simd, tile, k);
             let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
-                let x = simd.splat(a[i][k]);
-                for v in 0..NV {
-                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
-                }
+                add_products::<S, NV, LOW>(simd, a[i][k], &b, &mut sums[i]);
             }
         }
     }
@@ -122,7 +120,7 @@ pub(crate) struct Tiles<'a>(pub(crate) &'a [Column]);
 
 impl Left for Tiles<'_> {
     #[inline(always)]
-    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,
         simd: S,
         tile: usize,
@@ -135,10 +133,7 @@ impl Left for Tiles<'_> {
         for (a, b) in self.0[tile * TILE_STRIDE..].iter().zip(b.chunks_exact(NV * S::LANES)) {
             let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
-                let x = simd.splat(a[i]);
-                for v in 0..NV {
-                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
-                }
+                add_products::<S, NV, LOW>(simd, a[i], &b, &mut sums[i]);
             }
         }
     }
@@ -150,7 +145,7 @@ pub(crate) struct Columns<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]
 
 impl<const STRIDE: usize> Left for Columns<'_, STRIDE> {
     #[inline(always)]
-    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize>(
+    fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,
         simd: S,
         _: usize,
@@ -163,12 +158,26 @@ impl<const STRIDE: usize> Left for Columns<'_, STRIDE> {
         for (a, b) in self.0.iter().zip(b.chunks_exact(NV * S::LANES)) {
             let b = load_panel::<S, _, NV>(simd, b);
             for i in 0..MR {
-                let x = simd.splat(a[row + i]);
-                for v in 0..NV {
-                    sums[i][v] = simd.mul_add(x, b[v], sums[i][v]);
-                }
+                add_products::<S, NV, LOW>(simd, a[row + i], &b, &mut sums[i]);
             }
         }
+    }
+}
+
+/// Adds the products of `x` and a row of a panel to `sums`.
+#[inline(always)]
+pub(crate) fn add_products<S: Simd, const NV: usize, const LOW: bool>(
+    simd: S,
+    x: f32,
+    b: &[S::F32; NV],
+    sums: &mut [S::F32; NV],
+) {
+    let x = simd.splat(x);
+    for v in 0..NV {
+        sums[v] = match LOW && v + 1 == NV {
+            false => simd.mul_add(x, b[v], sums[v]),
+            true => simd.mul_add_low(x, b[v], sums[v]),
+        };
     }
 }
 
@@ -198,10 +207,31 @@ pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usiz
     )
 }
 
-/// Multiplies as many rows of `a` as `out` has by the panel `b`, `[k][NV * LANES]`. What is
-/// needed after that is `ahead`, which is fetched meanwhile.
+/// Multiplies as many rows of `a` as `out` has by the panel `b`, `[k][column of the panel]`, of which the
+/// first `columns` columns (all, if that is more than it has) are not zero. What is needed after that is
+/// `ahead`, which is fetched meanwhile.
 #[inline(always)]
-pub(crate) fn panel<S: Simd, W: Stored, const NV: usize>(
+pub(crate) fn panel<S: Simd, W: Stored>(
+    simd: S,
+    columns: usize,
+    a: impl Left,
+    b: &[W],
+    ahead: Ahead<'_>,
+    out: Output<'_>,
+) {
+    let vectors = panel_vectors(S::LANES, columns);
+    let low = S::HALVES && columns <= vectors * S::LANES - S::LANES / 2;
+    match (vectors, low) {
+        (1, false) => panel_of::<S, W, 1, false>(simd, a, b, ahead, out),
+        (1, true) => panel_of::<S, W, 1, true>(simd, a, b, ahead, out),
+        (_, false) => panel_of::<S, W, 2, false>(simd, a, b, ahead, out),
+        (_, true) => panel_of::<S, W, 2, true>(simd, a, b, ahead, out),
+    }
+}
+
+/// [`panel`], of `NV` vectors of columns, of which the upper half of the last is zero if `LOW`.
+#[inline(always)]
+fn panel_of<S: Simd, W: Stored, const NV: usize, const LOW: bool>(
     simd: S,
     a: impl Left,
     b: &[W],
@@ -215,14 +245,14 @@ pub(crate) fn panel<S: Simd, W: Stored, const NV: usize>(
     for (tile, (row, height)) in tiles(rows, S::MR).enumerate() {
         let (at, fetches, out) = ((tile, row), &fetches, &mut out);
         match height {
-            1 => simd.vectorize(Tile::<_, _, 1, NV> { a, at, b, fetches, out }),
-            2 => simd.vectorize(Tile::<_, _, 2, NV> { a, at, b, fetches, out }),
-            3 => simd.vectorize(Tile::<_, _, 3, NV> { a, at, b, fetches, out }),
-            4 => simd.vectorize(Tile::<_, _, 4, NV> { a, at, b, fetches, out }),
-            5 if S::MR > 4 => simd.vectorize(Tile::<_, _, 5, NV> { a, at, b, fetches, out }),
-            6 if S::MR > 4 => simd.vectorize(Tile::<_, _, 6, NV> { a, at, b, fetches, out }),
-            7 if S::MR > 6 => simd.vectorize(Tile::<_, _, 7, NV> { a, at, b, fetches, out }),
-            _ if S::MR > 6 => simd.vectorize(Tile::<_, _, 8, NV> { a, at, b, fetches, out }),
+            1 => simd.vectorize(Tile::<_, _, 1, NV, LOW> { a, at, b, fetches, out }),
+            2 => simd.vectorize(Tile::<_, _, 2, NV, LOW> { a, at, b, fetches, out }),
+            3 => simd.vectorize(Tile::<_, _, 3, NV, LOW> { a, at, b, fetches, out }),
+            4 => simd.vectorize(Tile::<_, _, 4, NV, LOW> { a, at, b, fetches, out }),
+            5 if S::MR > 4 => simd.vectorize(Tile::<_, _, 5, NV, LOW> { a, at, b, fetches, out }),
+            6 if S::MR > 4 => simd.vectorize(Tile::<_, _, 6, NV, LOW> { a, at, b, fetches, out }),
+            7 if S::MR > 6 => simd.vectorize(Tile::<_, _, 7, NV, LOW> { a, at, b, fetches, out }),
+            _ if S::MR > 6 => simd.vectorize(Tile::<_, _, 8, NV, LOW> { a, at, b, fetches, out }),
             _ => unreachable!("a tile higher than MR"),
         }
     }
@@ -230,7 +260,7 @@ pub(crate) fn panel<S: Simd, W: Stored, const NV: usize>(
 
 /// One tile of C. It enters the instruction set on its own: a function of its own is one that the
 /// compiler keeps in registers, whatever surrounds the call.
-struct Tile<'a, 'c, L, W, const MR: usize, const NV: usize> {
+struct Tile<'a, 'c, L, W, const MR: usize, const NV: usize, const LOW: bool> {
     a: L,
     /// Its number and its first row.
     at: (usize, usize),
@@ -239,14 +269,17 @@ struct Tile<'a, 'c, L, W, const MR: usize, const NV: usize> {
     out: &'a mut Output<'c>,
 }
 
-impl<L: Left, W: Stored, const MR: usize, const NV: usize> SimdOp for Tile<'_, '_, L, W, MR, NV> {
+impl<L: Left, W: Stored, const MR: usize, const NV: usize, const LOW: bool> SimdOp
+    for Tile<'_, '_, L, W, MR, NV, LOW>
+{
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let (tile, row) = self.at;
         let mut sums = load::<S, MR, NV>(simd, self.out, row);
-        self.a.multiply(simd, tile, row, self.b, self.fetches, &mut sums);
+        let Self { a, b, fetches, .. } = self;
+        a.multiply::<S, W, MR, NV, LOW>(simd, tile, row, b, fetches, &mut sums);
         store(simd, sums, self.out, row);
     }
 }

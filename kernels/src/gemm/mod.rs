@@ -108,8 +108,7 @@ impl SimdOp for Product<'_> {
                 copy_padded(simd, &a[i * lda + k0..][..kc], row);
             }
             for column in (0..n).step_by(micro::PANEL_VECTORS * S::LANES) {
-                let vectors = panel_vectors(S::LANES, n - column);
-                let nr = vectors * S::LANES;
+                let nr = panel_vectors(S::LANES, n - column) * S::LANES;
                 let width = (n - column).min(nr);
                 let rows_b = b[k0 * ldb..].chunks(ldb).take(kc);
                 let b = &mut packed_b[..kc * nr];
@@ -120,10 +119,7 @@ impl SimdOp for Product<'_> {
                 let multiply = |c: &mut [f32], ldc, column| {
                     let rows = OutputRows::First(m);
                     let out = Output { c, ldc, rows, column, start, relu: false, adds: false };
-                    match vectors {
-                        1 => panel::<S, _, 1>(simd, Rows(packed), b, Ahead::default(), out),
-                        _ => panel::<S, _, 2>(simd, Rows(packed), b, Ahead::default(), out),
-                    }
+                    panel(simd, width, Rows(packed), b, Ahead::default(), out);
                 };
                 if width == nr {
                     multiply(&mut *c, ldc, column);

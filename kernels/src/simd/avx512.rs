@@ -21,6 +21,7 @@ impl Simd for Avx512 {
     const NAME: &'static str = "avx512";
     const LANES: usize = 16;
     const MR: usize = 8;
+    const HALVES: bool = true;
 
     fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx512f").then_some(Self(()))
@@ -141,6 +142,16 @@ impl Simd for Avx512 {
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: the token proves AVX-512F.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn mul_add_low(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        let low = |v: __m512| {
+            // SAFETY: the token proves AVX-512F.
+            unsafe { _mm512_castps512_ps256(v) }
+        };
+        // SAFETY: the token proves AVX-512F, with which every CPU has FMA and AVX2.
+        unsafe { _mm512_zextps256_ps512(_mm256_fmadd_ps(low(a), low(b), low(c))) }
     }
 
     #[inline(always)]

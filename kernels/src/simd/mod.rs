@@ -67,6 +67,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     /// Rows of a tile of the matrix product, at most 8. Its columns are two vectors, so the
     /// accumulators, the two vectors of B and one broadcast take `2 * MR + 3` registers.
     const MR: usize;
+    /// Whether [`Simd::mul_add_low`] computes half a vector, which some CPUs do in half the time.
+    const HALVES: bool = false;
 
     /// The token, if this CPU has the instructions.
     fn detect() -> Option<Self>;
@@ -149,6 +151,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// `a * b + c`, fused where the instruction set has it.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `a * b + c` in the lower half of the lanes; the upper half is `c` if `a` is finite and `b` zero
+    /// there, or zero.
+    #[inline(always)]
+    fn mul_add_low(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        self.mul_add(a, b, c)
+    }
     /// `a + b`.
     fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `a - b`.
@@ -262,6 +270,40 @@ mod tests {
         }
     }
 
+    /// `a * b + c` by halves, in place of `c`.
+    struct Low<'a> {
+        a: &'a [f32],
+        b: &'a [f32],
+        c: &'a mut [f32],
+    }
+
+    impl SimdOp for Low<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn eval<S: Simd>(self, simd: S) {
+            let (a, b, c) = (simd.load(self.a), simd.load(self.b), simd.load(self.c));
+            simd.store(simd.mul_add_low(a, b, c), self.c);
+        }
+    }
+
+    fn check_low<S: Simd>() {
+        let Some(simd) = S::detect() else { return };
+        let exists = |i: usize| i < S::LANES / 2;
+        let a: Vec<f32> = (0..S::LANES).map(|i| 3.0 + i as f32).collect();
+        let b: Vec<f32> = (0..S::LANES).map(|i| if exists(i) { 5.0 } else { 0.0 }).collect();
+        let mut c = vec![7.0; S::LANES];
+        simd.vectorize(Low { a: &a, b: &b, c: &mut c });
+        for (i, &c) in c.iter().enumerate() {
+            let expected = match (exists(i), S::HALVES) {
+                (true, _) => a[i] * 5.0 + 7.0,
+                (false, true) => 0.0,
+                (false, false) => 7.0,
+            };
+            assert_eq!(c, expected, "{} at {i}", S::NAME);
+        }
+    }
+
     /// Masks floats by bytes, and writes floats as bytes.
     struct Bytes<'a> {
         floats: &'a mut [f32],
@@ -305,6 +347,18 @@ mod tests {
         check::<neon::Neon>();
         check::<portable::Portable<4>>();
         check::<portable::Portable<16>>();
+    }
+
+    #[test]
+    fn half_vectors_are_multiplied_and_added() {
+        #[cfg(target_arch = "x86_64")]
+        check_low::<avx512::Avx512>();
+        #[cfg(target_arch = "x86_64")]
+        check_low::<avx2::Avx2>();
+        #[cfg(target_arch = "aarch64")]
+        check_low::<neon::Neon>();
+        check_low::<portable::Portable<4>>();
+        check_low::<portable::Portable<16>>();
     }
 
     #[test]

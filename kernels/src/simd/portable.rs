@@ -23,6 +23,7 @@ impl<const N: usize> Simd for Portable<N> {
     const NAME: &'static str = if N == 4 { "portable" } else { "portable, wide" };
     const LANES: usize = N;
     const MR: usize = if N == 4 { 4 } else { 8 };
+    const HALVES: bool = N == 16;
 
     fn detect() -> Option<Self> {
         Some(Self(()))
@@ -62,6 +63,15 @@ impl<const N: usize> Simd for Portable<N> {
     #[inline(always)]
     fn mul_add(self, a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
         zip(zip(a, b, |x, y| x * y), c, |x, y| x + y)
+    }
+
+    #[inline(always)]
+    fn mul_add_low(self, a: [f32; N], b: [f32; N], c: [f32; N]) -> [f32; N] {
+        let mut sums = self.mul_add(a, b, c);
+        if Self::HALVES {
+            sums[N / 2..].fill(0.0);
+        }
+        sums
     }
 
     #[inline(always)]

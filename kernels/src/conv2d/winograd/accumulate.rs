@@ -52,8 +52,8 @@ impl Accumulate<'_> {
             let a = &factors[start..].as_chunks::<ROW>().0[..count];
             let spread = &spread[group * cuts.spread_group() + place * cuts.spread_place()..];
             for column in (0..columns).step_by(PANEL_VECTORS * S::LANES) {
-                let vectors = panel_vectors(S::LANES, columns - column);
-                let b = &spread[column * tiling.group..][..count * vectors * S::LANES];
+                let nr = panel_vectors(S::LANES, columns - column) * S::LANES;
+                let b = &spread[column * tiling.group..][..count * nr];
                 let out = Output {
                     c: &mut *sums,
                     ldc: cuts.ldc,
@@ -63,10 +63,7 @@ impl Accumulate<'_> {
                     relu: false,
                     adds: adds || group > 0,
                 };
-                match vectors {
-                    1 => panel::<S, _, 1>(simd, Columns(a), b, Ahead::default(), out),
-                    _ => panel::<S, _, 2>(simd, Columns(a), b, Ahead::default(), out),
-                }
+                panel(simd, columns - column, Columns(a), b, Ahead::default(), out);
             }
         }
     }

@@ -96,10 +96,7 @@ impl Multiply<'_> {
                             relu: false,
                             adds: false,
                         };
-                        match panel_vectors(S::LANES, tiling.columns - column) {
-                            1 => panel::<S, _, 1>(simd, Rows(a), b, ahead, out),
-                            _ => panel::<S, _, 2>(simd, Rows(a), b, ahead, out),
-                        }
+                        panel(simd, tiling.columns - column, Rows(a), b, ahead, out);
                     }
                 }
             }
