@@ -68,6 +68,13 @@ impl Context {
         Self { isa, threads: Threads::new(threads), filtering: true }
     }
 
+    /// The same, with the calling thread as one of its threads, which saves handing small networks over to
+    /// another: see [`Threads::with_this_thread`].
+    #[must_use]
+    pub fn with_this_thread(isa: &'static Isa, threads: usize) -> Self {
+        Self { threads: Threads::with_this_thread(threads), ..Self::new(isa, 1) }
+    }
+
     /// The same, except that the passes of [`conv2d`] choose no [filtering](conv2d::Algorithm::filtering)
     /// algorithm: for comparing what training with them comes to.
     #[must_use]

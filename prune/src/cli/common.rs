@@ -231,7 +231,7 @@ impl Common {
     pub(super) fn context(&self) -> Result<Context> {
         let (isa, threads) = (self.isa()?, self.thread_count()?);
         log::info!("instruction set {}, threads {threads}", isa.name);
-        Ok(Context::new(isa, threads))
+        Ok(Context::with_this_thread(isa, threads))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::run::{Part, Run};
 use super::statistics::median;
-use super::{Config, title};
+use super::{Config, Progress, title, with_each_number_of_threads};
 use pleach_core::Network;
 use pleach_core::layers::Pass;
 use pleach_core::tensor::rng::{Purpose, Rng};
@@ -66,30 +66,25 @@ pub struct LayerRow {
 pub fn measure_layers(
     nets: &[(&str, &Network)],
     config: &Config,
-    progress: &mut dyn FnMut(&str, usize, usize) -> ControlFlow<()>,
+    progress: Progress<'_>,
 ) -> Vec<LayerRow> {
     let mut found: Vec<LayerRow> = Vec::new();
-    for &threads in &config.threads {
-        let cx = Context::new(config.isa, threads);
+    with_each_number_of_threads(config, |cx, threads| {
         for &batch in &config.batches {
             let title = title(batch, threads);
-            let mut runs: Vec<Timed> = nets
-                .iter()
-                .map(|&net| Timed::new(Run::new(&cx, net, batch, config), &cx))
-                .collect();
-            let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(&cx)));
+            let mut runs: Vec<Timed> =
+                nets.iter().map(|&net| Timed::new(Run::new(cx, net, batch, config), cx)).collect();
+            let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx)));
             runs.iter_mut().for_each(|run| run.rounds.clear());
             let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
             let mut order: Vec<usize> = (0..runs.len()).collect();
             let mut peaks = Vec::with_capacity(count);
             for done in 0..count {
-                if progress(&title, done, count).is_break() {
-                    return found;
-                }
+                progress(&title, done, count)?;
                 rng.shuffle(&mut order);
-                order.iter().for_each(|&i| runs[i].once(&cx));
+                order.iter().for_each(|&i| runs[i].once(cx));
                 let started = Instant::now();
-                let operations = peak::multiply_adds(&cx, PEAK_ITERATIONS);
+                let operations = peak::multiply_adds(cx, PEAK_ITERATIONS);
                 peaks.push(operations / started.elapsed().as_secs_f64());
             }
             let peak = median(peaks) * threads as f64;
@@ -107,7 +102,8 @@ pub fn measure_layers(
                 base.get_or_insert(rows);
             }
         }
-    }
+        ControlFlow::Continue(())
+    });
     found
 }
 

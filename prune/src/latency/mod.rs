@@ -19,7 +19,7 @@ pub use tune::{AlgorithmRow, Choice, Tuning, tune};
 use pleach_core::Network;
 use pleach_core::tensor::rng::{Purpose, Rng};
 use pleach_kernels::conv2d::Storage;
-use pleach_kernels::{Context, Isa};
+use pleach_kernels::{Context, Isa, Threads};
 use run::Run;
 use serde::{Deserialize, Serialize};
 use statistics::{quantile, ratio_of_medians};
@@ -149,28 +149,39 @@ pub struct Measurement {
     pub ratios: Vec<Ratio>,
 }
 
-/// Measures `nets`, the first of which is the base. `progress` is told the rounds done of those that
-/// are planned in each configuration, and ends the measurement with a `Break`; what was finished until
-/// then is returned.
+/// Is told, of each configuration by its title, how much is done of what is planned, and ends a measurement
+/// with a `Break`.
+pub type Progress<'a> = &'a mut (dyn FnMut(&str, usize, usize) -> ControlFlow<()> + Send);
+
+/// Calls `work` with a context for each number of threads, always on one of these, until it breaks.
+fn with_each_number_of_threads(
+    config: &Config,
+    mut work: impl FnMut(&Context, usize) -> ControlFlow<()> + Send,
+) {
+    for &threads in &config.threads {
+        let work = || work(&Context::with_this_thread(config.isa, threads), threads);
+        if Threads::apart(work).is_break() {
+            return;
+        }
+    }
+}
+
+/// Measures `nets`, the first of which is the base. `progress` is told the rounds done; what was finished
+/// until it ends the measurement is returned.
 ///
 /// # Panics
 /// If a batch size is 0.
-pub fn measure(
-    nets: &[(&str, &Network)],
-    config: &Config,
-    progress: &mut dyn FnMut(&str, usize, usize) -> ControlFlow<()>,
-) -> Measurement {
+pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_>) -> Measurement {
     let mut found = Measurement::default();
-    for &threads in &config.threads {
-        let cx = Context::new(config.isa, threads);
+    with_each_number_of_threads(config, |cx, threads| {
         for &batch in &config.batches {
             let title = title(batch, threads);
             let mut runs: Vec<Run> =
-                nets.iter().map(|&net| Run::new(&cx, net, batch, config)).collect();
+                nets.iter().map(|&net| Run::new(cx, net, batch, config)).collect();
             let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
             let mut notify = |done, of| progress(&title, done, of);
-            let Some(rounds) = time(&cx, &mut runs, config, &mut rng, &mut notify) else {
-                return found;
+            let Some(rounds) = time(cx, &mut runs, config, &mut rng, &mut notify) else {
+                return ControlFlow::Break(());
             };
             let rows = nets.iter().enumerate().map(|(i, (name, network))| {
                 let mut times: Vec<f64> = rounds.iter().map(|round| round[i]).collect();
@@ -197,7 +208,8 @@ pub fn measure(
                 found.ratios.push(Ratio { base, net, batch, threads, speedup, low, high });
             }
         }
-    }
+        ControlFlow::Continue(())
+    });
     found
 }
 

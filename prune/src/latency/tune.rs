@@ -8,7 +8,7 @@
 //! pass, are left out.
 
 use super::statistics::median;
-use super::{Config, title};
+use super::{Config, Progress, title, with_each_number_of_threads};
 use pleach_core::Network;
 use pleach_core::infer::{Plan, PlanOptions};
 use pleach_core::tensor::rng::{Purpose, Rng};
@@ -121,28 +121,21 @@ pub struct AlgorithmRow {
 ///
 /// # Panics
 /// If a batch size is 0.
-pub fn tune(
-    nets: &[(&str, &Network)],
-    config: &Config,
-    progress: &mut dyn FnMut(&str, usize, usize) -> ControlFlow<()>,
-) -> Tuning {
+pub fn tune(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_>) -> Tuning {
     let mut tuning = Tuning::default();
-    for &threads in &config.threads {
-        let cx = Context::new(config.isa, threads);
+    with_each_number_of_threads(config, |cx, threads| {
         for &batch in &config.batches {
             for (net, network) in nets {
                 let title = format!("algorithms of {net}, {}", title(batch, threads));
-                let plan = Plan::new(&cx, network, batch);
+                let plan = Plan::new(cx, network, batch);
                 let footprint = footprint(&plan);
                 let steps = plan.steps().filter_map(|step| step.geometry.map(|g| (step, g)));
                 let steps: Vec<_> = steps.collect();
                 for (done, &(step, g)) in steps.iter().enumerate() {
-                    if progress(&title, done, steps.len()).is_break() {
-                        return tuning;
-                    }
+                    progress(&title, done, steps.len())?;
                     let (algorithm, ms_p50) = match tuning.find(net, batch, threads, &g) {
                         Some(same) => (same.algorithm, same.row.ms_p50.clone()),
-                        None => fastest(&cx, &g, step.kernel, footprint, config),
+                        None => fastest(cx, &g, step.kernel, footprint, config),
                     };
                     let row = AlgorithmRow {
                         net: (*net).to_owned(),
@@ -158,7 +151,8 @@ pub fn tune(
                 }
             }
         }
-    }
+        ControlFlow::Continue(())
+    });
     tuning
 }
 

@@ -62,7 +62,7 @@ impl Job<'_> {
 }
 
 /// Watches it all.
-pub trait ReproduceObserver: phases::RunObserver + train_run::RunObserver {
+pub trait ReproduceObserver: phases::RunObserver + train_run::RunObserver + Send {
     /// A cell begins, or is waited for.
     fn part(&mut self, title: &str);
     /// So much of a cell without training is done; a `Break` ends the study.

@@ -4,12 +4,16 @@
 //! not depend on the cut), each task writes its own part of the output, and nothing is reduced across
 //! tasks except in task order: that is why results are the same bits for every number of threads.
 
+mod pools;
+mod region;
+
 use crate::AlignedBuffer;
-use std::cell::Cell;
+use pools::Pools;
+use region::{awake, fork};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fmt, hint, thread};
+use std::{fmt, thread};
 
 /// Floats in the buffer of a task: 2 MiB. Tasks that work on one block of it at a time keep to about half
 /// of the second-level cache of the smallest machine this is meant for, 256 KiB.
@@ -19,36 +23,40 @@ pub(crate) const TASK_BUFFER: usize = 512 << 10;
 /// is long enough to hide the hand-over to a thread.
 pub(crate) const ELEMENTWISE_CHUNK: usize = 64 * 1024;
 
-/// Pauses of a thread between two looks for a task.
-const PAUSES: usize = 16;
-
-/// Looks in vain after which a thread lets others of the machine run: some ten microseconds.
-const LOOKS: usize = 64;
-
 /// A pool of threads. Cheap to clone.
 #[derive(Clone)]
 pub struct Threads {
     count: usize,
-    pool: Option<Arc<rayon::ThreadPool>>,
+    /// Where there is more than one.
+    pools: Option<Pools>,
     buffers: Arc<[Mutex<AlignedBuffer>]>,
 }
 
 impl Threads {
-    /// A pool of `count` threads (0 counts as 1). One thread is the calling thread itself.
+    /// A pool of `count` threads (0 counts as 1).
     ///
     /// # Panics
     /// If the operating system refuses to start the threads.
     #[must_use]
     pub fn new(count: usize) -> Self {
+        Self::of(count, Pools::new)
+    }
+
+    /// A pool of `count` threads (0 counts as 1), one of which is the calling thread, for good: handing work
+    /// over to the pool and back takes as long as a small network. Only the first size that a thread asks for
+    /// is had so; others, and other threads that use the pool, get one as from [`new`](Self::new). What else
+    /// the calling thread does with rayon runs in this pool from then on.
+    ///
+    /// # Panics
+    /// If the operating system refuses to start the threads.
+    #[must_use]
+    pub fn with_this_thread(count: usize) -> Self {
+        Self::of(count, Pools::with_this_thread)
+    }
+
+    fn of(count: usize, pools: impl FnOnce(usize) -> Pools) -> Self {
         let count = count.max(1);
-        let pool = (count > 1).then(|| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(count)
-                .thread_name(|i| format!("pleach-{i}"))
-                .build()
-                .expect("the operating system starts the threads of the pool");
-            Arc::new(pool)
-        });
+        let pools = (count > 1).then(|| pools(count));
         let buffers = (0..count).map(|_| {
             let mut buffer = AlignedBuffer::zeros(TASK_BUFFER);
             if cfg!(debug_assertions) {
@@ -57,7 +65,13 @@ impl Threads {
             Mutex::new(buffer)
         });
         let buffers = buffers.collect();
-        Self { count, pool, buffers }
+        Self { count, pools, buffers }
+    }
+
+    /// Runs `work` on a new thread, and waits for it: so that times with several numbers of threads, one
+    /// measured after the other, are all [with this thread](Self::with_this_thread).
+    pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// The number of threads.
@@ -67,10 +81,10 @@ impl Threads {
     }
 
     /// Runs `work` on a thread of the pool. All that it shares out in turn then begins and ends among threads
-    /// that are awake: from outside, each of many small operations would wake two and go to sleep.
+    /// that are awake: from outside, each of many small operations would wake some and let them go to sleep.
     pub fn region<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.pool {
-            Some(pool) => pool.install(|| awake(work)),
+        match &self.pools {
+            Some(pools) => pools.current().install(|| awake(self.count - 1, work)),
             None => work(),
         }
     }
@@ -155,8 +169,8 @@ impl Threads {
 
     /// Calls `task` with every number below `tasks` and what of `parts` is that task's.
     fn run<P: Parts>(&self, tasks: usize, parts: P, task: impl Fn(usize, P) + Sync) {
-        match &self.pool {
-            Some(pool) if tasks > 1 => pool.install(|| halve(parts, 0..tasks, &task)),
+        match &self.pools {
+            Some(pools) if tasks > 1 => pools.current().install(|| halve(parts, 0..tasks, &task)),
             _ if tasks == 0 => {}
             _ => {
                 let mut rest = parts;
@@ -228,62 +242,6 @@ impl<T: Send, S: Fn(usize) -> usize + Sync> Parts for Pieces<'_, T, S> {
     }
 }
 
-/// Runs `work` on this thread of a pool, while its other threads look for tasks without going to sleep.
-fn awake<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    /// Ends the others' search, also when `work` panics.
-    struct End<'a>(&'a AtomicBool);
-
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
-
-    let (this, end) = (rayon::current_thread_index(), AtomicBool::new(false));
-    rayon::scope(|scope| {
-        scope.spawn_broadcast(|_, cx| {
-            // A thread that waits within a fork takes up whatever it finds. Were that this search, the fork
-            // could not end before the work, which may be waiting for it.
-            let searches = this != Some(cx.index()) && FORKS.get() == 0;
-            let mut in_vain = 0;
-            while searches && !end.load(Ordering::Acquire) {
-                if rayon::yield_now() == Some(rayon::Yield::Executed) {
-                    in_vain = 0;
-                } else if in_vain < LOOKS {
-                    in_vain += 1;
-                    (0..PAUSES).for_each(|_| hint::spin_loop());
-                } else {
-                    // Whoever else wants this core may have it: it may be the thread that has the work.
-                    thread::yield_now();
-                }
-            }
-        });
-        let _end = End(&end);
-        work()
-    })
-}
-
-thread_local! {
-    /// How many [`fork`]s this thread is within.
-    static FORKS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Runs both, on two threads if there is one to spare. Every fork of the project is one of these.
-fn fork(a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-    /// Counts the fork, also when a half panics.
-    struct Within;
-
-    impl Drop for Within {
-        fn drop(&mut self) {
-            FORKS.set(FORKS.get() - 1);
-        }
-    }
-
-    FORKS.set(FORKS.get() + 1);
-    let _within = Within;
-    rayon::join(a, b);
-}
-
 /// Runs the tasks `tasks`, to which `parts` belong, each half on its own.
 fn halve<P: Parts>(parts: P, tasks: Range<usize>, task: &(impl Fn(usize, P) + Sync)) {
     if tasks.len() == 1 {
@@ -303,48 +261,6 @@ impl fmt::Debug for Threads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc;
-    use std::time::Duration;
-
-    #[test]
-    fn a_thread_that_waits_within_a_fork_does_not_search_for_the_work_that_waits_for_it() {
-        // Thread 1 does the work of a region, and in it waits for a task that thread 0 has. Within that task
-        // thread 0 waits for half of it, which thread 1 has taken, and finds the region's search.
-        let (send, done) = mpsc::channel();
-        thread::spawn(move || {
-            let threads = Threads::new(2);
-            let pool = threads.pool.as_ref().expect("two threads have a pool");
-            let [begun, half, whole] = [(); 3].map(|()| AtomicBool::new(false));
-            let wait = |flag: &AtomicBool| {
-                while !flag.load(Ordering::Acquire) {
-                    thread::yield_now();
-                }
-            };
-            let set = |flag: &AtomicBool| flag.store(true, Ordering::Release);
-            let task = || {
-                set(&begun);
-                let other_half = || {
-                    set(&half);
-                    thread::sleep(Duration::from_millis(100));
-                };
-                fork(|| wait(&half), other_half);
-                set(&whole);
-            };
-            let work = || {
-                while !half.load(Ordering::Acquire) {
-                    let _ = rayon::yield_now();
-                }
-                wait(&whole);
-            };
-            let region = || {
-                wait(&begun);
-                awake(work);
-            };
-            pool.install(|| fork(region, task));
-            send.send(()).expect("the test waits");
-        });
-        done.recv_timeout(Duration::from_secs(30)).expect("neither waits for the other for ever");
-    }
 
     #[test]
     fn pieces_are_those_that_were_asked_for() {
