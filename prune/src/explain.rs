@@ -53,10 +53,22 @@ pub struct Removal {
 
 /// Why a layer cannot be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the run's network has no layer {layer:?} with filters; there are {}", known.join(", "))]
+#[error("{}", self.message())]
 pub struct ExplainError {
     layer: String,
     known: Vec<String>,
+}
+
+impl ExplainError {
+    fn message(&self) -> String {
+        match &self.known[..] {
+            [] => "the run's plan has no channel groups, so nothing in it can be explained".into(),
+            known => {
+                let (layer, known) = (&self.layer, known.join(", "));
+                format!("the run's network has no layer {layer:?} with filters; there are {known}")
+            }
+        }
+    }
 }
 
 /// What became of the filters of `layer`.
@@ -64,9 +76,10 @@ pub struct ExplainError {
 /// # Errors
 /// If the plan knows no such layer.
 pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
-    let group = plan.groups.iter().find(|group| group.layers.iter().any(|name| name == layer));
-    let (Some(group), Some(kept)) = (group, plan.kept.get(layer)) else {
-        let known = plan.kept.keys().cloned().collect();
+    let group_of =
+        |layer: &str| plan.groups.iter().find(|group| group.layers.iter().any(|l| l == layer));
+    let (Some(group), Some(kept)) = (group_of(layer), plan.kept.get(layer)) else {
+        let known = plan.kept.keys().filter(|layer| group_of(layer).is_some()).cloned().collect();
         return Err(ExplainError { layer: layer.to_owned(), known });
     };
     let last = plan.last_scores.get(layer);
@@ -161,5 +174,8 @@ mod tests {
         assert_eq!((undone[0].step, undone[0].phase.as_str()), (2, "layerwise"));
         assert!(explain(&plan, "features.9").unwrap_err().to_string().contains("features.0"));
         assert!(explain(&plan, "classifier").unwrap().unprunable.is_some());
+        plan.groups.clear();
+        let error = explain(&plan, "features.0").unwrap_err().to_string();
+        assert!(error.contains("no channel groups"), "{error}");
     }
 }
