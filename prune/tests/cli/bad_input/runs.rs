@@ -10,7 +10,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["inspect", "full", "--explain", "conv1"], 2, &["full has no plan.json"]),
     case(&["inspect", "notes.toml", "--explain", "conv1"], 2, &["the plan is malformed"]),
     case(&["inspect", "newer", "--explain", "conv1"], 2, &["newer/plan.json", "pleach.plan/9"]),
-    case(&["inspect", "bare.json", "--explain", "conv1"], 2, &["no layer \"conv1\""]),
+    case(&["inspect", "bare.json", "--explain", "conv1"], 2, &["no channel groups"]),
     case(&["inspect", "full", "--explain"], 2, &["a value is required for '--explain"]),
     // Plans.
     case(&["prune", TINY, "--plan", "none.json", "-o", "run"], 1, &["cannot read none.json"]),
