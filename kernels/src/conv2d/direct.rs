@@ -11,9 +11,8 @@ use super::implicit_gemm::{self, TASK_MACS};
 use super::{Activation, Conv2dGeometry};
 use crate::gemm::ahead::{Ahead, Fetches};
 use crate::gemm::blocking::KC;
-use crate::gemm::micro::{
-    Left, Output, OutputRows, PANEL_VECTORS, add_products, load_panel, panel, panel_vectors, start,
-};
+use crate::gemm::left::{Left, add_products, load_panel};
+use crate::gemm::micro::{Output, OutputRows, PANEL_VECTORS, panel, panel_vectors, start};
 use crate::gemm::pack::copy_padded;
 use crate::gemm::stored::Stored;
 use crate::par::TASK_BUFFER;

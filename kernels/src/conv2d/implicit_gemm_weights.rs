@@ -9,9 +9,8 @@ use super::{Conv2dGeometry, taps::Pass};
 use crate::Context;
 use crate::gemm::ahead::Ahead;
 use crate::gemm::blocking::{Column, KC, TILE_STRIDE, cut};
-use crate::gemm::micro::{
-    MAX_NR, Output, OutputRows, PANEL_VECTORS, Tiles, panel, panel_vectors, tiles,
-};
+use crate::gemm::left::Tiles;
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, panel, panel_vectors, tiles};
 use crate::gemm::pack::copy_whole;
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;

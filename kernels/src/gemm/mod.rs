@@ -2,6 +2,7 @@
 
 pub(crate) mod ahead;
 pub(crate) mod blocking;
+pub(crate) mod left;
 mod matrixmultiply;
 pub(crate) mod micro;
 pub(crate) mod pack;
@@ -15,7 +16,8 @@ use crate::dispatch::enter;
 use crate::simd::{Simd, SimdOp};
 use ahead::Ahead;
 use blocking::{A_STRIDE, KC, MC, cut};
-use micro::{MAX_NR, Output, OutputRows, Rows, panel, panel_vectors};
+use left::Rows;
+use micro::{MAX_NR, Output, OutputRows, panel, panel_vectors};
 use pack::copy_padded;
 
 /// The signature of [`gemm`].

@@ -2,9 +2,8 @@
 
 use super::gradient::Cuts;
 use crate::gemm::ahead::Ahead;
-use crate::gemm::micro::{
-    Columns, MAX_NR, Output, OutputRows, PANEL_VECTORS, panel, panel_vectors,
-};
+use crate::gemm::left::Columns;
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, panel, panel_vectors};
 use crate::simd::{Simd, SimdOp};
 
 /// Sums, over some tiles, the products of the factors of a place, input channels with output channels.

@@ -7,11 +7,12 @@
 use super::accumulate::Accumulate;
 use super::collect::Collect;
 use super::factors::Factors;
+use super::kinds::Kind;
 use super::spread::Spread;
 use super::stride_2::F43Stride2;
 use super::tiling::{Tiling, odd_lines};
 use super::transform::{F23, F23Stride2, F43, Toeplitz};
-use super::{Kind, algorithm, pass};
+use super::{algorithm, pass};
 use crate::Context;
 use crate::conv2d::algorithm::{Algorithm, Operands, nothing_packed};
 use crate::conv2d::{Conv2dGeometry, cost};

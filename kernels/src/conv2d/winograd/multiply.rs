@@ -2,7 +2,8 @@
 
 use super::tiling::Tiling;
 use crate::gemm::ahead::Ahead;
-use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, Rows, panel, panel_vectors};
+use crate::gemm::left::Rows;
+use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, panel, panel_vectors};
 use crate::gemm::stored::{Packed, Stored};
 use crate::simd::{Simd, SimdOp};
 use std::ops::Range;
