@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Subset = 3,
     Shapes = 4,
     Flip = 5,
+    Cutout = 6,
 }
 
 /// The stream of one key: ChaCha8 whose 32-byte key is the four numbers, little-endian.

@@ -1,6 +1,6 @@
 //! Batches are pure functions of their key, and loaders only make them early.
 
-use pleach_datasets::batches::{Batch, BatchSpec, Loader, fill};
+use pleach_datasets::batches::{Batch, BatchSpec, Border, Loader, fill};
 use pleach_datasets::{Dataset, Spec, Split, class_balanced};
 use std::sync::Arc;
 
@@ -87,15 +87,28 @@ fn a_channel_stride_of_three_is_dense() {
     assert_eq!(dense.images, kept);
 }
 
-/// Channel 0 of a view of an image, black outside, moved and maybe mirrored.
-fn view(image: &[u8], down: isize, right: isize, mirrored: bool, spec: &Spec) -> Vec<f32> {
+/// Channel 0 of a view of an image in a border, moved and maybe mirrored.
+fn view(
+    image: &[u8],
+    (down, right, mirrored): (isize, isize, bool),
+    border: Border,
+    spec: &Spec,
+) -> Vec<f32> {
+    // Pixels -4 to 11 of a row or a column.
+    let reflected = [4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 6, 5, 4, 3];
     let mut seen = Vec::new();
     for y in 0..8 {
         for x in 0..8 {
             let x = if mirrored { 7 - x } else { x };
             let (y, x) = (y + down, x + right);
             let inside = (0..8).contains(&y) && (0..8).contains(&x);
-            let byte = if inside { image[(8 * y + x) as usize] } else { 0 };
+            let byte = match border {
+                Border::Black if inside => image[(8 * y + x) as usize],
+                Border::Black => 0,
+                Border::Reflect => {
+                    image[8 * reflected[(y + 4) as usize] + reflected[(x + 4) as usize]]
+                }
+            };
             seen.push((f32::from(byte) / 255.0 - spec.mean[0]) / spec.std[0]);
         }
     }
@@ -104,34 +117,70 @@ fn view(image: &[u8], down: isize, right: isize, mirrored: bool, spec: &Spec) ->
 
 /// What the first image of a data set is seen as in an epoch: how far down and right, and whether
 /// mirrored.
-fn seen(dataset: &Ramp, seed: u64, epoch: u64) -> (isize, isize, bool) {
+fn seen(dataset: &Ramp, border: Border, seed: u64, epoch: u64) -> (isize, isize, bool) {
     let mut spec = BatchSpec::training(1, STRIDE, seed, epoch);
-    spec.shuffle = false;
+    (spec.shuffle, spec.border) = (false, border);
     let batch = make(dataset, &spec, 0);
     let first: Vec<f32> = batch.images.iter().step_by(STRIDE).copied().collect();
     let keys = (-4..=4).flat_map(|down| {
         (-4..=4).flat_map(move |right| [false, true].map(|mirrored| (down, right, mirrored)))
     });
     keys.into_iter()
-        .find(|&(down, right, mirrored)| {
-            view(&dataset.images[0], down, right, mirrored, &dataset.spec) == first
-        })
-        .expect("what is seen is a crop of the image in its black border")
+        .find(|&key| view(&dataset.images[0], key, border, &dataset.spec) == first)
+        .expect("what is seen is a crop of the image in its border")
 }
 
 #[test]
 fn augmentation_reaches_every_crop_and_both_flips_and_nothing_else() {
     let dataset = Ramp::new(1);
-    let reached: std::collections::HashSet<_> =
-        (0..2_000).map(|epoch| seen(&dataset, 3, epoch)).collect();
-    assert_eq!(reached.len(), 9 * 9 * 2);
+    // Eight pixels that are moved by 4 in their reflection and mirrored are those moved by 3, and the other
+    // way round, on both sides: of each four views two look like others.
+    for (border, views) in [(Border::Black, 9 * 9 * 2), (Border::Reflect, 9 * (9 * 2 - 4))] {
+        let reached: std::collections::HashSet<_> =
+            (0..2_000).map(|epoch| seen(&dataset, border, 3, epoch)).collect();
+        assert_eq!(reached.len(), views, "{border:?}");
+    }
+}
+
+#[test]
+fn a_square_around_any_pixel_is_cut_out_and_nothing_else_changes() {
+    let dataset = Ramp::new(1);
+    let mut centres = std::collections::HashSet::new();
+    for epoch in 0..1_000 {
+        let spec = BatchSpec::training(1, STRIDE, 3, epoch);
+        let whole = make(&dataset, &spec, 0);
+        let cut = make(&dataset, &BatchSpec { cutout: 3, ..spec }, 0);
+        let pixels = whole.images.chunks_exact(STRIDE).zip(cut.images.chunks_exact(STRIDE));
+        let changed: Vec<usize> =
+            (0..).zip(pixels).filter(|(_, (whole, cut))| whole != cut).map(|(p, _)| p).collect();
+        for &p in &changed {
+            assert_eq!(cut.images[p * STRIDE..][..STRIDE], [0.0; STRIDE]);
+        }
+        let [y, x] = [8, 1].map(|step| {
+            let at = |&p: &usize| p / step % 8;
+            let first = changed.iter().map(at).min().expect("a pixel of the image");
+            let last = changed.iter().map(at).max().expect("a pixel of the image");
+            (first, last)
+        });
+        let area = (y.1 - y.0 + 1) * (x.1 - x.0 + 1);
+        assert_eq!(changed.len(), area, "a rectangle, epoch {epoch}");
+        let fits = |(first, last): (usize, usize)| match last - first {
+            2 => true,
+            1 => first == 0 || last == 7,
+            _ => false,
+        };
+        assert!(fits(y) && fits(x), "epoch {epoch}: rows {y:?}, columns {x:?}");
+        centres.insert((y, x));
+    }
+    assert_eq!(centres.len(), 64, "every pixel is a centre");
 }
 
 #[test]
 fn an_image_is_mirrored_in_every_other_epoch_from_a_random_one_of_two() {
     let dataset = Ramp::new(1);
     let mirrored_first = (0..200).filter(|&seed| {
-        let mirrored: Vec<bool> = (0..4).map(|epoch| seen(&dataset, seed, epoch).2).collect();
+        let mirrored: Vec<bool> =
+            (0..4).map(|epoch| seen(&dataset, Border::Black, seed, epoch).2).collect();
         assert!(mirrored.windows(2).all(|pair| pair[0] != pair[1]), "{mirrored:?}");
         mirrored[0]
     });

@@ -79,6 +79,7 @@ impl TrainConfig {
             of.number("lookahead.every", every as f64, "1 step or more", |x| x >= 1.0)?;
             of.fraction("lookahead.decay", decay)?;
         }
+        of.number("cutout", self.cutout as f64, "0 to 32 pixels", |x| x <= 32.0)?;
         of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
         match self.optimizer {
             Optimizer::Sgd { momentum, weight_decay, .. } => {

@@ -2,7 +2,7 @@
 
 mod config;
 
-pub use config::{Start, TrainConfig};
+pub use config::{Border, Start, TrainConfig};
 
 use pleach_core::autograd::Tape;
 use pleach_core::infer::Plan;
@@ -196,7 +196,8 @@ impl Trainer {
         let batch = self.config.batch.min(images);
         let stride = channel_stride(self.network.graph().input_shape().channels);
         let spec = BatchSpec::training(batch, stride, self.config.seed, epoch);
-        BatchSpec { augment: self.config.augment, ..spec }
+        let TrainConfig { augment, border, cutout, .. } = self.config;
+        BatchSpec { augment, border: border.into(), cutout, ..spec }
     }
 
     /// Trains for the next epoch, or for what is left of the run.

@@ -7,7 +7,9 @@ use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
 use pleach_core::optim::Schedule;
 use pleach_kernels::{Context, Isa};
-use pleach_prune::trainer::{Observer, Silent, StepReport, TrainConfig, TrainError, Trainer};
+use pleach_prune::trainer::{
+    Border, Observer, Silent, StepReport, TrainConfig, TrainError, Trainer,
+};
 
 fn trained(threads: usize, config: &TrainConfig) -> Trainer {
     let cx = Context::new(Isa::from_env().unwrap(), threads);
@@ -28,6 +30,21 @@ fn training_gives_the_same_bits_for_every_number_of_threads() {
     }
     let other_seed = TrainConfig { seed: 7, ..config };
     assert_ne!(trained(1, &other_seed).network(), one.network());
+}
+
+#[test]
+fn each_augmentation_changes_training_and_not_by_threads() {
+    let plain = TrainConfig { epochs: 0.05, ..TrainConfig::default() };
+    let whole = trained(1, &plain);
+    for config in [
+        TrainConfig { augment: false, ..plain.clone() },
+        TrainConfig { border: Border::Reflect, ..plain.clone() },
+        TrainConfig { cutout: 8, ..plain },
+    ] {
+        let other = trained(1, &config);
+        assert_ne!(other.network(), whole.network(), "{config:?}");
+        assert_eq!(trained(3, &config).network(), other.network(), "{config:?}");
+    }
 }
 
 #[test]

@@ -10,8 +10,18 @@ pub use loader::Loader;
 use crate::rng::{Purpose, Stream};
 use crate::{Dataset, Split};
 
-/// Black pixels around an image before it is cropped to its size again (He et al. 2016, 4.2).
+/// Pixels around an image before it is cropped to its size again (He et al. 2016, 4.2).
 pub const CROP_PADDING: usize = 4;
+
+/// What the pixels around an image are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Border {
+    /// Black.
+    #[default]
+    Black,
+    /// The image, mirrored at its outermost pixels, which are not repeated.
+    Reflect,
+}
 
 /// Which images, in which order, and what is done to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +32,16 @@ pub struct BatchSpec {
     pub batch: usize,
     /// Random order, another one each epoch, instead of the split's own.
     pub shuffle: bool,
-    /// Crops of the image in a black border of [`CROP_PADDING`] pixels, random ones each epoch, and
+    /// Crops of the image in a border of [`CROP_PADDING`] pixels, random ones each epoch, and
     /// horizontal flips in every other epoch, from the first or from the second, as chance has it (Jordan
     /// 2024, arXiv 2404.00498: two epochs see both views of every image).
     pub augment: bool,
+    /// That border, where images are cropped.
+    pub border: Border,
+    /// Pixels of the sides of a square that is set to the mean of the data set, around a pixel of the image
+    /// that is drawn anew each epoch: what lies outside is cut off (DeVries and Taylor 2017, arXiv
+    /// 1708.04552). 0: none.
+    pub cutout: usize,
     /// Leave out a last batch that is not full.
     pub drop_last: bool,
     /// The seed of order and augmentation.
@@ -47,6 +63,8 @@ impl BatchSpec {
             batch,
             shuffle: false,
             augment: false,
+            border: Border::Black,
+            cutout: 0,
             drop_last: false,
             seed: 0,
             epoch: 0,
@@ -63,6 +81,8 @@ impl BatchSpec {
             batch,
             shuffle: true,
             augment: true,
+            border: Border::Black,
+            cutout: 0,
             drop_last: true,
             seed,
             epoch,
@@ -174,8 +194,28 @@ impl<'a> Epoch<'a> {
             labels.push(self.dataset.label(self.spec.split, sample));
             let view = if self.spec.augment { self.view(sample) } else { View::default() };
             self.write(self.dataset.pixels(self.spec.split, sample), view, image);
+            if self.spec.cutout > 0 {
+                self.cut_out(sample, image);
+            }
         }
         n
+    }
+
+    /// Sets a square of `image` to the mean, wherever in the order its `sample` comes.
+    fn cut_out(&self, sample: usize, image: &mut [f32]) {
+        let (shape, spec) = (self.dataset.spec(), self.spec);
+        let mut stream = Stream::new(spec.seed, Purpose::Cutout, spec.epoch, sample as u64);
+        let mut range = |size: usize| {
+            let start = stream.below(size as u32) as isize - (spec.cutout / 2) as isize;
+            let inside = |at: isize| at.clamp(0, size as isize) as usize;
+            inside(start)..inside(start + spec.cutout as isize)
+        };
+        let (rows, columns) = (range(shape.height), range(shape.width));
+        for y in rows {
+            let pixel = |x: usize| (y * shape.width + x) * spec.channel_stride;
+            // Normalised, the mean is zero.
+            image[pixel(columns.start)..pixel(columns.end)].fill(0.0);
+        }
     }
 
     /// Batch `index` in the buffers of `batch`.
@@ -208,15 +248,16 @@ impl<'a> Epoch<'a> {
         let (height, width) = (shape.height, shape.width);
         let stride = self.spec.channel_stride;
         image.fill(0.0);
+        let border = self.spec.border;
         for (y, row) in image.chunks_exact_mut(width * stride).enumerate() {
-            let from_y = y.checked_add_signed(view.down).filter(|&y| y < height);
+            let from_y = border.source(y, view.down, height);
             for (plane, (source, values)) in
                 pixels.chunks_exact(height * width).zip(&self.values).enumerate()
             {
                 let source = from_y.map(|y| &source[y * width..][..width]);
                 for (x, pixel) in row.chunks_exact_mut(stride).enumerate() {
                     let x = if view.mirrored { width - 1 - x } else { x };
-                    let from = x.checked_add_signed(view.right);
+                    let from = border.source(x, view.right, width);
                     let byte = source.and_then(|row| row.get(from?)).copied().unwrap_or(0);
                     pixel[plane] = values[usize::from(byte)];
                 }
@@ -225,7 +266,23 @@ impl<'a> Epoch<'a> {
     }
 }
 
-/// What is seen of an image: moved within its black border, then maybe mirrored.
+impl Border {
+    /// The pixel, of `size`, that is seen at `at` of an image moved by `shift`, if any is.
+    fn source(self, at: usize, shift: isize, size: usize) -> Option<usize> {
+        let last = size as isize - 1;
+        let from = at as isize + shift;
+        let from = match self {
+            Self::Black => from,
+            // Of an image smaller than its border, the outermost pixel at most.
+            Self::Reflect if from < 0 => (-from).min(last),
+            Self::Reflect if from > last => (2 * last - from).max(0),
+            Self::Reflect => from,
+        };
+        usize::try_from(from).ok().filter(|&from| from < size)
+    }
+}
+
+/// What is seen of an image: moved within its border, then maybe mirrored.
 #[derive(Clone, Copy, Default)]
 struct View {
     down: isize,

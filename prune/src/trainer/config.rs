@@ -1,6 +1,7 @@
 use pleach_core::graph::Graph;
 use pleach_core::network::Network;
 use pleach_core::optim::{Lookahead, Optimizer, Schedule};
+use pleach_datasets::batches;
 use serde::{Deserialize, Serialize};
 
 /// How a network is trained.
@@ -24,6 +25,12 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// Random crops and flips.
     pub augment: bool,
+    /// What is around an image that is cropped.
+    #[serde(default)]
+    pub border: Border,
+    /// Pixels of the sides of a square that is cut out of each image; 0: none.
+    #[serde(default)]
+    pub cutout: usize,
     /// The values that training from scratch begins with.
     #[serde(default)]
     pub start: Start,
@@ -47,6 +54,8 @@ impl Default for TrainConfig {
             lookahead: Some(Lookahead::default()),
             label_smoothing: 0.1,
             augment: true,
+            border: Border::Black,
+            cutout: 0,
             start: Start::Identity,
             direct: false,
             seed: 42,
@@ -61,6 +70,26 @@ impl TrainConfig {
         match self.start {
             Start::Identity => Network::init_identity(graph, self.seed),
             Start::Random => Network::init(graph, self.seed),
+        }
+    }
+}
+
+/// What is around an image that is cropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Border {
+    /// Black pixels.
+    #[default]
+    Black,
+    /// The image's own, mirrored.
+    Reflect,
+}
+
+impl From<Border> for batches::Border {
+    fn from(border: Border) -> Self {
+        match border {
+            Border::Black => Self::Black,
+            Border::Reflect => Self::Reflect,
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) struct Settings {
     /// Train on the images as they are, without random crops and flips
     #[arg(long)]
     no_augment: bool,
+    /// Cut a square of this many pixels a side out of each image [default: 0, none]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=32))]
+    cutout: Option<u32>,
     /// Compute convolutions term by term, without Winograd's and Toeplitz's algorithms: slower, to compare
     #[arg(long)]
     direct: bool,
@@ -161,6 +164,7 @@ impl Settings {
         layers.put(&flag("--weight-decay"), "train.optimizer.weight_decay", self.weight_decay);
         layers.put(&flag("--label-smoothing"), "train.label_smoothing", self.label_smoothing);
         layers.put(&flag("--no-augment"), "train.augment", self.no_augment.then_some(false));
+        layers.put(&flag("--cutout"), "train.cutout", self.cutout);
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
         let schedule = self.schedule.map(ScheduleName::schedule);
         layers.put(&flag("--schedule"), "train.schedule", schedule);

@@ -44,6 +44,13 @@ pub(super) const CASES: &[Case] = &[
     case(&["train", "--model", TINY, "-e", "1e30", "-o", "run"], 2, &["expected a number"]),
     case(&["train", "--model", TINY, "-b", "0", "-o", "run"], 2, &["'0'", "--batch"]),
     case(&["train", "--model", TINY, "--lr", "inf", "-o", "run"], 2, &["expected a number"]),
+    case(&["train", "--model", TINY, "--cutout", "33", "-o", "run"], 2, &["33 is not in 0..=32"]),
+    case(
+        &["train", "--set", "train.cutout=40", "-o", "run"],
+        2,
+        &["train.cutout is 40", "0 to 32"],
+    ),
+    case(&["train", "--set", "train.border=grey", "-o", "run"], 2, &["`grey`", "`reflect`"]),
     case(&["prune", TINY, "--macs", "2", "-o", "run"], 2, &["\"2\" is no amount", "10x", "30%"]),
     case(&["prune", TINY, "--macs", "x", "-o", "run"], 2, &["\"x\" is no amount"]),
     case(&["prune", TINY, "--macs", "inf%", "-o", "run"], 2, &["\"inf%\" is no amount"]),
