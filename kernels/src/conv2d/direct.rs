@@ -178,6 +178,9 @@ struct Strides<'a, const STEP: usize> {
 }
 
 impl<const STEP: usize> Left for Strides<'_, STEP> {
+    // Colour images.
+    const HALVES: bool = STEP == 3;
+
     #[inline(always)]
     fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,

@@ -11,6 +11,10 @@ use crate::simd::Simd;
 
 /// The left matrix, packed one way or the other.
 pub(crate) trait Left: Copy {
+    /// Whether panels are multiplied by half vectors where that is enough: a second set of tiles to compile,
+    /// for what is run most.
+    const HALVES: bool = false;
+
     /// Adds the product of a tile of `MR` rows (number `tile`, whose first row is `row`) and the panel
     /// `b` to `sums`; `fetches` may be made meanwhile. With `LOW`, the upper half of the panel's last vector
     /// is zero.
@@ -30,6 +34,8 @@ pub(crate) trait Left: Copy {
 pub(crate) struct Rows<'a, const STRIDE: usize>(pub(crate) &'a [[f32; STRIDE]]);
 
 impl<const STRIDE: usize> Left for Rows<'_, STRIDE> {
+    const HALVES: bool = true;
+
     #[inline(always)]
     fn multiply<S: Simd, W: Stored, const MR: usize, const NV: usize, const LOW: bool>(
         self,

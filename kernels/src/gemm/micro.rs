@@ -91,21 +91,27 @@ pub(crate) fn tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usiz
 /// first `columns` columns (all, if that is more than it has) are not zero. What is needed after that is
 /// `ahead`, which is fetched meanwhile.
 #[inline(always)]
-pub(crate) fn panel<S: Simd, W: Stored>(
+pub(crate) fn panel<S: Simd, W: Stored, A: Left>(
     simd: S,
     columns: usize,
-    a: impl Left,
+    a: A,
     b: &[W],
     ahead: Ahead<'_>,
     out: Output<'_>,
 ) {
     let vectors = panel_vectors(S::LANES, columns);
-    let low = S::HALVES && columns <= vectors * S::LANES - S::LANES / 2;
-    match (vectors, low) {
-        (1, false) => panel_of::<S, W, 1, false>(simd, a, b, ahead, out),
-        (1, true) => panel_of::<S, W, 1, true>(simd, a, b, ahead, out),
-        (_, false) => panel_of::<S, W, 2, false>(simd, a, b, ahead, out),
-        (_, true) => panel_of::<S, W, 2, true>(simd, a, b, ahead, out),
+    // A constant by itself: what it rules out is not compiled.
+    if const { S::HALVES && W::HALVES && A::HALVES } {
+        if columns <= vectors * S::LANES - S::LANES / 2 {
+            return match vectors {
+                1 => panel_of::<S, W, 1, true>(simd, a, b, ahead, out),
+                _ => panel_of::<S, W, 2, true>(simd, a, b, ahead, out),
+            };
+        }
+    }
+    match vectors {
+        1 => panel_of::<S, W, 1, false>(simd, a, b, ahead, out),
+        _ => panel_of::<S, W, 2, false>(simd, a, b, ahead, out),
     }
 }
 

@@ -79,6 +79,9 @@ impl<'a> Packed<'a> {
 
 /// A stored weight.
 pub(crate) trait Stored: Pod {
+    /// Whether panels of these are multiplied by half vectors where that is enough.
+    const HALVES: bool = false;
+
     /// The first [`Simd::LANES`] of `src`. Panics if there are fewer.
     fn load<S: Simd>(simd: S, src: &[Self]) -> S::F32;
 }
@@ -94,6 +97,8 @@ pub(crate) struct Bf16(u16);
 pub(crate) struct F16(u16);
 
 impl Stored for f32 {
+    const HALVES: bool = true;
+
     #[inline(always)]
     fn load<S: Simd>(simd: S, src: &[Self]) -> S::F32 {
         simd.load(src)
