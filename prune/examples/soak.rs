@@ -2,7 +2,7 @@
 //! does not grow: `cargo run --release -p pleach-prune --example soak -- MINUTES [THREADS]`.
 //!
 //! An allocator keeps much of what is freed, the more so the more threads have come and gone: with glibc's,
-//! memory grows for some twelve rounds, from 82 to 219 MiB on two threads, and stays there (220 MiB after
+//! memory grows for some ten rounds, from 82 to 219 MiB on two threads, and stays there (220 MiB after
 //! two hours). `MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=1048576` shows what the program itself holds, 60 MiB.
 
 use anyhow::{Context as _, Result, bail};
