@@ -101,13 +101,12 @@ pub(crate) fn panel<S: Simd, W: Stored, A: Left>(
 ) {
     let vectors = panel_vectors(S::LANES, columns);
     // A constant by itself: what it rules out is not compiled.
-    if const { S::HALVES && W::HALVES && A::HALVES } {
-        if columns <= vectors * S::LANES - S::LANES / 2 {
-            return match vectors {
-                1 => panel_of::<S, W, 1, true>(simd, a, b, ahead, out),
-                _ => panel_of::<S, W, 2, true>(simd, a, b, ahead, out),
-            };
-        }
+    if const { S::HALVES && W::HALVES && A::HALVES } && columns <= vectors * S::LANES - S::LANES / 2
+    {
+        return match vectors {
+            1 => panel_of::<S, W, 1, true>(simd, a, b, ahead, out),
+            _ => panel_of::<S, W, 2, true>(simd, a, b, ahead, out),
+        };
     }
     match vectors {
         1 => panel_of::<S, W, 1, false>(simd, a, b, ahead, out),
