@@ -72,7 +72,7 @@ impl Context {
     /// another: see [`Threads::with_this_thread`].
     #[must_use]
     pub fn with_this_thread(isa: &'static Isa, threads: usize) -> Self {
-        Self { threads: Threads::with_this_thread(threads), ..Self::new(isa, 1) }
+        Self { isa, threads: Threads::with_this_thread(threads), filtering: true }
     }
 
     /// The same, except that the passes of [`conv2d`] choose no [filtering](conv2d::Algorithm::filtering)
