@@ -93,7 +93,7 @@ pub fn prune(
             let (standing, candidate) = (last.standing, last.candidate);
             Pruner::resume(cx, dataset, base, config, last.state, standing, candidate)?
         }
-        None => Pruner::new(cx, dataset, base, model, config)?,
+        None => Pruner::new(cx, dataset, base, model, config, observer)?,
     };
     let mut metrics = Metrics { observer, tells_epochs: false, lines: Vec::new(), phase: "" };
     pruner.announce(&mut metrics);

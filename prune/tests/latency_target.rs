@@ -7,11 +7,12 @@ mod few;
 use common::small_graph;
 use pleach_core::network::Network;
 use pleach_kernels::{Context, Isa};
+use pleach_prune::error::PruneError;
 use pleach_prune::latency::{LAYER_TIMES_SCHEMA, LayerTime, LayerTimes};
-use pleach_prune::phases::{Outcome, Phases, PruneConfig, Pruner, State};
+use pleach_prune::phases::{Event, Outcome, Phases, PruneConfig, Pruner, RunObserver, State};
 use pleach_prune::plan::{Plan, replay};
 use pleach_prune::target::{Target, Unit};
-use pleach_prune::trainer::Silent;
+use pleach_prune::trainer::{Observer, Silent};
 
 fn base() -> Network {
     Network::init(small_graph(), 3)
@@ -51,7 +52,7 @@ fn table(ns: impl Fn(&str, usize, usize) -> u64) -> LayerTimes {
 /// A run that counts by `times` instead of what it measured.
 fn run(times: &LayerTimes, config: &PruneConfig) -> Outcome {
     let (cx, dataset, base) = (Context::new(Isa::from_env().unwrap(), 2), few::dataset(), base());
-    let begun = Pruner::new(&cx, &dataset, &base, "small", config).expect("it begins");
+    let begun = Pruner::new(&cx, &dataset, &base, "small", config, &mut Silent).expect("it begins");
     let measured = begun.state().times().expect("a run with a latency target measures");
     measured.check(base.graph()).expect("it has every layer");
     let mut state = serde_json::to_value(begun.state()).expect("it is JSON");
@@ -122,10 +123,33 @@ fn channels_that_cost_no_time_come_back() {
 }
 
 #[test]
+fn the_measurement_ends_when_the_observer_says_so() {
+    struct After(usize);
+    impl Observer for After {}
+    impl RunObserver for After {
+        fn event(&mut self, _: &Event<'_>) {}
+
+        fn goes_on(&mut self) -> bool {
+            self.0 -= 1;
+            self.0 > 0
+        }
+    }
+    let (cx, dataset, base) = (Context::new(Isa::from_env().unwrap(), 1), few::dataset(), base());
+    let config = config();
+    let begin = |observer: &mut After| {
+        Pruner::new(&cx, &dataset, &base, "small", &config, observer).map(|_| ())
+    };
+    let mut after = After(2);
+    assert!(matches!(begin(&mut after), Err(PruneError::Interrupted)));
+    assert_eq!(after.0, 0, "it is asked before each layer and not again");
+}
+
+#[test]
 fn a_state_without_the_table_that_its_target_needs_is_refused() {
     let (cx, dataset, base) = (Context::new(Isa::from_env().unwrap(), 1), few::dataset(), base());
     let config = config();
-    let begun = Pruner::new(&cx, &dataset, &base, "small", &config).expect("it begins");
+    let begun =
+        Pruner::new(&cx, &dataset, &base, "small", &config, &mut Silent).expect("it begins");
     let resume = |edit: &dyn Fn(&mut serde_json::Value)| {
         let mut state = serde_json::to_value(begun.state()).expect("it is JSON");
         edit(&mut state);

@@ -124,7 +124,8 @@ fn a_run_goes_on_from_any_of_its_states_to_the_same_bits() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut kinds = BTreeMap::new();
     for config in configs() {
-        let first = Pruner::new(&cx, &dataset, &base, "small", &config).expect("it begins");
+        let first =
+            Pruner::new(&cx, &dataset, &base, "small", &config, &mut Silent).expect("it begins");
         // What was measured on this machine is in the state too.
         let begin = || {
             let (state, ..) = through_files(folder.path(), &first);
@@ -159,7 +160,8 @@ fn a_run_goes_on_from_any_of_its_states_to_the_same_bits() {
 fn a_state_without_its_networks_or_with_others_is_refused() {
     let (cx, dataset, base, config) = (context(), few::dataset(), untrained(), config());
     let folder = tempfile::tempdir().expect("a folder");
-    let mut pruner = Pruner::new(&cx, &dataset, &base, "small", &config).expect("it begins");
+    let mut pruner =
+        Pruner::new(&cx, &dataset, &base, "small", &config, &mut Silent).expect("it begins");
     while pruner.state().network() == 0 || pruner.candidate().is_none() {
         pruner.step(&mut Silent).expect("it works");
     }

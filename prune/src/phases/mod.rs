@@ -48,7 +48,7 @@ pub fn run(
     config: &PruneConfig,
     observer: &mut dyn RunObserver,
 ) -> Result<Outcome, PruneError> {
-    let mut pruner = Pruner::new(cx, dataset, base, model, config)?;
+    let mut pruner = Pruner::new(cx, dataset, base, model, config, observer)?;
     pruner.announce(observer);
     while !pruner.is_finished() {
         if !observer.goes_on() {

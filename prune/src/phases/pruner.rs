@@ -44,10 +44,12 @@ pub struct Pruner<'a> {
 }
 
 impl<'a> Pruner<'a> {
-    /// The pruning of `base`, which the plan calls `model`, from the start.
+    /// The pruning of `base`, which the plan calls `model`, from the start. Before that, a latency target
+    /// measures the layers' times, which `observer` may end.
     ///
     /// # Errors
-    /// If the criterion is unknown or cannot score the network, or values overflow in it.
+    /// If the criterion is unknown or cannot score the network, values overflow in it, or the observer ends
+    /// the measurement.
     ///
     /// # Panics
     /// If the network and the data set do not fit.
@@ -57,6 +59,7 @@ impl<'a> Pruner<'a> {
         base: &'a Network,
         model: &str,
         config: &'a PruneConfig,
+        observer: &mut dyn RunObserver,
     ) -> Result<Self, PruneError> {
         criteria::named(&config.criterion)?
             .check(base.graph(), &Channels::of(base.graph()).prunable_layers())?;
@@ -70,7 +73,7 @@ impl<'a> Pruner<'a> {
         }
         let mut state = State::new(config, Plan::new(model, base.graph()), validation, test);
         if config.target.is_some_and(|target| target.unit == Unit::Latency) {
-            state.times = Some(times(cx, base, config));
+            state.times = Some(times(cx, base, config, observer)?);
         }
         state.seconds = started.elapsed().as_secs_f64();
         Self::resume(cx, dataset, base, config, state, None, None)
@@ -306,9 +309,17 @@ impl<'a> Pruner<'a> {
 }
 
 /// The times of the base network's layers.
-fn times(cx: &Context, base: &Network, config: &PruneConfig) -> LayerTimes {
+fn times(
+    cx: &Context,
+    base: &Network,
+    config: &PruneConfig,
+    observer: &mut dyn RunObserver,
+) -> Result<LayerTimes, PruneError> {
     let cx = Context::new(cx.isa(), config.latency_threads);
-    let go_on = &mut |_, _| ControlFlow::Continue(());
+    let go_on = &mut |_, _| match observer.goes_on() {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
     let times = LayerTimes::measure(&cx, base, config.latency_batch, go_on);
-    times.expect("nobody ends the measurement")
+    times.ok_or(PruneError::Interrupted)
 }
