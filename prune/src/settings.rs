@@ -162,6 +162,7 @@ mod tests {
         TrainConfig::default().check("train").unwrap();
         PruneConfig::default().check("prune").unwrap();
         PruneConfig::paper().check("prune").unwrap();
+        PruneConfig::best().check("prune").unwrap();
         let mut config = PruneConfig::default();
         config.final_tune.lr = f32::NAN;
         let error = config.check("prune").unwrap_err().to_string();
