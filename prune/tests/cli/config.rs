@@ -56,6 +56,10 @@ fn a_flag_beats_the_environment_which_beats_the_file_the_preset_and_the_default(
         found(&show(&[&["prune", "--preset", "2pfpce"], args].concat(), &[]), "prune.bias_update")
     };
     assert_eq!(update(&[]), [json!("max_entropy"), "preset".into(), "2pfpce".into()]);
+    let best = show(&["prune", "--preset", "best"], &[]);
+    let order = found(&best, "prune.layerwise_order");
+    assert_eq!(order, [json!("sensitivity"), "preset".into(), "best".into()]);
+    assert_eq!(found(&best, "prune.final_tune.lookahead.every")[1], "preset");
     let floor = ["--set", "prune.floor=0.3"];
     assert_eq!(update(&floor)[..2], [json!("max_entropy"), "preset".into()]);
     let hidden = ["prune", TINY, "--preset", "2pfpce", "-c", file];
