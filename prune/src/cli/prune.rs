@@ -212,8 +212,9 @@ fn tell(common: &Common, document: &PruneResult, config: &PruneConfig, run: &Run
     }
     let (drop, most) = (document.drop_points, config.max_drop);
     reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));
+    let what = if document.target.is_some() { "target" } else { "limit" };
     let (reasons, path) = (reasons.join(", "), run.file(PRUNED));
-    log::warn!("the target was missed: {reasons}; the best network is {}", path.display());
+    log::warn!("the {what} was missed: {reasons}; the best network is {}", path.display());
     Ok(exit::MISSED)
 }
 

@@ -86,6 +86,8 @@ fn an_edited_plan_is_replayed_to_the_filter_and_its_run_can_be_repeated() {
     let kept: Value = serde_json::from_slice(&kept).unwrap();
     assert_eq!(kept["kept"], plan["kept"]);
     assert_eq!(explain(&edited, "features.0")["filters"][1]["removed"]["phase"], "replay");
+    let page = fs::read_to_string(edited.join("report.html")).unwrap();
+    assert!(page.contains("By a plan that was given: 1 of 1 removals stand"), "{page}");
 
     let toml = edited.join("run.toml");
     replay(&again, &["-c", toml.to_str().unwrap()]);

@@ -52,9 +52,17 @@ pub(super) fn summary(result: &PruneResult) -> String {
         Ok(serde_json::Value::String(name)) if name != "both" => format!("the {name} phase alone"),
         _ => "both phases".to_owned(),
     };
-    let missed = if result.target_met { "" } else { " The target was missed." };
+    let how = match steps.iter().any(|step| step.phase == "replay") {
+        true => "By a plan that was given".to_owned(),
+        false => format!("By {criterion} and {phases}"),
+    };
+    let missed = match (result.target_met, &result.target) {
+        (true, _) => "",
+        (false, Some(_)) => " The target was missed.",
+        (false, None) => " More accuracy was lost than was allowed.",
+    };
     format!(
-        "By {criterion} and {phases}: {kept} of {} removals stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \
+        "{how}: {kept} of {} removals stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \
          Steps were judged by validation accuracy against the base's {reference} accuracy; the test images \
          were read once for each network.{missed}",
         steps.len()
