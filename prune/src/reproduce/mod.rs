@@ -3,9 +3,10 @@
 //! A study is a folder and [`Settings`]. From these follows a list of [`Cell`]s: base networks, pruning
 //! runs, comparisons, measurements. Each is done once, in `cells/ID` of the folder, and leaves
 //! `cell.json` there when it is done, so that a study which was interrupted goes on with the first cell
-//! that is not; and within it, if it trains or prunes, after the last epoch or step. Cells share no file that any of them writes; a cell that needs another's network waits
-//! for it, or does it first. So any number of processes, on any machines that see the folder, may do
-//! cells of one study at once. [`report`] makes the tables of whatever is done.
+//! that is not; and within it, if it trains or prunes, after the last epoch or step. Cells share no file
+//! that any of them writes; a cell that needs another's network waits for it, or does it first. So any
+//! number of processes, on any machines that see the folder, may do cells of one study at once.
+//! [`report`] makes the tables of whatever is done.
 
 mod cell;
 mod estimate;

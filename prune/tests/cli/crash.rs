@@ -2,7 +2,7 @@
 //!
 //! `PLEACH_CRASH_KILLS=50 cargo test --test cli crash` kills more often.
 
-use crate::kinds::{Kind, PRUNE, TRAIN};
+use crate::kinds::{Kind, PRUNE, REPRODUCE, TRAIN};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -85,4 +85,10 @@ fn training_that_is_killed_again_and_again_ends_with_the_same_bits() {
 #[test]
 fn pruning_that_is_killed_again_and_again_ends_with_the_same_bits() {
     goes_on(&PRUNE);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_study_that_is_killed_again_and_again_ends_with_the_same_bits() {
+    goes_on(&REPRODUCE);
 }

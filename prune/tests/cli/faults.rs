@@ -1,7 +1,7 @@
 //! Runs that meet another run, a signal, missing data, a full disk or one that cannot be written.
 
-use crate::command::{json, pleach, process};
-use crate::kinds::{Kind, LEAST, PRUNE, TRAIN, contents};
+use crate::command::{json, pleach};
+use crate::kinds::{Kind, LEAST, PRUNE, REPRODUCE, TRAIN, contents};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// Begins a run, and waits for a line on stderr.
 fn begin(kind: &Kind, run: &Path, line: &str) -> (Child, BufReader<ChildStderr>) {
-    let mut command = process();
-    command.arg(kind.verb).args(kind.args).args(["--progress", "lines", "--resume"]).arg(run);
+    let mut command = kind.resume(run);
+    command.args(["--progress", "lines"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut found = String::new();
@@ -21,6 +21,17 @@ fn begin(kind: &Kind, run: &Path, line: &str) -> (Child, BufReader<ChildStderr>)
         assert!(stderr.read_line(&mut found).unwrap() > 0, "{line:?} is said");
     }
     (child, stderr)
+}
+
+/// Asks a run to end, and returns the rest of what it says.
+#[cfg(unix)]
+fn ask_to_end(mut child: Child, mut stderr: BufReader<ChildStderr>) -> String {
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "{rest}");
+    rest
 }
 
 /// What a command says when it ends with this exit code.
@@ -57,12 +68,8 @@ fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
 fn pruning_that_is_asked_to_end_saves_and_says_how_it_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run");
-    let (mut child, mut stderr) = begin(&PRUNE, &run, "global:");
-    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
-    let mut rest = String::new();
-    stderr.read_to_string(&mut rest).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143), "{rest}");
+    let (child, stderr) = begin(&PRUNE, &run, "global:");
+    let rest = ask_to_end(child, stderr);
     assert!(rest.contains("the network after the last accepted step is"), "{rest}");
     assert!(rest.contains(&format!("pleach prune --resume {} goes on", run.display())), "{rest}");
     for name in ["pruned.safetensors", "plan.json", "state.json"] {
@@ -94,6 +101,25 @@ fn pruning_that_is_asked_to_end_saves_and_says_how_it_goes_on() {
     let before = contents(&run);
     assert_eq!(json(&resume), found);
     assert!(contents(&run).iter().filter(is_not_lock).eq(before.iter().filter(is_not_lock)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_study_that_is_asked_to_end_keeps_its_cells_and_says_how_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let (child, stderr) = begin(&REPRODUCE, &run, "-- t1-global");
+    let rest = ask_to_end(child, stderr);
+    let says = format!("pleach reproduce --resume {} goes on", run.display());
+    assert!(rest.contains(&says), "{rest}");
+    assert!(run.join("cells/t1-both/cell.json").exists());
+
+    let before = contents(&run);
+    let said = refused(&["reproduce", "--data", "gone", "--resume"], &run, 1);
+    assert!(said.contains("gone: "), "{said}");
+    assert!(contents(&run) == before, "nothing was touched");
+    REPRODUCE.finish(&run);
+    REPRODUCE.whole().assert_is_what_is_in(&run, "after an interruption");
 }
 
 /// A file system of its own for a test, as long as this lives.
@@ -183,4 +209,10 @@ fn training_survives_a_disk_that_takes_no_more() {
 #[test]
 fn pruning_survives_a_disk_that_takes_no_more() {
     survives_a_disk_that_takes_no_more(&PRUNE, "state.network-1.safetensors");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_study_survives_a_disk_that_takes_no_more() {
+    survives_a_disk_that_takes_no_more(&REPRODUCE, "cells/t1-both/pruned.safetensors");
 }

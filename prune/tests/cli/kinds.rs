@@ -1,4 +1,4 @@
-//! Runs of the two verbs that take time: small ones, and what they leave.
+//! Runs of the verbs that take time: small ones, and what they leave.
 
 use crate::command::process;
 use serde_json::Value;
@@ -15,17 +15,16 @@ pub(crate) const LEAST: &str = "vgg-small:2,2,3,3,4,4";
 pub(crate) struct Kind {
     pub(crate) verb: &'static str,
     pub(crate) args: &'static [&'static str],
-    /// Files that end with the same bytes.
-    exact: &'static [&'static str],
-    /// JSON and lines of JSON that end alike, but for times.
-    alike: &'static [&'static str],
+    /// Whether the folder is made first, and what goes on has its settings from there alone.
+    folder_first: bool,
+    whole: OnceLock<Whole>,
 }
 
 pub(crate) static TRAIN: Kind = Kind {
     verb: "train",
-    args: &["--model", LEAST, "-e", "1.3", "-b", "500", "--lr", "0.02", "-t", "1"],
-    exact: &["last.safetensors", "best.safetensors", "run.toml"],
-    alike: &["metrics.jsonl", "result.json"],
+    args: &["--model", LEAST, "-e", "1.3", "-b", "500", "--lr", "0.02"],
+    folder_first: false,
+    whole: OnceLock::new(),
 };
 
 /// Rounds of phase I, trials of phase II, two epochs at the end, and a measurement.
@@ -43,18 +42,65 @@ pub(crate) static PRUNE: Kind = Kind {
         "--layerwise-epochs=0.05",
         "--final-epochs=1.2",
         "--bench-seconds=0.1",
-        "-t1",
     ],
-    exact: &["pruned.safetensors", "plan.json", "run.toml"],
-    alike: &["metrics.jsonl", "result.json"],
+    folder_first: false,
+    whole: OnceLock::new(),
 };
+
+/// A base network, both phases, each alone, and a measurement.
+pub(crate) static REPRODUCE: Kind = Kind {
+    verb: "reproduce",
+    args: &["T1", "--quick"],
+    folder_first: true,
+    whole: OnceLock::new(),
+};
+
+/// Makes the folder of a study if there is none, with less work in each cell than there is an option for.
+fn make_study(kind: &Kind, run: &Path) {
+    let file = run.join("run.toml");
+    if file.exists() {
+        return;
+    }
+    let mut command = process();
+    command.arg(kind.verb).args(kind.args).args(["--list-cells", "-o"]).arg(run);
+    assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    let mut text = fs::read_to_string(&file).unwrap();
+    for (line, instead) in [
+        ("model = \"vgg-small\"", format!("model = \"{LEAST}\"")),
+        ("base_epochs = 14.0", "base_epochs = 1.2".into()),
+        ("prune_epochs = 5.0", "prune_epochs = 0.4".into()),
+        ("calibration = 1000", "calibration = 50".into()),
+        ("latency_seconds = 0.5", "latency_seconds = 0.02".into()),
+        ("batch = 64", "batch = 250".into()),
+        ("global_step = 0.1", "global_step = 0.2".into()),
+        ("global_epochs = 0.4", "global_epochs = 0.05".into()),
+        ("layerwise_step = 0.2", "layerwise_step = 0.4".into()),
+        ("layerwise_epochs = 0.2", "layerwise_epochs = 0.05".into()),
+    ] {
+        assert!(text.contains(line), "{line}");
+        text = text.replace(line, &instead);
+    }
+    fs::write(&file, text).unwrap();
+}
 
 impl Kind {
     /// What begins a run, or goes on with it.
     pub(crate) fn command(&self, run: &Path) -> Command {
+        let mut command = self.resume(run);
+        command.arg("-q").stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The same without a word on what is printed.
+    pub(crate) fn resume(&self, run: &Path) -> Command {
         let mut command = process();
-        command.arg(self.verb).args(self.args).args(["-q", "--resume"]).arg(run);
-        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args([self.verb, "-t1"]);
+        if self.folder_first {
+            make_study(self, run);
+        } else {
+            command.args(self.args);
+        }
+        command.arg("--resume").arg(run);
         command
     }
 
@@ -64,68 +110,82 @@ impl Kind {
     }
 
     /// What a run leaves that nothing disturbs.
-    pub(crate) fn whole(&'static self) -> &'static Whole {
-        static WHOLES: [OnceLock<Whole>; 2] = [const { OnceLock::new() }; 2];
-        WHOLES[usize::from(self.verb == PRUNE.verb)].get_or_init(|| {
+    pub(crate) fn whole(&self) -> &Whole {
+        self.whole.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
             let run = folder.path().join("run");
             let started = Instant::now();
             self.finish(&run);
-            Whole { kind: self, duration: started.elapsed(), found: Found::of(self, &run) }
+            Whole { duration: started.elapsed(), files: found(&run) }
         })
     }
 }
 
 /// What a run leaves that nothing disturbs, and the time it takes.
 pub(crate) struct Whole {
-    kind: &'static Kind,
     pub(crate) duration: Duration,
-    found: Found,
-}
-
-/// The names of a run's files, and what stands in those that count.
-#[derive(PartialEq)]
-struct Found {
-    names: Vec<String>,
-    exact: Vec<Vec<u8>>,
-    alike: Vec<Value>,
+    files: BTreeMap<String, Found>,
 }
 
 impl Whole {
     pub(crate) fn assert_is_what_is_in(&self, run: &Path, when: &str) {
-        let (found, expected) = (Found::of(self.kind, run), &self.found);
-        assert_eq!(found.names, expected.names, "the same files, {when}");
-        for ((name, a), b) in self.kind.exact.iter().zip(&found.exact).zip(&expected.exact) {
-            assert!(a == b, "{name} has the same bytes, {when}");
+        let files = found(run);
+        assert!(files.keys().eq(self.files.keys()), "{:?} {when}", files.keys());
+        for ((name, found), expected) in files.iter().zip(self.files.values()) {
+            match (found, expected) {
+                (Found::Json(a), Found::Json(b)) => assert_eq!(a, b, "{name} {when}"),
+                (found, expected) => assert!(found == expected, "the bytes of {name} {when}"),
+            }
         }
-        assert_eq!(found.alike, expected.alike, "{when}");
     }
 }
 
-impl Found {
-    fn of(kind: &Kind, run: &Path) -> Self {
-        let exact = kind.exact.iter().map(|name| fs::read(run.join(name)).unwrap());
-        let alike = kind.alike.iter().map(|name| {
-            let text = fs::read_to_string(run.join(name)).unwrap();
-            let whole = serde_json::from_str(&text);
-            let lines = || text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let mut value = whole.unwrap_or_else(|_| Value::Array(lines()));
-            forget_times(&mut value);
-            value
-        });
-        let names = contents(run).into_keys().collect();
-        Self { names, exact: exact.collect(), alike: alike.collect() }
-    }
+/// Of a file, what ends alike in all runs.
+#[derive(PartialEq)]
+enum Found {
+    /// Every byte.
+    Bytes(Vec<u8>),
+    /// What is not measured with a clock.
+    Json(Value),
+    /// That it is there: it is made from the others, or says who was here.
+    Name,
 }
 
-/// The files in a folder.
+fn found(run: &Path) -> BTreeMap<String, Found> {
+    let found = |(path, bytes): (String, Vec<u8>)| {
+        let name = path.rsplit('/').next().unwrap();
+        let found = match name {
+            "run.toml" | "plan.json" => Found::Bytes(bytes),
+            name if name.ends_with(".safetensors") => Found::Bytes(bytes),
+            "metrics.jsonl" | "result.json" | "cell.json" | "report.json" => {
+                let text = str::from_utf8(&bytes).unwrap();
+                let whole = serde_json::from_str(text);
+                let lines =
+                    || text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+                let mut value = whole.unwrap_or_else(|_| Value::Array(lines()));
+                forget_times(&mut value);
+                Found::Json(value)
+            }
+            _ => Found::Name,
+        };
+        (path, found)
+    };
+    contents(run).into_iter().map(found).collect()
+}
+
+/// The files in a folder and in those below it, by their path from there.
 pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
-    let files = entries.map(|entry| {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
-        (name, fs::read(entry.path()).unwrap())
-    });
-    files.collect()
+        if entry.file_type().unwrap().is_dir() {
+            let below = contents(&entry.path()).into_iter();
+            files.extend(below.map(|(path, bytes)| (format!("{name}/{path}"), bytes)));
+        } else {
+            files.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    files
 }
 
 /// Removes what is measured with a clock, and paths.
@@ -133,7 +193,17 @@ fn forget_times(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(forget_times),
         Value::Object(fields) => {
-            for key in ["seconds", "images_per_s", "latency", "layers", "speedup", "best"] {
+            for key in [
+                "seconds",
+                "images_per_s",
+                "latency",
+                "latency_ms_p50",
+                "latency_ms_p90",
+                "layers",
+                "speedup",
+                "ratios",
+                "best",
+            ] {
                 fields.remove(key);
             }
             fields.values_mut().for_each(forget_times);
