@@ -99,7 +99,7 @@ impl Threads {
 
     /// Calls `task(i)` for every `i` below `tasks`, in any order, on all threads.
     pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        self.run(tasks, (), |i, ()| task(i));
+        self.run(tasks, (), &|i, ()| task(i));
     }
 
     /// Cuts `dst` into chunks of `chunk` floats (the last may be shorter) and calls
@@ -114,7 +114,7 @@ impl Threads {
         task: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let dst = Chunks { slice: dst, chunk };
-        self.run(dst.count(), dst, |i, dst| task(i, dst.slice));
+        self.run(dst.count(), dst, &|i, dst| task(i, dst.slice));
     }
 
     /// Cuts `a` into chunks of `chunk_a` and `b` into chunks of `chunk_b` and calls
@@ -130,7 +130,7 @@ impl Threads {
     ) {
         let (a, b) = (Chunks { slice: a, chunk: chunk_a }, Chunks { slice: b, chunk: chunk_b });
         assert_eq!(a.count(), b.count(), "as many chunks of each");
-        self.run(a.count(), (a, b), |i, (a, b)| task(i, a.slice, b.slice));
+        self.run(a.count(), (a, b), &|i, (a, b)| task(i, a.slice, b.slice));
     }
 
     /// Cuts three slices of one length into chunks of `chunk` and calls `task(i, a_i, b_i, c_i)`
@@ -148,7 +148,7 @@ impl Threads {
         let lengths = [a.slice.len(), b.slice.len(), c.slice.len()];
         assert_eq!(lengths, [lengths[0]; 3], "three slices of one length");
         let parts = (a, (b, c));
-        self.run(parts.0.count(), parts, |i, (a, (b, c))| task(i, [a.slice, b.slice, c.slice]));
+        self.run(parts.0.count(), parts, &|i, (a, (b, c))| task(i, [a.slice, b.slice, c.slice]));
     }
 
     /// Cuts `dst` into `pieces` pieces, of which piece `i` begins at `start(i)` and ends where the next
@@ -164,13 +164,14 @@ impl Threads {
         task: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let parts = Pieces { slice: dst, first: 0, start: &start };
-        self.run(pieces, parts, |i, parts| task(i, parts.slice));
+        self.run(pieces, parts, &|i, parts| task(i, parts.slice));
     }
 
-    /// Calls `task` with every number below `tasks` and what of `parts` is that task's.
-    fn run<P: Parts>(&self, tasks: usize, parts: P, task: impl Fn(usize, P) + Sync) {
+    /// Calls `task` with every number below `tasks` and what of `parts` is that task's. What shares out work
+    /// is compiled once for each kind of parts: for each task it would be a third of what the compiler is given.
+    fn run<P: Parts>(&self, tasks: usize, parts: P, task: &Task<'_, P>) {
         match &self.pools {
-            Some(pools) if tasks > 1 => pools.current().install(|| halve(parts, 0..tasks, &task)),
+            Some(pools) if tasks > 1 => pools.current().install(|| halve(parts, 0..tasks, task)),
             _ if tasks == 0 => {}
             _ => {
                 let mut rest = parts;
@@ -184,6 +185,9 @@ impl Threads {
         }
     }
 }
+
+/// What is called with a task's number and its part.
+type Task<'a, P> = dyn Fn(usize, P) + Sync + 'a;
 
 /// What tasks own, one part each.
 trait Parts: Send {
@@ -227,13 +231,13 @@ impl<T: Send> Parts for Chunks<'_, T> {
 }
 
 /// A slice in pieces that begin where `start` says; the first here is piece `first`.
-struct Pieces<'a, T, S> {
+struct Pieces<'a, T> {
     slice: &'a mut [T],
     first: usize,
-    start: &'a S,
+    start: &'a (dyn Fn(usize) -> usize + Sync),
 }
 
-impl<T: Send, S: Fn(usize) -> usize + Sync> Parts for Pieces<'_, T, S> {
+impl<T: Send> Parts for Pieces<'_, T> {
     fn split(self, tasks: usize) -> (Self, Self) {
         let Self { slice, first, start } = self;
         let next = first + tasks;
@@ -243,7 +247,7 @@ impl<T: Send, S: Fn(usize) -> usize + Sync> Parts for Pieces<'_, T, S> {
 }
 
 /// Runs the tasks `tasks`, to which `parts` belong, each half on its own.
-fn halve<P: Parts>(parts: P, tasks: Range<usize>, task: &(impl Fn(usize, P) + Sync)) {
+fn halve<P: Parts>(parts: P, tasks: Range<usize>, task: &Task<'_, P>) {
     if tasks.len() == 1 {
         return task(tasks.start, parts);
     }
