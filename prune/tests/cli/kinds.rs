@@ -91,7 +91,7 @@ impl Kind {
         command
     }
 
-    /// The same without a word on what is printed.
+    /// The same, which prints what it always does.
     pub(crate) fn resume(&self, run: &Path) -> Command {
         let mut command = process();
         command.args([self.verb, "-t1"]);
