@@ -26,7 +26,9 @@ pub mod verify;
 mod archive;
 mod mmap;
 mod rng;
+mod whole;
 
 pub use dataset::{Dataset, Spec, Split, class_balanced, class_counts};
 pub use error::DataError;
 pub use registry::{Archive, DATASETS, DatasetKind, open};
+pub use whole::WholeTraining;

@@ -1,10 +1,10 @@
 //! Training that leaves a run behind and goes on where it stopped.
 //!
 //! After each epoch `last.safetensors` has the network with its optimiser's state, `best.safetensors`
-//! the network of the best epoch by validation accuracy, and `metrics.jsonl` a line. A run that was
-//! interrupted goes on from its last full epoch and ends with the same bits as one that was not.
+//! the network of the best epoch by validation accuracy (without images to validate on, of the last), and
+//! `metrics.jsonl` a line. A run that was interrupted goes on from its last full epoch and ends with the same bits as one that was not.
 
-use crate::eval::evaluate;
+use crate::eval::{EVAL_BATCH, Evaluation, evaluate};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::trainer::{EpochReport, Observer, TrainConfig, TrainError, Trainer};
 use pleach_core::Network;
@@ -44,10 +44,20 @@ pub struct Epoch {
     /// The training.
     #[serde(flatten)]
     pub training: EpochReport,
+    /// What the validation images say; nothing without such images.
+    #[serde(flatten)]
+    pub validation: Option<Validation>,
+}
+
+/// An epoch by the validation images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
     /// Validation accuracy (a fraction).
-    pub validation_accuracy: f64,
+    #[serde(rename = "validation_accuracy")]
+    pub accuracy: f64,
     /// Mean validation loss in nats, without label smoothing.
-    pub validation_loss: f64,
+    #[serde(rename = "validation_loss")]
+    pub loss: f64,
     /// The best validation accuracy so far.
     pub best_accuracy: f64,
 }
@@ -85,8 +95,8 @@ pub struct Trained {
     pub best: Network,
     /// Its epoch, from 1.
     pub best_epoch: u64,
-    /// Its validation accuracy (a fraction).
-    pub best_accuracy: f64,
+    /// Its validation accuracy (a fraction); nothing without images to validate on.
+    pub best_accuracy: Option<f64>,
     /// Epochs of the run.
     pub epochs: u64,
     /// Seconds of all its epochs, in however many goes, without evaluation.
@@ -140,7 +150,8 @@ pub fn train(
     let last = run.file(LAST);
     let (mut trainer, mut best) = if last.exists() {
         let checkpoint = checkpoint::load(&last)?;
-        let state = State::of(&last.display().to_string(), &checkpoint, &network)?;
+        let validates = !dataset.is_empty(Split::Validation);
+        let state = State::of(&last.display().to_string(), &checkpoint, &network, validates)?;
         let network = checkpoint.network;
         (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
     } else {
@@ -153,25 +164,19 @@ pub fn train(
     observer.event(&Event::Begins { done, epochs, steps });
     while !trainer.is_finished() {
         let training = trainer.epoch(observer)?;
-        let validation = evaluate(cx, trainer.network(), dataset, Split::Validation, None);
-        if !validation.loss.is_finite() {
-            // In training mode batch norm hides what overflows with the running statistics.
-            let (epoch, loss) = (trainer.epochs_done(), validation.loss);
-            return Err(TrainError::Diverged { epoch, step: trainer.steps_done(), loss }.into());
-        }
+        let validation = validation(cx, &trainer, dataset)?;
         best.epoch = trainer.epochs_done();
+        let accuracy = validation.as_ref().map(|validation| validation.accuracy);
         // At chance level the first epoch may be no better than nothing; it is the best all the same.
-        if best.best_epoch == 0 || validation.accuracy > best.best_accuracy {
-            (best.best_epoch, best.best_accuracy) = (best.epoch, validation.accuracy);
+        if best.best_epoch == 0 || accuracy.is_none() || accuracy > best.best_accuracy {
+            (best.best_epoch, best.best_accuracy) = (best.epoch, accuracy);
             let meta = best.meta(&job.meta);
             checkpoint::save(&run.file(BEST), trainer.network(), &meta, job.dtype, false)?;
         }
-        let epoch = Epoch {
-            training,
-            validation_accuracy: validation.accuracy,
-            validation_loss: validation.loss,
-            best_accuracy: best.best_accuracy,
-        };
+        let validation = validation.zip(best.best_accuracy).map(|(found, best_accuracy)| {
+            Validation { accuracy: found.accuracy, loss: found.loss, best_accuracy }
+        });
+        let epoch = Epoch { training, validation };
         let line = serde_json::to_string(&epoch).expect("an epoch has nothing JSON lacks");
         // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
         // this order none is missing and none is there twice.
@@ -188,16 +193,43 @@ pub fn train(
     })
 }
 
+/// What the validation images say of the network as it is now; nothing without such images, when a few of
+/// training show whether it overflows.
+fn validation(
+    cx: &Context,
+    trainer: &Trainer,
+    dataset: &Arc<dyn Dataset>,
+) -> Result<Option<Evaluation>, TrainError> {
+    let none = dataset.is_empty(Split::Validation);
+    let (split, images) = match none {
+        true => (Split::Train, Some((0..EVAL_BATCH.min(dataset.len(Split::Train))).collect())),
+        false => (Split::Validation, None),
+    };
+    let found = evaluate(cx, trainer.network(), dataset, split, images);
+    if !found.loss.is_finite() {
+        // In training mode batch norm hides what overflows with the running statistics.
+        let (epoch, loss) = (trainer.epochs_done(), found.loss);
+        return Err(TrainError::Diverged { epoch, step: trainer.steps_done(), loss });
+    }
+    Ok((!none).then_some(found))
+}
+
 /// Where a run is; in a checkpoint's extra metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct State {
     epoch: u64,
     best_epoch: u64,
-    best_accuracy: f64,
+    /// Nothing without images to validate on.
+    best_accuracy: Option<f64>,
 }
 
 impl State {
-    fn of(file: &str, checkpoint: &Checkpoint, network: &Network) -> Result<Self, TrainRunError> {
+    fn of(
+        file: &str,
+        checkpoint: &Checkpoint,
+        network: &Network,
+        validates: bool,
+    ) -> Result<Self, TrainRunError> {
         let foreign = |key, expected: &str, found: String| TrainRunError::Foreign {
             file: file.into(),
             key,
@@ -214,14 +246,16 @@ impl State {
             let found = text(key);
             found.parse().map_err(|_| foreign(key, "a number of epochs", format!("{found:?}")))
         };
-        let accuracy: Option<f64> = text(BEST_ACCURACY).parse().ok();
-        let found = || format!("{:?}", text(BEST_ACCURACY));
-        let accuracy = accuracy.filter(|accuracy| (0.0..=1.0).contains(accuracy));
+        let accuracy = || {
+            let accuracy: Option<f64> = text(BEST_ACCURACY).parse().ok();
+            let found = || format!("{:?}", text(BEST_ACCURACY));
+            let accuracy = accuracy.filter(|accuracy| (0.0..=1.0).contains(accuracy));
+            accuracy.ok_or_else(|| foreign(BEST_ACCURACY, "a fraction from 0 to 1", found()))
+        };
         Ok(Self {
             epoch: count(EPOCH)?,
             best_epoch: count(BEST_EPOCH)?,
-            best_accuracy: accuracy
-                .ok_or_else(|| foreign(BEST_ACCURACY, "a fraction from 0 to 1", found()))?,
+            best_accuracy: validates.then(accuracy).transpose()?,
         })
     }
 
@@ -229,8 +263,10 @@ impl State {
         let mut meta = meta.clone();
         meta.extra.insert(EPOCH.into(), self.epoch.to_string());
         meta.extra.insert(BEST_EPOCH.into(), self.best_epoch.to_string());
-        // The shortest text that reads back as the same number.
-        meta.extra.insert(BEST_ACCURACY.into(), self.best_accuracy.to_string());
+        if let Some(accuracy) = self.best_accuracy {
+            // The shortest text that reads back as the same number.
+            meta.extra.insert(BEST_ACCURACY.into(), accuracy.to_string());
+        }
         meta
     }
 }

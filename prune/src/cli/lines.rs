@@ -33,7 +33,7 @@ impl Training {
                 progress.start("training", steps);
             }
             train_run::Event::Epoch(epoch) => {
-                self.accuracies.push(epoch.validation_accuracy);
+                self.accuracies.extend(epoch.validation.iter().map(|found| found.accuracy));
                 progress.line(&self.epoch(epoch, progress));
             }
         }
@@ -42,19 +42,26 @@ impl Training {
     fn epoch(&self, epoch: &Epoch, progress: &Progress) -> String {
         let training = &epoch.training;
         let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
+        let (validation, best) = match &epoch.validation {
+            Some(found) => (
+                format!("val {:.2} %, ", 100.0 * found.accuracy),
+                format!(
+                    ", best {:.2} % {}",
+                    100.0 * found.best_accuracy,
+                    sparkline(&self.accuracies)
+                ),
+            ),
+            None => Default::default(),
+        };
         format!(
-            "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, val {:.2} %, lr {:.5}, {:.0} img/s, eta {}, best \
-             {:.2} % {}",
+            "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, {validation}lr {:.5}, {:.0} img/s, eta {}{best}",
             training.epoch,
             self.epochs,
             training.loss,
             100.0 * training.accuracy,
-            100.0 * epoch.validation_accuracy,
             training.lr,
             training.images_per_s,
             duration(progress.eta(done as f64, left as f64)),
-            100.0 * epoch.best_accuracy,
-            sparkline(&self.accuracies)
         )
     }
 }

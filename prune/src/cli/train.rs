@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint;
 use pleach_core::{Graph, Shape, models};
-use pleach_datasets::{Dataset, Split};
+use pleach_datasets::{Dataset, Split, WholeTraining};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
 use pleach_prune::run_dir::RunDir;
@@ -23,10 +23,11 @@ pub(super) use settings::File;
 use settings::Settings;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Train a network from scratch
 ///
-/// The run's folder gets best.safetensors (the best epoch by validation accuracy), last.safetensors
+/// The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
 /// (to go on from), metrics.jsonl, result.json, run.toml and env.json.
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -54,7 +55,9 @@ struct Document {
     seed: u64,
     epochs: u64,
     best_epoch: u64,
-    validation_accuracy: f64,
+    /// Nothing if the validation images were trained on.
+    #[serde(default)]
+    validation_accuracy: Option<f64>,
     test_accuracy: f64,
     test_loss: f64,
     macs: u64,
@@ -71,7 +74,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let planned =
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     let file = &planned.file;
-    let dataset = DataArgs { data: file.data.clone() }.open()?;
+    let mut dataset = DataArgs { data: file.data.clone() }.open()?;
+    if file.all_images {
+        dataset = Arc::new(WholeTraining::new(dataset));
+    }
     let spec = dataset.spec();
     let image = Shape::new(spec.channels, spec.height, spec.width);
     let graph = models::build(&file.model, image, spec.classes)?;
@@ -113,15 +119,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if common.json {
         output::json(&document)?;
     } else {
+        let chosen = match document.validation_accuracy {
+            Some(accuracy) => format!("the best by validation accuracy, {:.2} %", 100.0 * accuracy),
+            None => "the last, without validation".to_owned(),
+        };
         output::print(&format!(
-            "{}: {:.2} % of the test images are right, loss {:.4} (epoch {} of {}, the best by validation \
-             accuracy, {:.2} %)\n",
+            "{}: {:.2} % of the test images are right, loss {:.4} (epoch {} of {}, {chosen})\n",
             document.best.display(),
             100.0 * document.test_accuracy,
             document.test_loss,
             document.best_epoch,
             document.epochs,
-            100.0 * document.validation_accuracy
         ))?;
     }
     Ok(exit::OK)

@@ -175,7 +175,7 @@ fn trained(
     let training = TrainingReport {
         epochs: trained.epochs,
         best_epoch: trained.best_epoch,
-        best_accuracy: trained.best_accuracy,
+        best_accuracy: trained.best_accuracy.expect("a study's data has validation images"),
         seconds: trained.seconds,
     };
     let found = Found::Network(network_report(job, &trained.best, Some(training)));

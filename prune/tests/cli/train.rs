@@ -64,6 +64,36 @@ fn training_is_the_same_bits_on_any_number_of_threads_and_after_an_interruption(
     assert!(String::from_utf8_lossy(&output.stderr).contains("was begun with other settings"));
 }
 
+/// Without validation the best network is the last.
+#[test]
+fn all_images_are_trained_on_when_asked_for_and_nothing_is_chosen_by_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let path = run.to_str().unwrap();
+    let args = ["train", "--model", TINY, "-e", "2", "-b", "256", "--all-images", "-o", path];
+    let plan = json(&[&args[..], &["-n", "--json"]].concat());
+    assert_eq!(plan["images"], 8000 + 2000, "those of training and validation");
+    let found = json(&[&args[..], &["--json"]].concat());
+    assert_eq!((&found["validation_accuracy"], &found["best_epoch"]), (&Value::Null, &2.into()));
+    let metrics = String::from_utf8(bytes(&run, "metrics.jsonl")).unwrap();
+    assert_eq!((metrics.lines().count(), metrics.contains("validation")), (2, false), "{metrics}");
+
+    let names = ["best.safetensors", "last.safetensors"];
+    let before = names.map(|name| bytes(&run, name));
+    let compared = json(&[
+        "compare",
+        run.join(names[0]).to_str().unwrap(),
+        run.join(names[1]).to_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(compared["outputs"]["max_logit_difference"], 0.0, "{compared}");
+    fs::remove_file(run.join("result.json")).unwrap();
+    let output = pleach().args(["train", "--resume", path]).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("epoch 2 of 2, the last, without validation"), "{stdout}");
+    assert!(names.map(|name| bytes(&run, name)) == before);
+}
+
 /// Starts a run in an empty folder, and interrupts it in its second epoch.
 #[cfg(unix)]
 fn stop_after_an_epoch(args: &[&str], run: &Path) {

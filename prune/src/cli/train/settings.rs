@@ -45,6 +45,9 @@ pub(super) struct Settings {
     /// Cut a square of this many pixels a side out of each image [default: 0, none]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=32))]
     cutout: Option<u32>,
+    /// Train on the validation images too, for a last time after all choices: the last epoch's network is kept
+    #[arg(long)]
+    all_images: bool,
     /// Compute convolutions term by term, without Winograd's and Toeplitz's algorithms: slower, to compare
     #[arg(long)]
     direct: bool,
@@ -90,6 +93,9 @@ pub(in crate::cli) struct File {
     pub(super) model: String,
     #[serde(default)]
     pub(super) data: Option<PathBuf>,
+    /// Whether the validation images are trained on too.
+    #[serde(default)]
+    pub(super) all_images: bool,
     #[serde(default)]
     dtype: DtypeName,
     pub(super) train: TrainConfig,
@@ -102,6 +108,7 @@ impl Default for File {
             verb: "train".into(),
             model: String::new(),
             data: None,
+            all_images: false,
             dtype: DtypeName::default(),
             train: TrainConfig::default(),
         }
@@ -165,6 +172,7 @@ impl Settings {
         layers.put(&flag("--label-smoothing"), "train.label_smoothing", self.label_smoothing);
         layers.put(&flag("--no-augment"), "train.augment", self.no_augment.then_some(false));
         layers.put(&flag("--cutout"), "train.cutout", self.cutout);
+        layers.put(&flag("--all-images"), "all_images", self.all_images.then_some(true));
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
         let schedule = self.schedule.map(ScheduleName::schedule);
         layers.put(&flag("--schedule"), "train.schedule", schedule);
