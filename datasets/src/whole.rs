@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn every_image_of_training_and_validation_is_there_once_in_order() {
-        let parts = open(None).expect("it is built in");
+        let parts: Arc<dyn Dataset> = open(None).expect("it is built in").into();
         let whole = WholeTraining::new(Arc::clone(&parts));
         let train = parts.len(Split::Train);
         assert_eq!(whole.len(Split::Train), train + parts.len(Split::Validation));
