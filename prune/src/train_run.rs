@@ -2,7 +2,8 @@
 //!
 //! After each epoch `last.safetensors` has the network with its optimiser's state, `best.safetensors`
 //! the network of the best epoch by validation accuracy (without images to validate on, of the last), and
-//! `metrics.jsonl` a line. A run that was interrupted goes on from its last full epoch and ends with the same bits as one that was not.
+//! `metrics.jsonl` a line. A run that was interrupted goes on from its last full epoch and ends with the same
+//! bits as one that was not.
 
 use crate::eval::{EVAL_BATCH, Evaluation, evaluate};
 use crate::run_dir::{RunDir, RunDirError};
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 /// The network after the last full epoch, with its optimiser's state.
 pub const LAST: &str = "last.safetensors";
-/// The network of the best epoch.
+/// The network of the best epoch by validation accuracy; without images to validate on, of the last.
 pub const BEST: &str = "best.safetensors";
 /// One line an epoch.
 pub const METRICS: &str = "metrics.jsonl";
@@ -91,7 +92,7 @@ impl RunObserver for crate::trainer::Silent {
 /// What a run made.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// The best network by validation accuracy, as [`BEST`] has it.
+    /// The best network by validation accuracy, or without images to validate on the last, as [`BEST`] has it.
     pub best: Network,
     /// Its epoch, from 1.
     pub best_epoch: u64,
