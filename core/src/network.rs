@@ -48,7 +48,7 @@ impl Network {
     pub fn init_identity(graph: Graph, seed: u64) -> Self {
         let mut net = Self::init(graph, seed);
         let (graph, params) = (&net.graph, &mut net.params);
-        if graph.nodes().iter().any(|node| matches!(node.layer, Layer::Add(_))) {
+        if graph.is_residual() {
             return net;
         }
         for node in graph.nodes() {

@@ -115,6 +115,12 @@ impl Graph {
         &self.consumers[id.0]
     }
 
+    /// Whether maps are added anywhere, as in residual networks.
+    #[must_use]
+    pub fn is_residual(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.layer, Layer::Add(_)))
+    }
+
     /// Shapes of a node's inputs.
     #[must_use]
     pub fn input_shapes(&self, id: NodeId) -> Vec<Shape> {

@@ -31,7 +31,8 @@ pub struct Settings {
     pub shares: Vec<f64>,
     /// How much work goes into a cell.
     pub effort: Effort,
-    /// How base networks and pruned shapes are trained from scratch; the epochs are the effort's.
+    /// How base networks and pruned shapes are trained from scratch. The epochs are the effort's, and the
+    /// rate is that of plain networks: others have theirs by it ([`TrainConfig::for_graph`]).
     pub train: TrainConfig,
     /// What all pruning runs have in common.
     pub prune: PruneConfig,

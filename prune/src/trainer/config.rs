@@ -43,7 +43,8 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     /// From scratch: one cycle with a peak of 0.05 and a quarter of it warm-up, Nesterov momentum 0.9,
-    /// weight decay 5e-4, lookahead, label smoothing 0.1, convolutions that begin as the identity.
+    /// weight decay 5e-4, lookahead, label smoothing 0.1, convolutions that begin as the identity. For plain
+    /// networks; [`TrainConfig::for_graph`] has the rate for others.
     fn default() -> Self {
         Self {
             epochs: 15.0,
@@ -64,6 +65,14 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// The default for networks of this structure: eight times the rate for residual ones, which learn best so.
+    #[must_use]
+    pub fn for_graph(graph: &Graph) -> Self {
+        let default = Self::default();
+        let factor = if graph.is_residual() { 8.0 } else { 1.0 };
+        Self { lr: factor * default.lr, ..default }
+    }
+
     /// `graph` as training from scratch begins with it.
     #[must_use]
     pub fn network(&self, graph: Graph) -> Network {

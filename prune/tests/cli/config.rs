@@ -117,6 +117,26 @@ fn flags_of_all_verbs_and_their_variables_are_settings_too() {
 }
 
 #[test]
+fn the_rate_of_training_is_by_default_that_of_the_kind_of_network() {
+    let rate = |args: &[&str]| {
+        let keys = show(&[&["train"], args].concat(), &[]);
+        let [value, origin, _] = found(&keys, "train.lr");
+        (value.as_f64().unwrap(), origin.as_str().unwrap().to_owned())
+    };
+    let is = |rate: f64, origin: &str| (rate, origin.to_owned());
+    for model in ["vgg16", "mobile-small", "concat-small", "no-such"] {
+        assert_eq!(rate(&["--model", model]), is(0.05, "default"), "{model}");
+    }
+    for model in ["resnet18", "resnet20:8,16,32", "resnet50", "resnet18-imagenet"] {
+        assert_eq!(rate(&["--model", model]), is(0.4, "default"), "{model}");
+    }
+    assert_eq!(rate(&["--set", "model=resnet20"]), is(0.4, "default"));
+    assert_eq!(rate(&["--model", "resnet20", "--optimizer", "sgd"]), is(0.4, "flag"));
+    assert_eq!(rate(&["--model", "resnet20", "--optimizer", "adam"]), is(0.001, "flag"));
+    assert_eq!(rate(&["--model", "resnet20", "--lr", "0.1"]), is(0.1, "flag"));
+}
+
+#[test]
 fn what_is_shown_to_people_has_every_key_on_a_line() {
     let output = pleach().args(["config", "show", "prune", TINY, "--macs", "2x"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

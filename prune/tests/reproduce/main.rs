@@ -15,7 +15,7 @@ use pleach_prune::compare::{CompareConfig, CompareObserver, compare};
 use pleach_prune::phases::{self, Phases, PruneConfig};
 use pleach_prune::ranking::{RankingConfig, rank};
 use pleach_prune::reproduce::{
-    self, Effort, Found, Given, Job, Report, ReproduceError, ReproduceObserver, Settings,
+    self, Effort, Found, Given, Job, Report, ReproduceError, ReproduceObserver, Settings, Work,
 };
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run;
@@ -306,6 +306,17 @@ fn a_budget_cuts_epochs_and_one_that_is_too_small_is_refused() {
     assert_eq!(whole.expect("fits"), settings);
     let error = reproduce::within(&settings, &*dataset, 0.1, rate).expect("models");
     assert!(error.expect_err("too small").to_string().contains("0.1 CPU hours is too small"));
+}
+
+#[test]
+fn each_base_is_trained_at_the_rate_of_its_kind() {
+    let cells = reproduce::cells(&Settings::full(42), &*common::dataset()).expect("tables");
+    let rate = |id: &str| match &cells.iter().find(|cell| cell.id == id).expect(id).work {
+        Work::Train { config, .. } | Work::Scratch { config, .. } => config.lr,
+        other => panic!("{id} trains nothing: {other:?}"),
+    };
+    assert_eq!((rate("base"), rate("base-nobn-s42")), (0.05, 0.2 * 0.05));
+    assert_eq!(rate("base-residual"), 0.4);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use pleach_core::checkpoint::Dtype;
 use pleach_core::optim::{Optimizer, Schedule};
+use pleach_core::{Shape, models};
 use pleach_prune::settings::SettingError;
 use pleach_prune::trainer::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub(super) struct Settings {
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.05; adam: 0.001]
+    /// The largest learning rate [default: 0.05; residual networks: 0.4; adam: 0.001]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -133,6 +134,14 @@ impl config::Settings for File {
 }
 
 impl File {
+    /// No model, and what is default for `model` (for any, if there is no such model).
+    fn for_model(model: &str) -> Self {
+        // Whatever the images: their size does not change the kinds of layers.
+        let graph = models::build(model, Shape::new(3, 32, 32), 10);
+        let train = graph.map_or_else(|_| TrainConfig::default(), |g| TrainConfig::for_graph(&g));
+        Self { train, ..Self::default() }
+    }
+
     pub(super) fn dtype(&self) -> Dtype {
         match self.dtype {
             DtypeName::F32 => Dtype::F32,
@@ -145,25 +154,35 @@ impl File {
 impl Args {
     /// The settings that the command line and the environment say, over those of `file`.
     pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
-        let mut layers = Layers::over(&File::default());
+        let any = self.over(&File::default(), common, file)?;
+        // The layers name the model, whose defaults lie under them.
+        let model = any.get("model");
+        match model.as_str().map(File::for_model) {
+            Some(defaults) => self.over(&defaults, common, file),
+            None => Ok(any),
+        }
+    }
+
+    fn over(&self, defaults: &File, common: &Common, file: Source<'_>) -> Result<Layers> {
+        let mut layers = Layers::over(defaults);
         layers.file::<File>(file)?;
         layers.environment("train", config::variables());
         layers.put(&common.origin("seed"), "train.seed", common.seed_given());
         layers.put(&common.origin("data"), "data", self.data.text()?);
-        self.settings.lay(&mut layers);
+        self.settings.lay(&mut layers, &defaults.train);
         layers.set(&self.config.set)?;
         Ok(layers)
     }
 }
 
 impl Settings {
-    fn lay(&self, layers: &mut Layers) {
+    fn lay(&self, layers: &mut Layers, defaults: &TrainConfig) {
         layers.put(&flag("--model"), "model", self.model.as_deref());
         layers.put(&flag("--dtype"), "dtype", self.dtype);
         layers.put(&flag("--epochs"), "train.epochs", self.epochs);
         layers.put(&flag("--batch"), "train.batch", self.batch);
         if let Some(name) = self.optimizer {
-            let (optimizer, lr) = name.with(layers.get("train.optimizer.weight_decay"));
+            let (optimizer, lr) = name.with(layers.get("train.optimizer.weight_decay"), defaults);
             layers.imply(&flag("--optimizer"), "train.optimizer", optimizer);
             layers.imply(&flag("--optimizer"), "train.lr", lr);
         }
@@ -181,17 +200,16 @@ impl Settings {
 
 impl OptimizerName {
     /// The optimiser, with this weight decay, and its usual largest learning rate.
-    fn with(self, weight_decay: serde_json::Value) -> (serde_json::Value, f32) {
-        let TrainConfig { optimizer, lr, .. } = TrainConfig::default();
+    fn with(self, decay: serde_json::Value, defaults: &TrainConfig) -> (serde_json::Value, f32) {
         let (optimizer, lr) = match self {
-            Self::Sgd => (optimizer, lr),
+            Self::Sgd => (defaults.optimizer, defaults.lr),
             // The values of the paper (Kingma and Ba 2015, algorithm 1).
             Self::Adam => {
                 (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
             }
         };
         let mut optimizer = config::to_value(&optimizer);
-        optimizer["weight_decay"] = weight_decay;
+        optimizer["weight_decay"] = decay;
         (optimizer, lr)
     }
 }

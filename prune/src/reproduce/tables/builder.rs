@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
                 (format!("{net}, given"), 0.0, work)
             }
             None => {
-                let mut config = self.scratch(seed);
+                let mut config = self.scratch(&graph, seed);
                 config.lr *= rate;
                 let macs = self.epochs(&graph, config.epochs);
                 let about = format!("{model}, trained for {} epochs, seed {seed}", config.epochs);
@@ -100,9 +100,11 @@ impl<'a> Builder<'a> {
         Ok(Base { id, graph })
     }
 
-    /// How networks are trained from scratch.
-    pub(super) fn scratch(&self, seed: u64) -> TrainConfig {
-        TrainConfig { epochs: self.effort().base_epochs, seed, ..self.settings.train.clone() }
+    /// How a network is trained from scratch: as the settings have it for plain ones.
+    pub(super) fn scratch(&self, graph: &Graph, seed: u64) -> TrainConfig {
+        let rate = TrainConfig::for_graph(graph).lr / TrainConfig::default().lr;
+        let train = self.settings.train.clone();
+        TrainConfig { epochs: self.effort().base_epochs, lr: rate * train.lr, seed, ..train }
     }
 
     /// What pruning runs have in common.

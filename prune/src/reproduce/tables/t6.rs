@@ -53,7 +53,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         }
     }
     for &amount in &amounts {
-        let config = builder.scratch(seed);
+        let config = builder.scratch(&base.graph, seed);
         let macs = builder.epochs(&base.graph, config.epochs) / amount;
         let about = format!("the shape of {amount}x fewer MACs from scratch");
         let like = id(CRITERIA[0], amount);
