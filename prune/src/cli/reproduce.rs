@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use pleach_prune::environment::Environment;
 use pleach_prune::report::PAGE;
-use pleach_prune::reproduce::{self, Cell, Given, Job, Settings};
+use pleach_prune::reproduce::{self, Cell, Given, Job, Rates, Settings};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -156,15 +156,15 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     if let Some(budget) = args.budget {
         let settings = &file.settings;
-        let rate = reproduce::macs_per_core_second(&cx, settings, &*dataset)?;
-        let found = reproduce::within(settings, &*dataset, budget, rate)?;
+        let rates = Rates::measure(&cx, settings, &*dataset)?;
+        let found = reproduce::within(settings, &*dataset, budget, &rates)?;
         file.settings = found.map_err(|error| usage(error.to_string()))?;
     }
     // What is wrong with the settings is found before anything is written.
     let cells = reproduce::cells(&file.settings, &*dataset)?;
     if args.dry_run {
-        let rate = reproduce::macs_per_core_second(&cx, &file.settings, &*dataset)?;
-        return plan(&file.settings, &cells, rate, common.json);
+        let rates = Rates::measure(&cx, &file.settings, &*dataset)?;
+        return plan(&file.settings, &cells, &rates, common.json);
     }
     let run = match &args.resume {
         Some(path) => RunDir::join(path)?,
@@ -221,9 +221,8 @@ struct Plan<'a> {
 }
 
 /// What would be done.
-fn plan(settings: &Settings, cells: &[Cell], rate: f64, json: bool) -> Result<u8> {
-    let hours = |cells: &[Cell]| reproduce::core_hours(cells, rate);
-    let core_hours = hours(cells);
+fn plan(settings: &Settings, cells: &[Cell], rates: &Rates, json: bool) -> Result<u8> {
+    let core_hours = rates.total(cells);
     if json {
         output::json(&Plan { schema: "pleach.plan/1", settings, core_hours, cells })?;
         return Ok(exit::OK);
@@ -231,12 +230,12 @@ fn plan(settings: &Settings, cells: &[Cell], rate: f64, json: bool) -> Result<u8
     let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or_default();
     let mut text = format!("CPU hours  {:widest$}  what\n", "cell");
     for cell in cells {
-        let hours = hours(std::slice::from_ref(cell));
+        let hours = rates.hours(cell);
         text.push_str(&format!("{hours:>9.2}  {:widest$}  {}\n", cell.id, cell.about));
     }
     let count = cells.len();
     text.push_str(&format!(
-        "{count} cells, {core_hours:.1} CPU hours of training as this machine trains now\n"
+        "{count} cells, {core_hours:.1} CPU hours as this machine trains now\n"
     ));
     output::print(&text)?;
     Ok(exit::OK)

@@ -17,11 +17,21 @@ pub struct Cell {
     pub id: String,
     /// What it is, for people.
     pub about: String,
-    /// Multiply-adds that it is expected to take, counted in whole training steps (three times a
-    /// forward pass).
+    /// The model that its network is, or began as: how long it takes goes by how fast that trains.
+    #[serde(default)]
+    pub model: String,
+    /// What it is expected to take, in multiply-adds of that model, three times a forward pass for a training
+    /// step.
     pub macs: f64,
     /// What is to be done.
     pub work: Work,
+}
+
+impl Cell {
+    /// Whether both are the same work, whatever is said of it and expected.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.work == other.work
+    }
 }
 
 /// What is done in a cell.

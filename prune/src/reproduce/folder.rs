@@ -44,7 +44,7 @@ pub(super) fn record(run: &RunDir, cell: &Cell) -> Result<Option<Record>, Reprod
         }
     };
     match serde_json::from_str::<Record>(&text) {
-        Ok(record) if record.cell == *cell => Ok(Some(record)),
+        Ok(record) if record.cell.is_same(cell) => Ok(Some(record)),
         Ok(_) => {
             let found = "that of a study with other settings".into();
             Err(ReproduceError::Cell { path, found })

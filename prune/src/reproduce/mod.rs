@@ -19,7 +19,7 @@ mod work;
 pub use cell::{
     CELL_SCHEMA, Cell, Found, NetworkFile, NetworkReport, Record, TrainingReport, Work,
 };
-pub use estimate::{BudgetError, core_hours, macs_per_core_second, within};
+pub use estimate::{BudgetError, Rates, within};
 pub use settings::{Effort, Given, Settings};
 pub use study::{REPORT, Report, SCHEMA, TABLES_FILE, report, write};
 pub use tables::{PaperTable, TABLES, cells, named};

@@ -15,7 +15,8 @@ use pleach_prune::compare::{CompareConfig, CompareObserver, compare};
 use pleach_prune::phases::{self, Phases, PruneConfig};
 use pleach_prune::ranking::{RankingConfig, rank};
 use pleach_prune::reproduce::{
-    self, Effort, Found, Given, Job, Report, ReproduceError, ReproduceObserver, Settings, Work,
+    self, Cell, Effort, Found, Given, Job, Rates, Report, ReproduceError, ReproduceObserver,
+    Settings, Work,
 };
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run;
@@ -285,6 +286,18 @@ fn records_that_are_none_of_the_study_are_refused_by_their_path() {
 
     let study = Study::new(t1());
     study.run(&["base"], &mut Silent).expect("it works");
+    // Of a version that said something else of it and knew no models: it is done all the same.
+    let path = study.run.file("cells/base/cell.json");
+    let mut record: serde_json::Value =
+        serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("JSON");
+    let cell = record["cell"].as_object_mut().expect("a cell");
+    assert!(cell.remove("model").is_some());
+    cell.insert("about".into(), "the base".into());
+    cell.insert("macs".into(), 1.0.into());
+    fs::write(&path, record.to_string()).expect("a file");
+    let report = reproduce::report(&study.job()).expect("it is of this study");
+    assert!(report.found("base").is_some() && !report.missing.contains(&"base".to_owned()));
+
     let other = Settings { train: TrainConfig { lr: 0.2, ..t1().train }, ..t1() };
     let job = Job { settings: &other, ..study.job() };
     let error = reproduce::report(&job).expect_err("its base is another");
@@ -296,15 +309,28 @@ fn a_budget_cuts_epochs_and_one_that_is_too_small_is_refused() {
     let (settings, dataset) = (Settings::full(42), common::dataset());
     let cells = reproduce::cells(&settings, &*dataset).expect("all tables are there");
     // A machine on which the whole takes a hundred hours.
-    let rate = reproduce::core_hours(&cells, 1.0) / 100.0;
-    let half = reproduce::within(&settings, &*dataset, 50.0, rate).expect("models").expect("fits");
+    let rates = |rate: f64| cells.iter().map(|cell| (cell.model.clone(), rate)).collect::<Rates>();
+    let rates = rates(rates(1.0).total(&cells) / 100.0);
+    let half =
+        reproduce::within(&settings, &*dataset, 50.0, &rates).expect("models").expect("fits");
     let share = half.effort.base_epochs / settings.effort.base_epochs;
     assert!((0.4..=0.5).contains(&share), "{share}");
     let cells = reproduce::cells(&half, &*dataset).expect("all tables are there");
-    assert!((45.0..=50.0).contains(&reproduce::core_hours(&cells, rate)));
-    let whole = reproduce::within(&settings, &*dataset, 101.0, rate).expect("models");
+    assert!((45.0..=50.0).contains(&rates.total(&cells)));
+    // A model that trains half as fast takes twice the time, and the others what they took.
+    let slower = |model: &str| -> f64 {
+        let rate = |cell: &Cell| if cell.model == model { 0.5 } else { 1.0 };
+        let rates: Rates = cells.iter().map(|cell| (cell.model.clone(), rate(cell))).collect();
+        rates.total(&cells)
+    };
+    let of_residual: f64 =
+        cells.iter().filter(|cell| cell.model == settings.residual).map(|cell| cell.macs).sum();
+    assert!(of_residual > 0.0);
+    let more = slower(&settings.residual) - slower("none of them");
+    assert!((more * 3600.0 / of_residual - 1.0).abs() < 1e-6, "{more}");
+    let whole = reproduce::within(&settings, &*dataset, 101.0, &rates).expect("models");
     assert_eq!(whole.expect("fits"), settings);
-    let error = reproduce::within(&settings, &*dataset, 0.1, rate).expect("models");
+    let error = reproduce::within(&settings, &*dataset, 0.1, &rates).expect("models");
     assert!(error.expect_err("too small").to_string().contains("0.1 CPU hours is too small"));
 }
 

@@ -13,8 +13,11 @@ use pleach_datasets::{Dataset, Spec, Split};
 
 /// A training step takes about three times the multiply-adds of a forward pass.
 const STEP: f64 = 3.0;
-/// A network that is being pruned has this share of its multiply-adds, on average over the run.
+/// A network that is being pruned takes this share of its base's time, on average over the run.
 const WHILE_PRUNED: f64 = 0.5;
+/// The same for a comparison's networks, which lose 10 to 50 % of each layer's channels: measured on a VGG-16
+/// of a quarter of the widths, whose layers then fill their vectors no better than before.
+const WHILE_COMPARED: f64 = 0.8;
 
 /// A list of cells in the making.
 pub(super) struct Builder<'a> {
@@ -22,6 +25,8 @@ pub(super) struct Builder<'a> {
     spec: &'a Spec,
     /// Training images.
     images: f64,
+    /// Validation images.
+    validation: f64,
     cells: Vec<Cell>,
 }
 
@@ -29,13 +34,15 @@ pub(super) struct Builder<'a> {
 #[derive(Clone)]
 pub(super) struct Base {
     pub(super) id: String,
+    pub(super) model: String,
     pub(super) graph: Graph,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(settings: &'a Settings, dataset: &'a dyn Dataset) -> Self {
-        let images = dataset.len(Split::Train) as f64;
-        Self { settings, spec: dataset.spec(), images, cells: Vec::new() }
+        let [images, validation] =
+            [Split::Train, Split::Validation].map(|split| dataset.len(split) as f64);
+        Self { settings, spec: dataset.spec(), images, validation, cells: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Cell> {
@@ -96,8 +103,9 @@ impl<'a> Builder<'a> {
                 (about, macs, Work::Train { model: model.into(), config })
             }
         };
-        self.add(id.clone(), about, macs, work);
-        Ok(Base { id, graph })
+        let base = Base { id, model: model.into(), graph };
+        self.add(base.id.clone(), about, (&base, macs), work);
+        Ok(base)
     }
 
     /// How a network is trained from scratch: as the settings have it for plain ones.
@@ -127,12 +135,8 @@ impl<'a> Builder<'a> {
     ) -> String {
         let macs =
             WHILE_PRUNED * self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
-        self.add(
-            id.clone(),
-            about,
-            macs,
-            Work::Prune { base: base.id.clone(), config: Box::new(config) },
-        );
+        let work = Work::Prune { base: base.id.clone(), config: Box::new(config) };
+        self.add(id.clone(), about, (base, macs), work);
         id
     }
 
@@ -152,30 +156,56 @@ impl<'a> Builder<'a> {
             ..self.settings.prune.tune.clone()
         });
         let shares = self.settings.shares.clone();
-        let macs = WHILE_PRUNED * shares.len() as f64 * self.epochs(&base.graph, curve_epochs);
-        let base = base.id.clone();
+        // Each point is evaluated right after surgery too.
+        let images = shares.len() as f64 * self.validation + calibration as f64;
+        let tuning = shares.len() as f64 * self.epochs(&base.graph, curve_epochs);
+        let macs = WHILE_COMPARED * (tuning + images * base.graph.macs() as f64);
         let criterion = criterion.to_owned();
-        let work = Work::Curve { base, criterion, bias_update, shares, calibration, tune, seed };
-        self.add(id, about, macs, work);
+        let work = Work::Curve {
+            base: base.id.clone(),
+            criterion,
+            bias_update,
+            shares,
+            calibration,
+            tune,
+            seed,
+        };
+        self.add(id, about, (base, macs), work);
     }
 
     /// Adds a measurement of speed of these cells' networks beside the first's.
     pub(super) fn speed(&mut self, id: &str, nets: Vec<String>) {
         let (seconds, seed) = (self.effort().latency_seconds, self.settings.seed);
         let about = "measured speed".into();
-        self.add(id.into(), about, 0.0, Work::Speed { nets, seconds, seed });
+        self.push(Cell {
+            id: id.into(),
+            about,
+            model: String::new(),
+            macs: 0.0,
+            work: Work::Speed { nets, seconds, seed },
+        });
     }
 
-    /// Adds a cell, once.
-    pub(super) fn add(&mut self, id: String, about: String, macs: f64, work: Work) {
-        if self.cells.iter().all(|cell| cell.id != id) {
-            self.cells.push(Cell { id, about, macs, work });
+    /// Adds a cell that is expected to take so many multiply-adds of `base`, once.
+    pub(super) fn add(
+        &mut self,
+        id: String,
+        about: String,
+        (base, macs): (&Base, f64),
+        work: Work,
+    ) {
+        self.push(Cell { id, about, model: base.model.clone(), macs, work });
+    }
+
+    fn push(&mut self, cell: Cell) {
+        if self.cells.iter().all(|other| other.id != cell.id) {
+            self.cells.push(cell);
         }
     }
 
-    /// Multiply-adds of so many epochs of training.
+    /// Multiply-adds of so many epochs of training, each with its evaluation.
     pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
-        STEP * graph.macs() as f64 * self.images * epochs
+        (STEP * self.images + self.validation) * graph.macs() as f64 * epochs
     }
 }
 

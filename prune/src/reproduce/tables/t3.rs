@@ -38,11 +38,11 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
             let calibration = builder.effort().calibration / 2;
             let layers = Channels::of(&base.graph).prunable_layers().len() as f64;
             let macs = layers * filters as f64 * calibration as f64 * base.graph.macs() as f64;
-            let work = Work::Ranking { base: base.id, filters, calibration, seed };
+            let work = Work::Ranking { base: base.id.clone(), filters, calibration, seed };
             builder.add(
                 format!("t3-rank-s{seed}"),
                 format!("single filters, seed {seed}"),
-                macs,
+                (&base, macs),
                 work,
             );
         }

@@ -57,7 +57,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         let macs = builder.epochs(&base.graph, config.epochs) / amount;
         let about = format!("the shape of {amount}x fewer MACs from scratch");
         let like = id(CRITERIA[0], amount);
-        builder.add(id(SCRATCH, amount), about, macs, Work::Scratch { like, config });
+        builder.add(id(SCRATCH, amount), about, (&base, macs), Work::Scratch { like, config });
     }
     builder.speed("t6-speed", timed);
     Ok(())
