@@ -339,10 +339,13 @@ fn each_base_is_trained_at_the_rate_of_its_kind() {
     let cells = reproduce::cells(&Settings::full(42), &*common::dataset()).expect("tables");
     let rate = |id: &str| match &cells.iter().find(|cell| cell.id == id).expect(id).work {
         Work::Train { config, .. } | Work::Scratch { config, .. } => config.lr,
+        Work::Curve { tune: Some(tune), .. } => tune.lr,
         other => panic!("{id} trains nothing: {other:?}"),
     };
     assert_eq!((rate("base"), rate("base-nobn-s42")), (0.05, 0.2 * 0.05));
     assert_eq!(rate("base-residual"), 0.4);
+    // Without batch norm fine-tuning takes small steps too.
+    assert_eq!((rate("t5-mean-s42"), rate("t5-mean-nobn-s42")), (0.02, 0.2 * 0.02));
 }
 
 #[test]

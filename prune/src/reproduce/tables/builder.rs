@@ -36,6 +36,8 @@ pub(super) struct Base {
     pub(super) id: String,
     pub(super) model: String,
     pub(super) graph: Graph,
+    /// The rates at which it learns, as a share of the usual ones.
+    rate: f32,
 }
 
 impl<'a> Builder<'a> {
@@ -69,7 +71,7 @@ impl<'a> Builder<'a> {
 
     /// Its like without batch norm, if the settings have one.
     pub(super) fn narrow_nobn(&mut self, seed: u64) -> Result<Option<Base>, ReproduceError> {
-        /// Without batch norm, training at the usual rate diverges.
+        /// Without batch norm, training and fine-tuning at the usual rate diverge.
         const RATE: f32 = 0.2;
         let Some(model) = &self.settings.narrow_nobn else { return Ok(None) };
         self.network(format!("base-nobn-s{seed}"), model, None, seed, RATE).map(Some)
@@ -103,7 +105,7 @@ impl<'a> Builder<'a> {
                 (about, macs, Work::Train { model: model.into(), config })
             }
         };
-        let base = Base { id, model: model.into(), graph };
+        let base = Base { id, model: model.into(), graph, rate };
         self.add(base.id.clone(), about, (&base, macs), work);
         Ok(base)
     }
@@ -150,10 +152,12 @@ impl<'a> Builder<'a> {
         seed: u64,
     ) {
         let Effort { curve_epochs, calibration, .. } = self.effort();
+        let usual = self.settings.prune.tune.clone();
         let tune = (curve_epochs > 0.0).then(|| TrainConfig {
             epochs: curve_epochs,
+            lr: base.rate * usual.lr,
             seed,
-            ..self.settings.prune.tune.clone()
+            ..usual
         });
         let shares = self.settings.shares.clone();
         // Each point is evaluated right after surgery too.

@@ -2,7 +2,9 @@
 
 use super::PaperTable;
 use super::builder::Builder;
-use super::text::{SIZE, drop_points, heads, network, percent, run, size, speed, spread, times};
+use super::text::{
+    SIZE, drop_points, epochs, heads, network, percent, run, size, speed, spread, times,
+};
 use crate::phases::{Phases, PruneConfig};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError, Settings};
@@ -62,8 +64,9 @@ fn settings(settings: &Settings) -> String {
         points => format!(" ({points:.2} more before the final fine-tuning)"),
     };
     format!(
-        "at most {:.2} points of accuracy lost{recovery}, no target, {} epochs of fine-tuning",
-        prune.max_drop, settings.effort.prune_epochs
+        "at most {:.2} points of accuracy lost{recovery}, no target, {} of fine-tuning",
+        prune.max_drop,
+        epochs(settings.effort.prune_epochs)
     )
 }
 

@@ -2,7 +2,7 @@
 
 use super::PaperTable;
 use super::builder::{Builder, to_amount};
-use super::text::{heads, run, spread};
+use super::text::{epochs, heads, run, spread};
 use crate::freeze::Rank;
 use crate::phases::PruneConfig;
 use crate::report::{Rendered, RunReport, Table};
@@ -69,13 +69,13 @@ fn render(report: &Report) -> Rendered {
     });
     let rows: Vec<_> = rows.collect();
     let title = format!(
-        "**T2.** {} on {}, pruned by both phases to {}x fewer MACs with {} epochs of fine-tuning, in which \
+        "**T2.** {} on {}, pruned by both phases to {}x fewer MACs with {} of fine-tuning, in which \
          the filters of highest entropy (or conditional entropy) in each layer stay as they are: none, 5, 10 \
          or 20 %. Mean and standard deviation over seeds.",
         report.settings.narrow,
         report.dataset,
         report.settings.freeze_amount,
-        report.settings.effort.prune_epochs
+        epochs(report.settings.effort.prune_epochs)
     );
     let table = Table { name: "t2-freeze".into(), title, columns: heads(&columns), rows };
     Rendered {

@@ -2,7 +2,7 @@
 
 use super::PaperTable;
 use super::builder::Builder;
-use super::text::{heads, percent, spread};
+use super::text::{epochs, heads, percent, spread};
 use crate::bias_update::BiasUpdate;
 use crate::channels::Channels;
 use crate::compare::{Curve, Point};
@@ -87,7 +87,7 @@ fn render(report: &Report) -> Rendered {
 }
 
 pub(super) fn after_tuning(report: &Report) -> String {
-    format!("after {} epochs of fine-tuning", report.settings.effort.curve_epochs)
+    format!("after {} of fine-tuning", epochs(report.settings.effort.curve_epochs))
 }
 
 pub(super) fn accuracy(point: &Point) -> Option<f64> {

@@ -16,6 +16,11 @@ pub(super) fn percent(fraction: f64) -> String {
     format!("{:.2}", 100.0 * fraction)
 }
 
+/// So many epochs.
+pub(super) fn epochs(number: f64) -> String {
+    if number == 1.0 { "1 epoch".into() } else { format!("{number} epochs") }
+}
+
 /// How many times fewer.
 pub(super) fn times(base: u64, pruned: u64) -> String {
     format!("{:.2}x", base as f64 / pruned.max(1) as f64)
