@@ -29,7 +29,7 @@ pub struct RankingConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ranking {
-    /// One a criterion.
+    /// One a criterion, and one for each of [`ConEnt::variants`].
     pub rows: Vec<RankRow>,
     /// One a group of channels, in graph order.
     pub groups: Vec<RankedGroup>,
@@ -120,16 +120,15 @@ pub fn rank(
         increases.push(group);
     }
 
-    let con_ent = ConEnt::default();
-    let score_cx = ScoreCx {
-        network,
-        evidence: &evidence,
-        base_losses: &evidence.losses,
-        con_ent: &con_ent,
-        seed: config.seed,
-        step: 1,
-    };
-    let rows = names.iter().map(|&name| {
+    let row = |label: String, name: &str, con_ent: &ConEnt| {
+        let score_cx = ScoreCx {
+            network,
+            evidence: &evidence,
+            base_losses: &evidence.losses,
+            con_ent,
+            seed: config.seed,
+            step: 1,
+        };
         let criterion = criteria::named(name)?;
         let scores =
             Scores::new(criterion, &score_cx, &channels, Normalise::default(), Join::default())?;
@@ -140,12 +139,18 @@ pub fn rank(
             drawn.iter().zip(&increases).filter_map(|(f, i)| spearman(&of(f), i)).collect();
         let all: Vec<f64> = drawn.iter().flat_map(of).collect();
         Ok(RankRow {
-            criterion: name.to_owned(),
+            criterion: label,
             within: within.iter().sum::<f64>() / within.len().max(1) as f64,
             across: spearman(&all, &increases.concat()).unwrap_or(0.0),
         })
-    });
-    let rows = rows.collect::<Result<Vec<_>, CriterionError>>()?;
+    };
+    let default = ConEnt::default();
+    let con_ent = criteria::CRITERIA[0].name();
+    let rows = names.iter().map(|&name| row(name.to_owned(), name, &default));
+    let variants = ConEnt::variants();
+    let variants =
+        variants.iter().map(|(what, variant)| row(format!("{con_ent} ({what})"), con_ent, variant));
+    let rows = rows.chain(variants).collect::<Result<Vec<_>, CriterionError>>()?;
     let name = |filter: &ChannelId| {
         let producers = &channels.group(*filter).producers;
         producers.iter().map(|&id| graph.node(id).name.clone()).collect()

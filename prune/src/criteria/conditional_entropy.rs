@@ -48,6 +48,21 @@ impl Default for ConEnt {
 }
 
 impl ConEnt {
+    /// The default with one setting changed each, by names for tables.
+    #[must_use]
+    pub fn variants() -> [(&'static str, Self); 7] {
+        let default = Self::default();
+        [
+            ("label", Self { condition: Condition::Label, ..default }),
+            ("loss+label", Self { condition: Condition::LossAndLabel, ..default }),
+            ("per_layer", Self { binning: Binning::PerLayer, ..default }),
+            ("equal_frequency", Self { binning: Binning::EqualFrequency, ..default }),
+            ("8-bins", Self { bins: 8, ..default }),
+            ("128-bins", Self { bins: 128, ..default }),
+            ("miller_madow", Self { correction: Correction::MillerMadow, ..default }),
+        ]
+    }
+
     /// The bins of the condition, `Z`.
     #[must_use]
     pub fn condition(&self, losses: &[f64], labels: &[u32]) -> Binned {

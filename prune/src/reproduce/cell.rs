@@ -2,6 +2,7 @@
 
 use crate::bias_update::BiasUpdate;
 use crate::compare::Curve;
+use crate::criteria::ConEnt;
 use crate::latency::Measurement;
 use crate::phases::{Facts, PruneConfig};
 use crate::ranking::Ranking;
@@ -74,6 +75,9 @@ pub enum Work {
         base: String,
         /// The criterion.
         criterion: String,
+        /// The settings of conditional entropy.
+        #[serde(default)]
+        con_ent: ConEnt,
         /// What stands in for removed channels.
         bias_update: BiasUpdate,
         /// The shares.

@@ -5,7 +5,6 @@ use super::cell::{Found, NetworkFile, NetworkReport, Record, TrainingReport, Wor
 use super::folder::Folder;
 use super::{Job, ReproduceError, ReproduceObserver};
 use crate::compare::{CompareConfig, CompareObserver, compare};
-use crate::criteria::ConEnt;
 use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
@@ -119,11 +118,11 @@ fn found(
             let seconds = report.seconds;
             Ok((Found::Pruned(Box::new(report)), Some(seconds)))
         }
-        Work::Curve { base, criterion, bias_update, shares, calibration, tune, seed } => {
+        Work::Curve { base, criterion, con_ent, bias_update, shares, calibration, tune, seed } => {
             let config = CompareConfig {
                 curves: vec![(criterion.clone(), *bias_update)],
                 shares: shares.clone(),
-                con_ent: ConEnt::default(),
+                con_ent: *con_ent,
                 calibration: *calibration,
                 tune: tune.clone(),
                 seed: *seed,

@@ -12,6 +12,7 @@ use pleach_datasets::Dataset;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::bias_update::BiasUpdate;
 use pleach_prune::compare::{CompareConfig, CompareObserver, compare};
+use pleach_prune::criteria::ConEnt;
 use pleach_prune::phases::{self, Phases, PruneConfig};
 use pleach_prune::ranking::{RankingConfig, rank};
 use pleach_prune::reproduce::{
@@ -174,6 +175,7 @@ fn every_table_has_rows_and_every_cell_leaves_its_record() {
         "t1-phases",
         "t1-speed",
         "t2-freeze",
+        "t3-con_ent",
         "t3-criteria",
         "t3-tuned",
         "t3-ranks",
@@ -362,6 +364,8 @@ fn single_filters_are_ranked_by_what_their_removal_costs() {
     let names: Vec<&str> = ranking.rows.iter().map(|row| &*row.criterion).collect();
     // Batch norm does not follow every layer of this network, so that criterion has no row.
     assert!(names.contains(&"taylor") && !names.contains(&"bn_scale"), "{names:?}");
+    let variants = names.iter().filter(|name| name.starts_with("con_ent (")).count();
+    assert_eq!(variants, ConEnt::variants().len(), "{names:?}");
     assert!(ranking.rows.iter().all(|row| row.within.abs() <= 1.0 && row.across.abs() <= 1.0));
     let stopped =
         rank(&context(), &dataset(), &untrained(), &config, &mut |_, _| ControlFlow::Break(()));

@@ -1,6 +1,7 @@
 //! Makes the cells of tables.
 
 use crate::bias_update::BiasUpdate;
+use crate::criteria::ConEnt;
 use crate::phases::PruneConfig;
 use crate::reproduce::cell::{Cell, Work};
 use crate::reproduce::work::image;
@@ -38,6 +39,23 @@ pub(super) struct Base {
     pub(super) graph: Graph,
     /// The rates at which it learns, as a share of the usual ones.
     rate: f32,
+}
+
+/// What a comparison's curve is of.
+pub(super) struct Compared<'a> {
+    pub(super) criterion: &'a str,
+    pub(super) con_ent: ConEnt,
+    pub(super) bias_update: BiasUpdate,
+    /// Whether each point is fine-tuned, for the effort's epochs.
+    pub(super) tuned: bool,
+}
+
+impl<'a> Compared<'a> {
+    /// A criterion with its defaults and the mean update, fine-tuned.
+    pub(super) fn criterion(criterion: &'a str) -> Self {
+        let (con_ent, bias_update) = (ConEnt::default(), BiasUpdate::Mean);
+        Self { criterion, con_ent, bias_update, tuned: true }
+    }
 }
 
 impl<'a> Builder<'a> {
@@ -142,33 +160,30 @@ impl<'a> Builder<'a> {
         id
     }
 
-    /// Adds a comparison's curve, each of whose points is fine-tuned for the effort's epochs.
+    /// Adds a comparison's curve.
     pub(super) fn curve(
         &mut self,
         id: String,
         about: String,
         base: &Base,
-        (criterion, bias_update): (&str, BiasUpdate),
+        how: &Compared<'_>,
         seed: u64,
     ) {
         let Effort { curve_epochs, calibration, .. } = self.effort();
+        let epochs = if how.tuned { curve_epochs } else { 0.0 };
         let usual = self.settings.prune.tune.clone();
-        let tune = (curve_epochs > 0.0).then(|| TrainConfig {
-            epochs: curve_epochs,
-            lr: base.rate * usual.lr,
-            seed,
-            ..usual
-        });
+        let tune = TrainConfig { epochs, lr: base.rate * usual.lr, seed, ..usual };
+        let tune = (epochs > 0.0).then_some(tune);
         let shares = self.settings.shares.clone();
         // Each point is evaluated right after surgery too.
         let images = shares.len() as f64 * self.validation + calibration as f64;
-        let tuning = shares.len() as f64 * self.epochs(&base.graph, curve_epochs);
+        let tuning = shares.len() as f64 * self.epochs(&base.graph, epochs);
         let macs = WHILE_COMPARED * (tuning + images * base.graph.macs() as f64);
-        let criterion = criterion.to_owned();
         let work = Work::Curve {
             base: base.id.clone(),
-            criterion,
-            bias_update,
+            criterion: how.criterion.into(),
+            con_ent: how.con_ent,
+            bias_update: how.bias_update,
             shares,
             calibration,
             tune,

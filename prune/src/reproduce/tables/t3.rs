@@ -1,12 +1,11 @@
 //! T3: criteria side by side.
 
 use super::PaperTable;
-use super::builder::Builder;
+use super::builder::{Builder, Compared};
 use super::text::{epochs, heads, percent, spread};
-use crate::bias_update::BiasUpdate;
 use crate::channels::Channels;
 use crate::compare::{Curve, Point};
-use crate::criteria;
+use crate::criteria::{self, ConEnt};
 use crate::ranking::Ranking;
 use crate::report::{Axis, Figure, Rendered, Series, Table};
 use crate::reproduce::cell::{Found, Work};
@@ -19,21 +18,29 @@ pub(super) const T3: PaperTable = PaperTable {
     render,
 };
 
+/// The criterion whose definitions are compared.
+const CON_ENT: &str = "con_ent";
+
+/// The cell of another definition of it.
+fn variant(name: &str, seed: u64) -> String {
+    format!("t3-{CON_ENT}-{name}-s{seed}")
+}
+
 fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     for seed in builder.settings.seeds() {
         let base = builder.narrow(seed)?;
         for name in criteria::fitting(&base.graph, &Channels::of(&base.graph)) {
             let about = format!("criterion {name}, seed {seed}");
-            builder.curve(
-                format!("t3-{name}-s{seed}"),
-                about,
-                &base,
-                (name, BiasUpdate::Mean),
-                seed,
-            );
+            let id = format!("t3-{name}-s{seed}");
+            builder.curve(id, about, &base, &Compared::criterion(name), seed);
         }
         let filters = builder.effort().ranked_filters;
         if filters > 0 {
+            for (name, con_ent) in ConEnt::variants() {
+                let about = format!("con_ent, {name}, seed {seed}");
+                let how = Compared { con_ent, tuned: false, ..Compared::criterion(CON_ENT) };
+                builder.curve(variant(name, seed), about, &base, &how, seed);
+            }
             // Half of the calibration images tell losses of single removals well enough.
             let calibration = builder.effort().calibration / 2;
             let layers = Channels::of(&base.graph).prunable_layers().len() as f64;
@@ -74,6 +81,7 @@ fn render(report: &Report) -> Rendered {
             &curves,
             tuned_accuracy,
         ),
+        variants(report, &after),
         rank_table(report),
     ];
     let figures = [
@@ -84,6 +92,20 @@ fn render(report: &Report) -> Rendered {
         tables: tables.into_iter().flatten().collect(),
         figures: figures.into_iter().flatten().collect(),
     }
+}
+
+/// Definitions of conditional entropy, right after surgery; nothing if there is the default's alone.
+fn variants(report: &Report, after: &str) -> Option<Table> {
+    let default = over_seeds(report, |seed| format!("t3-{CON_ENT}-s{seed}"));
+    let others = ConEnt::variants()
+        .map(|(name, _)| (name.to_owned(), over_seeds(report, |seed| variant(name, seed))));
+    let mut curves = vec![("the default".to_owned(), default)];
+    curves.extend(others);
+    curves.retain(|(_, curves)| !curves.is_empty());
+    let title = format!(
+        "**T3, definitions of {CON_ENT}.** {after}. Each differs from the default in one setting."
+    );
+    (curves.len() > 1).then(|| curve_table("t3-con_ent", title, "definition", &curves, accuracy))?
 }
 
 pub(super) fn after_tuning(report: &Report) -> String {

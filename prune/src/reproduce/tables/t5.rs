@@ -1,7 +1,7 @@
 //! T5: what stands in for removed channels.
 
 use super::PaperTable;
-use super::builder::Builder;
+use super::builder::{Builder, Compared};
 use super::t3::{accuracy, after_tuning, curve_table, over_seeds, tuned_accuracy};
 use crate::bias_update::BiasUpdate;
 use crate::compare::Curve;
@@ -30,7 +30,8 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
             for (name, update) in UPDATES {
                 let about = format!("bias update {name}{suffix}, seed {seed}");
                 let id = format!("t5-{name}{suffix}-s{seed}");
-                builder.curve(id, about, base, (criterion, update), seed);
+                let how = Compared { bias_update: update, ..Compared::criterion(criterion) };
+                builder.curve(id, about, base, &how, seed);
             }
         }
     }
