@@ -123,16 +123,21 @@ impl Figure {
             .x_label_formatter(&|value| numbers[0].text(*value))
             .y_label_formatter(&|value| numbers[1].text(*value))
             .draw()?;
-        for (series, color) in self.series.iter().zip(COLORS.iter().cycle()) {
+        for (index, series) in self.series.iter().enumerate() {
             let mut points = series.points.clone();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            if series.joined {
-                let line = LineSeries::new(points.clone(), color.stroke_width(2));
-                chart.draw_series(line)?;
+            let line = COLORS[index % COLORS.len()].stroke_width(2);
+            match series.joined {
+                true if index < COLORS.len() => {
+                    chart.draw_series(LineSeries::new(points.clone(), line))?;
+                }
+                true => {
+                    chart.draw_series(DashedLineSeries::new(points.clone(), 6, 4, line))?;
+                }
+                false => {}
             }
-            chart.draw_series(
-                points.into_iter().map(|point| Circle::new(point, 3, color.filled())),
-            )?;
+            let mark = legend::mark(index);
+            chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, mark)))?;
         }
         legend::draw(area, &self.title, self.names(), LEFT + MARGIN, SIZE.0 as i32)
     }
@@ -241,6 +246,7 @@ fn decimals(value: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn figure(logarithmic: bool) -> Figure {
         let line = |name: &str, points: &[(f64, f64)]| Series {
@@ -280,6 +286,21 @@ mod tests {
         let mut same = figure(true);
         same.series = vec![Series { name: "one".into(), points: vec![(5.0, 90.0)], joined: true }];
         assert_eq!(same.to_svg().matches("<circle").count(), 1);
+    }
+
+    #[test]
+    fn series_beyond_the_colours_look_like_no_others() {
+        let mut many = figure(false);
+        let line = many.series[0].clone();
+        many.series = (0..2 * COLORS.len())
+            .map(|i| Series { name: format!("{i}"), ..line.clone() })
+            .collect();
+        let svg = many.to_svg();
+        // The circles by their look alone.
+        let circles = svg.lines().filter(|line| line.starts_with("<circle"));
+        let looks: BTreeSet<&str> =
+            circles.map(|line| &line[line.find("opacity").expect("a colour")..]).collect();
+        assert_eq!(looks.len(), many.series.len(), "{looks:?}");
     }
 
     #[test]

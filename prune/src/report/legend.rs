@@ -17,6 +17,12 @@ const LINE: i32 = 20;
 /// The middle of the first line: below the title.
 const TOP: i32 = 50;
 
+/// How the marks of a series look: full, and hollow where colours come again.
+pub(super) fn mark(index: usize) -> ShapeStyle {
+    let color = COLORS[index % COLORS.len()];
+    if index < COLORS.len() { color.filled() } else { color.stroke_width(2) }
+}
+
 /// Where each name begins, and its line.
 fn places<'n>(names: impl Iterator<Item = &'n str>, left: i32, right: i32) -> Vec<(i32, i32)> {
     let (mut x, mut line) = (left, 0);
@@ -36,7 +42,7 @@ pub(super) fn height<'n>(names: impl Iterator<Item = &'n str>, left: i32, right:
     places(names, left, right).last().map_or(0, |(_, line)| LINE * (line + 1)) + TOP - LINE / 2
 }
 
-/// Draws the title, and the names from `left` to `right` in the colours of their series.
+/// Draws the title, and the names from `left` to `right` with the marks of their series.
 pub(super) fn draw<'n>(
     area: &Area<'_>,
     title: &str,
@@ -50,9 +56,9 @@ pub(super) fn draw<'n>(
     area.draw_text(title, &style, (width as i32 / 2, 22))?;
     let style = FONT.into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
     let places = places(names.clone(), left, right);
-    for ((name, (x, line)), color) in names.zip(places).zip(COLORS.iter().cycle()) {
+    for (index, (name, (x, line))) in names.zip(places).enumerate() {
         let y = TOP + LINE * line;
-        area.draw(&Rectangle::new([(x, y - 5), (x + 10, y + 5)], color.filled()))?;
+        area.draw(&Rectangle::new([(x, y - 5), (x + 10, y + 5)], mark(index)))?;
         area.draw_text(name, &style, (x + 16, y))?;
     }
     Ok(())

@@ -103,7 +103,7 @@ impl Rows {
                     Marks::Bars => {
                         for &value in values.iter().take(1) {
                             let corners = [(0.0, bottom), (value, top)];
-                            plot.draw(&Rectangle::new(corners, color.filled()))?;
+                            plot.draw(&Rectangle::new(corners, legend::mark(lane)))?;
                         }
                     }
                     Marks::Ticks => {

@@ -69,7 +69,7 @@ impl Report {
             })
         });
         Page {
-            title: format!("{} on {}", self.settings.model, self.dataset),
+            title: format!("{} on {}", self.settings.tables.join(", "), self.dataset),
             summary: self.summary(),
             sections: sections.collect(),
             repeat: self.repeat(),
