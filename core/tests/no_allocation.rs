@@ -99,6 +99,13 @@ fn a_training_step_allocates_nothing_large_from_the_second_on() {
         for optimizer in [
             Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
             Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 },
+            Optimizer::Muon {
+                momentum: 0.6,
+                iterations: 3,
+                others_lr: 2.0,
+                others_momentum: 0.9,
+                weight_decay: 5e-4,
+            },
         ] {
             let mut net = Network::init(models::build(spec, image, 10).unwrap(), 1);
             let (images, labels) = (Tensor::zeros(n, image), [0, 1, 2, 3, 4, 5, 6, 7]);

@@ -16,6 +16,13 @@ use pleach_kernels::{Context, Isa};
 
 const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.02 };
 const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.99, eps: 1e-6, weight_decay: 0.02 };
+const MUON: Optimizer = Optimizer::Muon {
+    momentum: 0.6,
+    iterations: 5,
+    others_lr: 2.0,
+    others_momentum: 0.9,
+    weight_decay: 0.02,
+};
 
 /// A small residual network with every kind of layer that has a kernel of its own in training.
 fn network() -> Network {
@@ -88,7 +95,7 @@ fn bits(net: &Network) -> Vec<u32> {
 #[test]
 fn training_is_the_same_bits_for_every_number_of_threads_and_on_every_run() {
     for isa in Isa::available() {
-        for optimizer in [SGD, ADAM] {
+        for optimizer in [SGD, ADAM, MUON] {
             let run = |threads| bits(&train(&Context::new(isa, threads), optimizer, 0.01, 3).0);
             let expected = run(1);
             for threads in [1, 2, 3, 2] {
@@ -117,8 +124,8 @@ fn every_instruction_set_trains_alike() {
 }
 
 #[test]
-fn both_optimisers_learn_to_tell_waves_apart() {
-    for (optimizer, lr) in [(SGD, 0.05), (ADAM, 0.01)] {
+fn all_optimisers_learn_to_tell_waves_apart() {
+    for (optimizer, lr) in [(SGD, 0.05), (ADAM, 0.01), (MUON, 0.05)] {
         let (_, losses) = train(&Context::new(Isa::from_env().unwrap(), 2), optimizer, lr, 60);
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
@@ -206,6 +213,7 @@ fn by_the_book(optimizer: Optimizer, lr: f64, mut value: f64, grads: &[f64], dec
                 let (m, v) = (first / (1.0 - beta1.powi(t)), second / (1.0 - beta2.powi(t)));
                 value -= lr * m / (v.sqrt() + f64::from(eps));
             }
+            Optimizer::Muon { .. } => unreachable!("what it does to a value depends on the others"),
         }
     }
     value
@@ -248,7 +256,7 @@ fn optimisers_step_by_the_formulas_of_pytorch_and_decay_only_weights() {
 #[test]
 fn frozen_filters_keep_their_values_and_their_state() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
-    for optimizer in [SGD, ADAM] {
+    for optimizer in [SGD, ADAM, MUON] {
         let (trained, _) = train(&cx, optimizer, 0.01, 2);
         let mut net = trained.clone();
         for (index, param) in net.params_mut().iter_mut().enumerate() {

@@ -1,6 +1,6 @@
 //! Batches are pure functions of their key, and loaders only make them early.
 
-use pleach_datasets::batches::{Batch, BatchSpec, Border, Loader, fill};
+use pleach_datasets::batches::{Batch, BatchSpec, Border, CROP_PADDING, Loader, fill};
 use pleach_datasets::{Dataset, Spec, Split, class_balanced};
 use std::sync::Arc;
 
@@ -118,8 +118,19 @@ fn view(
 /// What the first image of a data set is seen as in an epoch: how far down and right, and whether
 /// mirrored.
 fn seen(dataset: &Ramp, border: Border, seed: u64, epoch: u64) -> (isize, isize, bool) {
+    seen_within(CROP_PADDING, dataset, border, seed, epoch)
+}
+
+/// The same with another padding.
+fn seen_within(
+    padding: usize,
+    dataset: &Ramp,
+    border: Border,
+    seed: u64,
+    epoch: u64,
+) -> (isize, isize, bool) {
     let mut spec = BatchSpec::training(1, STRIDE, seed, epoch);
-    (spec.shuffle, spec.border) = (false, border);
+    (spec.shuffle, spec.padding, spec.border) = (false, padding, border);
     let batch = make(dataset, &spec, 0);
     let first: Vec<f32> = batch.images.iter().step_by(STRIDE).copied().collect();
     let keys = (-4..=4).flat_map(|down| {
@@ -139,6 +150,14 @@ fn augmentation_reaches_every_crop_and_both_flips_and_nothing_else() {
         let reached: std::collections::HashSet<_> =
             (0..2_000).map(|epoch| seen(&dataset, border, 3, epoch)).collect();
         assert_eq!(reached.len(), views, "{border:?}");
+    }
+    for padding in [0, 1, 2] {
+        let reached: std::collections::HashSet<_> =
+            (0..500).map(|epoch| seen_within(padding, &dataset, Border::Black, 3, epoch)).collect();
+        let shifts = 2 * padding + 1;
+        assert_eq!(reached.len(), shifts * shifts * 2, "moved by {padding} at most");
+        let within = |x: isize| x.unsigned_abs() <= padding;
+        assert!(reached.iter().all(|&(down, right, _)| within(down) && within(right)));
     }
 }
 

@@ -79,6 +79,7 @@ impl TrainConfig {
             of.number("lookahead.every", every as f64, "1 step or more", |x| x >= 1.0)?;
             of.fraction("lookahead.decay", decay)?;
         }
+        of.number("crop_padding", self.crop_padding as f64, "0 to 16 pixels", |x| x <= 16.0)?;
         of.number("cutout", self.cutout as f64, "0 to 32 pixels", |x| x <= 32.0)?;
         of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
         match self.optimizer {
@@ -90,6 +91,16 @@ impl TrainConfig {
                 of.less_than_one("optimizer.beta1", f64::from(beta1))?;
                 of.less_than_one("optimizer.beta2", f64::from(beta2))?;
                 of.positive("optimizer.eps", f64::from(eps))?;
+                of.amount("optimizer.weight_decay", f64::from(weight_decay))?;
+            }
+            Optimizer::Muon { momentum, iterations, others_lr, others_momentum, weight_decay } => {
+                of.less_than_one("optimizer.momentum", f64::from(momentum))?;
+                let number = f64::from(iterations);
+                of.number("optimizer.iterations", number, "1 to 100", |x| {
+                    (1.0..=100.0).contains(&x)
+                })?;
+                of.positive("optimizer.others_lr", f64::from(others_lr))?;
+                of.less_than_one("optimizer.others_momentum", f64::from(others_momentum))?;
                 of.amount("optimizer.weight_decay", f64::from(weight_decay))?;
             }
         }

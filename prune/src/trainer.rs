@@ -196,8 +196,8 @@ impl Trainer {
         let batch = self.config.batch.min(images);
         let stride = channel_stride(self.network.graph().input_shape().channels);
         let spec = BatchSpec::training(batch, stride, self.config.seed, epoch);
-        let TrainConfig { augment, border, cutout, .. } = self.config;
-        BatchSpec { augment, border: border.into(), cutout, ..spec }
+        let TrainConfig { augment, crop_padding: padding, border, cutout, .. } = self.config;
+        BatchSpec { augment, padding, border: border.into(), cutout, ..spec }
     }
 
     /// Trains for the next epoch, or for what is left of the run.

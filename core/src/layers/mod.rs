@@ -245,6 +245,13 @@ impl ParamSpec {
         Self { name: "weight", dims, axes, trainable: true, decays: true, init }
     }
 
+    /// Whether it is the filters of a convolution, each of which sees all input channels.
+    #[must_use]
+    pub fn is_filters(&self) -> bool {
+        self.dims.len() == 4
+            && self.axes.starts_with(&[AxisRole::OutChannels, AxisRole::InChannels])
+    }
+
     /// One trainable value an output channel, without weight decay.
     #[must_use]
     pub fn per_channel(name: &'static str, channels: usize, init: Init) -> Self {

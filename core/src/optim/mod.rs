@@ -1,6 +1,7 @@
 //! Optimisers and schedules of the learning rate.
 
 mod lookahead;
+mod muon;
 mod schedule;
 
 pub use lookahead::Lookahead;
@@ -38,9 +39,39 @@ pub enum Optimizer {
         /// The L2 penalty.
         weight_decay: f32,
     },
+    /// Muon (Jordan 2024): the filters of a convolution that sees all channels move by an orthogonal matrix, and
+    /// keep their norm together, so that the rate is what a step turns them by. Everything else is as with
+    /// `Sgd`, with Nesterov's momentum and a rate of its own. One slot: the velocity.
+    Muon {
+        /// Share of the old velocity in the new, of filters.
+        momentum: f32,
+        /// Iterations of Newton and Schulz's that make a matrix orthogonal, at least one.
+        iterations: u32,
+        /// The rate of everything else, as a multiple of that of filters.
+        others_lr: f32,
+        /// The momentum of everything else.
+        others_momentum: f32,
+        /// The L2 penalty, on weights that are not such filters.
+        weight_decay: f32,
+    },
 }
 
 impl Optimizer {
+    /// Muon with the values that did best on CIFAR-10, and the largest rate that goes with them, where SGD with
+    /// momentum would have `lr`, which everything but filters gets.
+    #[must_use]
+    pub fn muon(lr: f32) -> (Self, f32) {
+        let of_filters = 0.03;
+        let muon = Self::Muon {
+            momentum: 0.6,
+            iterations: 3,
+            others_lr: lr / of_filters,
+            others_momentum: 0.9,
+            weight_decay: 5e-4,
+        };
+        (muon, of_filters)
+    }
+
     /// Changes every trainable parameter of `net` that has a gradient. `step` counts from 0 through
     /// the whole run. Slots that do not fit this optimiser are replaced by zeros.
     pub fn step(&self, cx: &Context, net: &mut Network, lr: f32, step: u64) {
@@ -55,7 +86,17 @@ impl Optimizer {
                 param.slots = vec![vec![0.0; len]; self.slots()];
             }
             let rows = spec.dims[0];
-            let update = Update { optimizer: self, cx, lr, step, decays: spec.decays };
+            let (optimizer, lr) = match *self {
+                Self::Muon { momentum, iterations, .. } if spec.is_filters() => {
+                    muon::step(cx, (lr, momentum, iterations), rows, param);
+                    continue;
+                }
+                Self::Muon { others_lr, others_momentum: momentum, weight_decay, .. } => {
+                    (Self::Sgd { momentum, nesterov: true, weight_decay }, lr * others_lr)
+                }
+                _ => (*self, lr),
+            };
+            let update = Update { optimizer, cx, lr, step, decays: spec.decays };
             for run in thawed(&param.frozen, rows) {
                 let row = len / rows;
                 update.apply(param, run.start * row..run.end * row);
@@ -67,7 +108,7 @@ impl Optimizer {
     #[must_use]
     pub fn slots(&self) -> usize {
         match self {
-            Self::Sgd { .. } => 1,
+            Self::Sgd { .. } | Self::Muon { .. } => 1,
             Self::Adam { .. } => 2,
         }
     }
@@ -75,7 +116,7 @@ impl Optimizer {
 
 /// One parameter's part of a step.
 struct Update<'a> {
-    optimizer: &'a Optimizer,
+    optimizer: Optimizer,
     cx: &'a Context,
     lr: f32,
     step: u64,
@@ -88,7 +129,7 @@ impl Update<'_> {
         let decay = |weight_decay: f32| if self.decays { weight_decay } else { 0.0 };
         let grad = &param.grad[range.clone()];
         let value = &mut param.value[range.clone()];
-        match (*self.optimizer, param.slots.as_mut_slice()) {
+        match (self.optimizer, param.slots.as_mut_slice()) {
             (Optimizer::Sgd { momentum, nesterov, weight_decay }, [velocity]) => {
                 let velocity = &mut velocity[range];
                 sgd(cx, lr, momentum, nesterov, decay(weight_decay), grad, value, velocity);

@@ -1,13 +1,14 @@
-//! A training step against PyTorch's, which `step.py` recorded.
+//! A training step against PyTorch's, which `step.py` recorded, and Muon's against those in `muon.py`.
 
 use pleach_core::autograd::Tape;
 use pleach_core::checkpoint::safetensors::SafeTensors;
 use pleach_core::graph::{Graph, GraphBuilder, GraphError, NodeId};
 use pleach_core::layers::{
-    Add, BatchNorm2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, Mode, Relu, StepKey,
+    Add, BatchNorm2d, Conv2d, Flatten, GlobalAvgPool, Layer, Linear, MaxPool2d, Mode, Relu, StepKey,
 };
 use pleach_core::loss;
 use pleach_core::network::Network;
+use pleach_core::optim::Optimizer;
 use pleach_core::tensor::{Shape, Tensor};
 use pleach_kernels::{Context, Isa};
 use std::path::Path;
@@ -90,6 +91,44 @@ fn loss_gradients_and_statistics_of_a_step_are_those_of_pytorch() {
                     true => check(name, &param.value),
                     false => check(&format!("grad.{name}"), &param.grad),
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_of_muon_are_those_of_pytorch_on_matrices_of_kept_norm() {
+    let file =
+        SafeTensors::parse(Path::new("muon.safetensors"), include_bytes!("muon.safetensors"));
+    let file = file.expect("a whole file");
+    let recorded = |name: String| -> Vec<f32> {
+        file.get(&name).and_then(|view| view.to_f32()).unwrap_or_else(|| panic!("{name} is there"))
+    };
+    let (mut builder, image) = GraphBuilder::new(Shape::new(3, 4, 4)).expect("a small image");
+    let wide = builder.add("wide", Layer::Conv2d(Conv2d::same3x3(4)), &[image]);
+    let tall = Layer::Conv2d(Conv2d::same3x3(40));
+    let tall = builder.add("tall", tall, &[wide.expect("it fits")]).expect("it fits");
+    let mean = Layer::GlobalAvgPool(GlobalAvgPool {});
+    let mean = builder.add("mean", mean, &[tall]).expect("it fits");
+    let graph = builder.finish(mean).expect("a whole graph");
+    let (others_lr, others_momentum, weight_decay) = (1.0, 0.9, 0.5);
+    let (momentum, iterations) = (0.6, 5);
+    let muon = Optimizer::Muon { momentum, iterations, others_lr, others_momentum, weight_decay };
+    for isa in Isa::available() {
+        let mut net = Network::init(graph.clone(), 0);
+        for (param, name) in net.params_mut().iter_mut().zip(["wide", "tall"]) {
+            param.value = recorded(format!("start.{name}"));
+        }
+        for step in 0..3 {
+            for (param, name) in net.params_mut().iter_mut().zip(["wide", "tall"]) {
+                param.grad = recorded(format!("grad.{name}.{step}"));
+            }
+            muon.step(&Context::new(isa, 2), &mut net, 0.1, step);
+        }
+        for (param, name) in net.params().iter().zip(["wide", "tall"]) {
+            for (found, expected) in param.value.iter().zip(recorded(format!("end.{name}"))) {
+                let error = (found - expected).abs();
+                assert!(error < 2e-5, "{}, {name}: {found}, not {expected}", isa.name);
             }
         }
     }

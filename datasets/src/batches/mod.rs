@@ -10,7 +10,7 @@ pub use loader::Loader;
 use crate::rng::{Purpose, Stream};
 use crate::{Dataset, Split};
 
-/// Pixels around an image before it is cropped to its size again (He et al. 2016, 4.2).
+/// The usual [`BatchSpec::padding`] (He et al. 2016, 4.2).
 pub const CROP_PADDING: usize = 4;
 
 /// What the pixels around an image are.
@@ -32,11 +32,13 @@ pub struct BatchSpec {
     pub batch: usize,
     /// Random order, another one each epoch, instead of the split's own.
     pub shuffle: bool,
-    /// Crops of the image in a border of [`CROP_PADDING`] pixels, random ones each epoch, and
+    /// Crops of the image in a border of [`BatchSpec::padding`] pixels, random ones each epoch, and
     /// horizontal flips in every other epoch, from the first or from the second, as chance has it (Jordan
     /// 2024, arXiv 2404.00498: two epochs see both views of every image).
     pub augment: bool,
-    /// That border, where images are cropped.
+    /// Pixels around an image before it is cropped to its size again.
+    pub padding: usize,
+    /// What they are.
     pub border: Border,
     /// Pixels of the sides of a square that is set to the mean of the data set, around a pixel of the image
     /// that is drawn anew each epoch: what lies outside is cut off (DeVries and Taylor 2017, arXiv
@@ -63,6 +65,7 @@ impl BatchSpec {
             batch,
             shuffle: false,
             augment: false,
+            padding: CROP_PADDING,
             border: Border::Black,
             cutout: 0,
             drop_last: false,
@@ -81,6 +84,7 @@ impl BatchSpec {
             batch,
             shuffle: true,
             augment: true,
+            padding: CROP_PADDING,
             border: Border::Black,
             cutout: 0,
             drop_last: true,
@@ -234,8 +238,8 @@ impl<'a> Epoch<'a> {
     fn view(&self, sample: usize) -> View {
         let mut stream =
             Stream::new(self.spec.seed, Purpose::Augment, self.spec.epoch, sample as u64);
-        let mut shift =
-            || stream.below(2 * CROP_PADDING as u32 + 1) as isize - CROP_PADDING as isize;
+        let padding = self.spec.padding;
+        let mut shift = || stream.below(2 * padding as u32 + 1) as isize - padding as isize;
         let (down, right) = (shift(), shift());
         let at_first = Stream::new(self.spec.seed, Purpose::Flip, 0, sample as u64).flip();
         View { down, right, mirrored: at_first ^ (self.spec.epoch % 2 == 1) }

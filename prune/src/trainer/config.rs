@@ -25,7 +25,10 @@ pub struct TrainConfig {
     pub label_smoothing: f32,
     /// Random crops and flips.
     pub augment: bool,
-    /// What is around an image that is cropped.
+    /// Pixels around an image before it is cropped to its size again.
+    #[serde(default = "crop_padding")]
+    pub crop_padding: usize,
+    /// What they are.
     #[serde(default)]
     pub border: Border,
     /// Pixels of the sides of a square that is cut out of each image; 0: none.
@@ -55,6 +58,7 @@ impl Default for TrainConfig {
             lookahead: Some(Lookahead::default()),
             label_smoothing: 0.1,
             augment: true,
+            crop_padding: crop_padding(),
             border: Border::Black,
             cutout: 0,
             start: Start::Identity,
@@ -81,6 +85,10 @@ impl TrainConfig {
             Start::Random => Network::init(graph, self.seed),
         }
     }
+}
+
+fn crop_padding() -> usize {
+    batches::CROP_PADDING
 }
 
 /// What is around an image that is cropped.

@@ -134,6 +134,12 @@ fn the_rate_of_training_is_by_default_that_of_the_kind_of_network() {
     assert_eq!(rate(&["--model", "resnet20", "--optimizer", "sgd"]), is(0.4, "flag"));
     assert_eq!(rate(&["--model", "resnet20", "--optimizer", "adam"]), is(0.001, "flag"));
     assert_eq!(rate(&["--model", "resnet20", "--lr", "0.1"]), is(0.1, "flag"));
+    for (model, others) in [("vgg16", 0.05), ("resnet20", 0.4)] {
+        assert_eq!(rate(&["--model", model, "--optimizer", "muon"]), is(0.03, "flag"));
+        let keys = show(&["train", "--model", model, "--optimizer", "muon"], &[]);
+        let multiple = found(&keys, "train.optimizer.others_lr")[0].as_f64().unwrap();
+        assert!((0.03 * multiple - others).abs() < 1e-6, "{model}: {multiple} times 0.03");
+    }
 }
 
 #[test]
@@ -173,6 +179,7 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
             "prune.con_ent.bins=0",
             "prune.con_ent.bins is 0, expected 1 to 65536 (from --set prune.con_ent.bins)",
         ),
+        ("prune.final_tune.crop_padding=17", "crop_padding is 17, expected 0 to 16 pixels"),
         ("prune.tune.optimizer.kind=adam", "prune.tune.optimizer.kind: missing field `beta1`"),
         (
             "prune.tune.epochs=3",

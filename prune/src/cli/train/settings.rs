@@ -25,7 +25,7 @@ pub(super) struct Settings {
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.05; residual networks: 0.4; adam: 0.001]
+    /// The largest learning rate [default: 0.05; residual networks: 0.4; adam: 0.001; muon: 0.03]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -43,6 +43,9 @@ pub(super) struct Settings {
     /// Train on the images as they are, without random crops and flips
     #[arg(long)]
     no_augment: bool,
+    /// Move random crops by this many pixels at most [default: 4]
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=16))]
+    crop_padding: Option<u32>,
     /// Cut a square of this many pixels a side out of each image [default: 0, none]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=32))]
     cutout: Option<u32>,
@@ -74,6 +77,8 @@ enum OptimizerName {
     /// Stochastic gradient descent with Nesterov momentum 0.9
     Sgd,
     Adam,
+    /// Orthogonal steps for the filters of convolutions, SGD for everything else
+    Muon,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -190,6 +195,7 @@ impl Settings {
         layers.put(&flag("--weight-decay"), "train.optimizer.weight_decay", self.weight_decay);
         layers.put(&flag("--label-smoothing"), "train.label_smoothing", self.label_smoothing);
         layers.put(&flag("--no-augment"), "train.augment", self.no_augment.then_some(false));
+        layers.put(&flag("--crop-padding"), "train.crop_padding", self.crop_padding);
         layers.put(&flag("--cutout"), "train.cutout", self.cutout);
         layers.put(&flag("--all-images"), "all_images", self.all_images.then_some(true));
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
@@ -207,6 +213,7 @@ impl OptimizerName {
             Self::Adam => {
                 (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
             }
+            Self::Muon => Optimizer::muon(defaults.lr),
         };
         let mut optimizer = config::to_value(&optimizer);
         optimizer["weight_decay"] = decay;
