@@ -1,6 +1,6 @@
 //! Batches are pure functions of their key, and loaders only make them early.
 
-use pleach_datasets::batches::{Batch, BatchSpec, Border, CROP_PADDING, Loader, fill};
+use pleach_datasets::batches::{Batch, BatchSpec, Border, CROP_PADDING, Epoch, Loader, fill};
 use pleach_datasets::{Dataset, Spec, Split, class_balanced};
 use std::sync::Arc;
 
@@ -56,7 +56,13 @@ fn make(dataset: &dyn Dataset, spec: &BatchSpec, index: usize) -> Batch {
     let mut images = vec![f32::NAN; n * 64 * spec.channel_stride];
     let mut labels = vec![99; 7];
     assert_eq!(fill(dataset, spec, index, &mut images, &mut labels), n);
-    Batch { n, images, labels }
+    let mut batch = Batch::default();
+    Epoch::new(dataset, spec).fill_batch(index, &mut batch);
+    assert_eq!((batch.n, &batch.labels), (n, &labels));
+    assert_eq!(batch.images, images);
+    let labels = batch.samples.iter().map(|&sample| dataset.label(spec.split, sample));
+    assert!(labels.eq(batch.labels.iter().copied()), "its samples are those of {index}");
+    batch
 }
 
 #[test]
@@ -158,6 +164,24 @@ fn augmentation_reaches_every_crop_and_both_flips_and_nothing_else() {
         assert_eq!(reached.len(), shifts * shifts * 2, "moved by {padding} at most");
         let within = |x: isize| x.unsigned_abs() <= padding;
         assert!(reached.iter().all(|&(down, right, _)| within(down) && within(right)));
+    }
+}
+
+#[test]
+fn some_views_are_seen_in_turn_and_in_another_order() {
+    let dataset = Ramp::new(20);
+    let by_sample = |epoch: u64| {
+        let spec = BatchSpec { cutout: 3, views: 4, ..BatchSpec::training(20, STRIDE, 3, epoch) };
+        let batch = make(&dataset, &spec, 0);
+        let images = batch.images.chunks_exact(64 * STRIDE).map(<[f32]>::to_vec);
+        let mut seen: Vec<_> = batch.samples.iter().copied().zip(images).collect();
+        seen.sort_by_key(|&(sample, _)| sample);
+        (batch.samples, seen)
+    };
+    let epochs: Vec<_> = (0..8).map(by_sample).collect();
+    for (a, b) in (0..8).flat_map(|a| (0..a).map(move |b| (a, b))) {
+        assert_eq!(epochs[a].1 == epochs[b].1, a % 4 == b % 4, "views of epochs {b} and {a}");
+        assert_ne!(epochs[a].0, epochs[b].0, "the order of epochs {b} and {a}");
     }
 }
 

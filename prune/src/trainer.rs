@@ -1,11 +1,11 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
 mod config;
+mod teacher;
 
 pub use config::{Border, Start, TrainConfig};
 
 use pleach_core::autograd::Tape;
-use pleach_core::infer::Plan;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill};
 use pleach_core::network::Network;
@@ -16,6 +16,7 @@ use pleach_kernels::{Context, channel_stride};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
+use teacher::Teacher;
 
 /// Why training stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -99,7 +100,7 @@ pub struct Trainer {
     config: TrainConfig,
     network: Network,
     tape: Tape,
-    teacher: Option<(Plan, Distillation)>,
+    teacher: Option<Teacher>,
     epochs_done: u64,
 }
 
@@ -139,8 +140,8 @@ impl Trainer {
     /// In the first step, if their classes or images differ.
     #[must_use]
     pub fn with_teacher(mut self, teacher: &Network, distillation: Distillation) -> Self {
-        let plan = Plan::new(&self.cx, teacher, self.spec(0).batch);
-        self.teacher = Some((plan, distillation));
+        let batch = self.spec(0).batch;
+        self.teacher = Some(Teacher::new(&self.cx, teacher, batch, distillation));
         self
     }
 
@@ -196,8 +197,8 @@ impl Trainer {
         let batch = self.config.batch.min(images);
         let stride = channel_stride(self.network.graph().input_shape().channels);
         let spec = BatchSpec::training(batch, stride, self.config.seed, epoch);
-        let TrainConfig { augment, crop_padding: padding, border, cutout, .. } = self.config;
-        BatchSpec { augment, padding, border: border.into(), cutout, ..spec }
+        let TrainConfig { augment, crop_padding: padding, border, cutout, views, .. } = self.config;
+        BatchSpec { augment, padding, border: border.into(), cutout, views, ..spec }
     }
 
     /// Trains for the next epoch, or for what is left of the run.
@@ -213,8 +214,9 @@ impl Trainer {
         let (epoch, steps) = (self.epochs_done, self.steps());
         let first = epoch * self.steps_per_epoch();
         let shape = self.network.graph().input_shape();
-        let mut loader = Loader::new(Arc::clone(&self.dataset), self.spec(epoch));
-        let mut images = Tensor::zeros(self.spec(epoch).batch, shape);
+        let (spec, samples) = (self.spec(epoch), self.dataset.len(Split::Train));
+        let mut loader = Loader::new(Arc::clone(&self.dataset), spec.clone());
+        let mut images = Tensor::zeros(spec.batch, shape);
         let mut diff = Tensor::zeros(images.n(), self.network.graph().output_shape());
         let (mut seen, mut correct, mut loss_sum, mut lr) = (0, 0, 0.0, 0.0);
         let started = Instant::now();
@@ -228,9 +230,10 @@ impl Trainer {
                 let logits = tape.forward(cx, network, &images, Mode::Train, key);
                 let smoothing = config.label_smoothing;
                 let mut loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
-                if let Some((plan, distillation)) = teacher {
-                    let taught = plan.run(cx, &images);
-                    distill(cx, logits, taught, *distillation, &mut loss, &mut diff);
+                if let Some(teacher) = teacher {
+                    let distillation = teacher.distillation;
+                    let taught = teacher.logits(cx, &images, (&batch, &spec, samples));
+                    distill(cx, logits, taught, distillation, &mut loss, &mut diff);
                 }
                 if loss.mean.is_finite() {
                     tape.backward(cx, network, &diff, false);

@@ -1,11 +1,15 @@
 //! The training loop on the built-in data set.
 
 mod common;
+#[path = "reproduce/few.rs"]
+mod few;
 
 use common::{dataset, small_graph};
 use pleach_core::loss::Distillation;
+use pleach_core::models;
 use pleach_core::network::Network;
 use pleach_core::optim::Schedule;
+use pleach_core::tensor::Shape;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::trainer::{
     Border, Observer, Silent, StepReport, TrainConfig, TrainError, Trainer,
@@ -104,4 +108,29 @@ fn a_teacher_changes_training_by_its_weight_and_not_by_threads() {
     assert_eq!(taught(2, 0.0), alone, "a teacher without weight is not listened to");
     assert_ne!(taught(2, 0.5), alone);
     assert_eq!(taught(1, 0.5), taught(3, 0.5));
+}
+
+#[test]
+fn what_a_teacher_said_of_a_view_is_what_it_says_again() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let graph = models::build("vgg-small", Shape::new(3, 32, 32), 10).expect("it is a model");
+    let teacher = Network::init(graph, 99);
+    let distillation = Distillation { weight: 0.7, temperature: 4.0 };
+    // Batches of many images and of few, for which convolutions are computed in other ways.
+    for batch in [96, 7] {
+        let config = TrainConfig { epochs: 5.0, views: 2, batch, ..TrainConfig::default() };
+        let resumed = |network: Network, done: u64| {
+            Trainer::resume(&cx, few::dataset(), config.clone(), network, done)
+                .with_teacher(&teacher, distillation)
+        };
+        let mut remembers = resumed(Network::init(small_graph(), 1), 0);
+        let mut network = Network::init(small_graph(), 1);
+        for epoch in 0..5 {
+            remembers.epoch(&mut Silent).expect("training converges");
+            let mut asks = resumed(network, epoch);
+            asks.epoch(&mut Silent).expect("training converges");
+            network = asks.into_network();
+            assert_eq!(remembers.network(), &network, "epoch {epoch}, batches of {batch}");
+        }
+    }
 }

@@ -44,6 +44,9 @@ pub struct BatchSpec {
     /// that is drawn anew each epoch: what lies outside is cut off (DeVries and Taylor 2017, arXiv
     /// 1708.04552). 0: none.
     pub cutout: usize,
+    /// Views of an image, by which crops, flips and squares are those of the first so many epochs, again and
+    /// again. 0: another one each epoch.
+    pub views: u64,
     /// Leave out a last batch that is not full.
     pub drop_last: bool,
     /// The seed of order and augmentation.
@@ -68,6 +71,7 @@ impl BatchSpec {
             padding: CROP_PADDING,
             border: Border::Black,
             cutout: 0,
+            views: 0,
             drop_last: false,
             seed: 0,
             epoch: 0,
@@ -87,12 +91,19 @@ impl BatchSpec {
             padding: CROP_PADDING,
             border: Border::Black,
             cutout: 0,
+            views: 0,
             drop_last: true,
             seed,
             epoch,
             channel_stride,
             indices: None,
         }
+    }
+
+    /// The epoch that had the views of this one first.
+    #[must_use]
+    pub fn view(&self) -> u64 {
+        self.epoch.checked_rem(self.views).unwrap_or(self.epoch)
     }
 
     /// Images of an epoch, before `drop_last`.
@@ -132,6 +143,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// `[n]` classes.
     pub labels: Vec<u32>,
+    /// `[n]` places in the split.
+    pub samples: Vec<usize>,
 }
 
 /// Writes batch `index` of `spec` to `images` (`[n, height, width, channel_stride]`, all of it
@@ -193,8 +206,9 @@ impl<'a> Epoch<'a> {
         let image_len = shape.height * shape.width * self.spec.channel_stride;
         assert_eq!(images.len(), n * image_len, "the buffer is as long as the batch");
         labels.clear();
-        let samples = &self.order[index * self.spec.batch..][..n];
-        for (&sample, image) in samples.iter().zip(images.chunks_exact_mut(image_len)) {
+        for (&sample, image) in
+            self.samples(index, n).iter().zip(images.chunks_exact_mut(image_len))
+        {
             labels.push(self.dataset.label(self.spec.split, sample));
             let view = if self.spec.augment { self.view(sample) } else { View::default() };
             self.write(self.dataset.pixels(self.spec.split, sample), view, image);
@@ -205,10 +219,15 @@ impl<'a> Epoch<'a> {
         n
     }
 
+    /// The `n` samples of batch `index`.
+    fn samples(&self, index: usize, n: usize) -> &[usize] {
+        &self.order[index * self.spec.batch..][..n]
+    }
+
     /// Sets a square of `image` to the mean, wherever in the order its `sample` comes.
     fn cut_out(&self, sample: usize, image: &mut [f32]) {
         let (shape, spec) = (self.dataset.spec(), self.spec);
-        let mut stream = Stream::new(spec.seed, Purpose::Cutout, spec.epoch, sample as u64);
+        let mut stream = Stream::new(spec.seed, Purpose::Cutout, spec.view(), sample as u64);
         let mut range = |size: usize| {
             let start = stream.below(size as u32) as isize - (spec.cutout / 2) as isize;
             let inside = |at: isize| at.clamp(0, size as isize) as usize;
@@ -230,19 +249,21 @@ impl<'a> Epoch<'a> {
         let shape = self.dataset.spec();
         let n = self.spec.batch_len(self.dataset, index);
         batch.n = n;
+        batch.samples.clear();
+        batch.samples.extend_from_slice(self.samples(index, n));
         batch.images.resize(n * shape.height * shape.width * self.spec.channel_stride, 0.0);
         self.fill(index, &mut batch.images, &mut batch.labels);
     }
 
     /// The view of `sample` in this epoch, wherever in the order it comes.
     fn view(&self, sample: usize) -> View {
-        let mut stream =
-            Stream::new(self.spec.seed, Purpose::Augment, self.spec.epoch, sample as u64);
+        let epoch = self.spec.view();
+        let mut stream = Stream::new(self.spec.seed, Purpose::Augment, epoch, sample as u64);
         let padding = self.spec.padding;
         let mut shift = || stream.below(2 * padding as u32 + 1) as isize - padding as isize;
         let (down, right) = (shift(), shift());
         let at_first = Stream::new(self.spec.seed, Purpose::Flip, 0, sample as u64).flip();
-        View { down, right, mirrored: at_first ^ (self.spec.epoch % 2 == 1) }
+        View { down, right, mirrored: at_first ^ (epoch % 2 == 1) }
     }
 
     /// Writes one image, `[channels, height, width]` bytes, as floats

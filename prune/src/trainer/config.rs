@@ -34,6 +34,10 @@ pub struct TrainConfig {
     /// Pixels of the sides of a square that is cut out of each image; 0: none.
     #[serde(default)]
     pub cutout: usize,
+    /// Ways in which an image is cropped, flipped and cut, taken in turn; 0: another one each epoch. A teacher
+    /// is asked once about each, so that a few save most of its time.
+    #[serde(default)]
+    pub views: u64,
     /// The values that training from scratch begins with.
     #[serde(default)]
     pub start: Start,
@@ -61,6 +65,7 @@ impl Default for TrainConfig {
             crop_padding: crop_padding(),
             border: Border::Black,
             cutout: 0,
+            views: 0,
             start: Start::Identity,
             direct: false,
             seed: 42,

@@ -1,0 +1,72 @@
+//! What a network is taught by another.
+
+use pleach_core::infer::Plan;
+use pleach_core::loss::Distillation;
+use pleach_core::network::Network;
+use pleach_core::tensor::Tensor;
+use pleach_datasets::batches::{Batch, BatchSpec};
+use pleach_kernels::Context;
+
+/// A network that says of each image what another should. Where images are seen in so many ways only, what it
+/// said of one is remembered: it is the same, whatever the batch.
+pub(super) struct Teacher {
+    pub(super) distillation: Distillation,
+    plan: Plan,
+    /// The logits of a batch.
+    logits: Tensor,
+    /// Of each view, what was said.
+    said: Vec<Said>,
+}
+
+/// The logits of a view of each sample, and whether they are known.
+#[derive(Clone, Default)]
+struct Said {
+    logits: Vec<f32>,
+    known: Vec<bool>,
+}
+
+impl Teacher {
+    pub(super) fn new(
+        cx: &Context,
+        network: &Network,
+        batch: usize,
+        distillation: Distillation,
+    ) -> Self {
+        let logits = Tensor::zeros(batch, network.graph().output_shape());
+        let plan = Plan::new(cx, network, batch);
+        Self { distillation, plan, logits, said: Vec::new() }
+    }
+
+    /// The logits of `images`, which are `batch`'s in an epoch of `spec` over `samples` samples.
+    pub(super) fn logits(
+        &mut self,
+        cx: &Context,
+        images: &Tensor,
+        (batch, spec, samples): (&Batch, &BatchSpec, usize),
+    ) -> &Tensor {
+        let Some(view) = spec.epoch.checked_rem(spec.views) else {
+            return self.plan.run(cx, images);
+        };
+        let stride = self.logits.data().len() / batch.n;
+        self.said.resize(spec.views as usize, Said::default());
+        let Said { logits, known } = &mut self.said[view as usize];
+        if known.is_empty() {
+            logits.resize(samples * stride, 0.0);
+            known.resize(samples, false);
+        }
+        let place = |sample: usize| sample * stride..(sample + 1) * stride;
+        if !batch.samples.iter().all(|&sample| known[sample]) {
+            let found = self.plan.run(cx, images).data().chunks_exact(stride);
+            for (&sample, found) in batch.samples.iter().zip(found) {
+                logits[place(sample)].copy_from_slice(found);
+                known[sample] = true;
+            }
+        }
+        for (&sample, said) in
+            batch.samples.iter().zip(self.logits.data_mut().chunks_exact_mut(stride))
+        {
+            said.copy_from_slice(&logits[place(sample)]);
+        }
+        &self.logits
+    }
+}
