@@ -9,16 +9,14 @@ distil, and what jobs name as `net`. OUT/found.jsonl gets a line a job. Test ima
 
 The settings that `train.py` does not have: Muon as pleach's `--optimizer muon` (but in bfloat16, and each filter's norm
 is set to 1 rather than kept, which is the same behind a batch norm), sharpness-aware minimisation (Foret et al. 2021,
-arXiv 2010.01412), a first layer that begins as the patches' principal axes (Jordan 2024, arXiv 2404.00498), another
-rate for biases of batch norms, dropout before the last layer, other widths, and distillation as pleach has it.
+arXiv 2010.01412), a first layer that begins as the patches' principal axes (Jordan 2024, arXiv 2404.00498), another rate for biases of batch norms, dropout before the last layer, other widths, and distillation as pleach has it.
 """
 
 import argparse
 import contextlib
+import functools
 import json
-import math
 import os
-import time
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +38,6 @@ DEFAULT = {
     "net": None,  # a file to go on from
     "distill": 0.0,
     "temperature": 4.0,
-    "views": 0,  # ways in which an image is seen, again and again; 0: another each epoch
 }
 WIDTHS = [64, 64, 128, 128, 256, 256, 256] + [512] * 6
 
@@ -96,16 +93,11 @@ def orthogonal(matrix, iterations):
     return (x.T if tall else x).float()
 
 
-class Step:
-    """A training step on `images` and `labels`; on a GPU a recorded graph."""
+class Step(train.Step):
+    """A step with what `train.py` does not have."""
 
     def __init__(self, net, arena, job, device, teacher):
-        batch = job["batch"]
-        self.net, self.arena, self.job, self.device, self.teacher = net, arena, job, device, teacher
-        self.images = torch.zeros(batch, 32, 32, 3, device=device)
-        self.labels = torch.zeros(batch, dtype=torch.long, device=device)
-        self.lr, self.loss, self.right = (torch.zeros((), device=device) for _ in range(3))
-        self.scale = torch.ones_like(arena.value)
+        self.teacher, self.scale = teacher, torch.ones_like(arena.value)
         self.filters, at = [], 0
         for name, param in net.named_parameters():
             place = slice(at, at + param.numel())
@@ -118,144 +110,70 @@ class Step:
                 self.scale[place] = job["bias_lr"]
             if job["muon"]:
                 self.scale[place] *= job["others_lr"] / job["lr"]
-        self.run = self.once if device == "cpu" else self.recorded()
+        super().__init__(net, arena, job, device)
 
-    def forward(self):
-        job, x = self.job, self.images.permute(0, 3, 1, 2)
-        with torch.autocast(self.device, torch.bfloat16, enabled=job["bf16"], cache_enabled=False):
-            logits = self.net(x).float()
-            if self.teacher is not None:
-                with torch.no_grad():
-                    taught = self.teacher(x).float()
+    def gradients(self):
+        self.arena.grad.zero_()
+        job, logits = self.job, self.predict(self.net)
         loss = F.cross_entropy(logits, self.labels, label_smoothing=job["label_smoothing"])
         if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.predict(self.teacher)
             share, t = job["distill"], job["temperature"]
             student, taught = F.log_softmax(logits / t, 1), F.log_softmax(taught / t, 1)
             apart = F.kl_div(student, taught, reduction="batchmean", log_target=True)
             loss = (1 - share) * loss + share * t * t * apart
-        return logits, loss
-
-    def backward(self):
-        self.arena.grad.zero_()
-        logits, loss = self.forward()
         loss.backward()
         return logits, loss
 
-    def once(self):
-        arena, job = self.arena, self.job
-        logits, loss = self.backward()
-        if job["sam"]:
+    def backward(self):
+        logits, loss = self.gradients()
+        if self.job["sam"]:
+            arena = self.arena
             with torch.no_grad():
-                away = arena.grad * (job["sam"] / (arena.grad.norm() + 1e-12))
+                away = arena.grad * (self.job["sam"] / (arena.grad.norm() + 1e-12))
                 arena.value.add_(away)
-            logits, loss = self.backward()
+            logits, loss = self.gradients()
             with torch.no_grad():
                 arena.value.sub_(away)
-        with torch.no_grad():
-            decays = arena.decays * (self.scale > 0)
-            arena.grad.addcmul_(arena.value, decays, value=job["weight_decay"])
-            for rows, place in self.filters:
-                velocity, grad, value = (
-                    array[place].view(rows, -1) for array in (arena.velocity, arena.grad, arena.value)
-                )
-                velocity.mul_(job["muon_momentum"]).add_(grad)
-                update = orthogonal(grad + job["muon_momentum"] * velocity, job["iterations"])
-                value.mul_(rows**0.5 / value.norm())
-                value.sub_(update * self.lr * (job["muon"] / job["lr"]))
-            velocity = arena.velocity * job["momentum"] + arena.grad
-            arena.velocity.copy_(torch.where(self.scale > 0, velocity, arena.velocity))
-            step = (arena.grad + job["momentum"] * arena.velocity) * self.scale
-            arena.value.sub_(step * self.lr)
-            self.loss.add_(loss.detach())
-            self.right.add_((logits.argmax(1) == self.labels).sum())
+        return logits, loss
 
-    def recorded(self):
-        state = [self.arena.value, self.arena.velocity, *self.net.buffers()]
-        before = [tensor.clone() for tensor in state]
-        self.labels.random_(0, 10)
-        self.images.normal_()
-        here, stream = torch.cuda.current_stream(), torch.cuda.Stream()
-        stream.wait_stream(here)
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                self.once()
-        here.wait_stream(stream)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        # A stream of its own: graphs that run side by side must not share what matrix products work in.
-        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
-            self.once()
-        for tensor, value in zip(state, before):
-            tensor.copy_(value)
-        return graph.replay
+    def update(self):
+        arena, job = self.arena, self.job
+        decays = arena.decays * (self.scale > 0)
+        arena.grad.addcmul_(arena.value, decays, value=job["weight_decay"])
+        for rows, place in self.filters:
+            velocity, grad, value = (
+                array[place].view(rows, -1) for array in (arena.velocity, arena.grad, arena.value)
+            )
+            velocity.mul_(job["muon_momentum"]).add_(grad)
+            update = orthogonal(grad + job["muon_momentum"] * velocity, job["iterations"])
+            value.mul_(rows**0.5 / value.norm())
+            value.sub_(update * self.lr * (job["muon"] / job["lr"]))
+        velocity = arena.velocity * job["momentum"] + arena.grad
+        arena.velocity.copy_(torch.where(self.scale > 0, velocity, arena.velocity))
+        step = (arena.grad + job["momentum"] * arena.velocity) * self.scale
+        arena.value.sub_(step * self.lr)
 
 
-def network(job, images, files):
-    if job["net"]:
-        return from_file(os.path.join(files, job["net"]), job["dropout"])
-    vgg = job["model"] == "vgg16"
-    net = Vgg(job["widths"] or WIDTHS, job["dropout"]) if vgg else train.MODELS[job["model"]]()
-    train.initialise(net, job["identity"] and vgg)
-    if job["whiten"]:
-        whiten(net, images.cpu())
-    return net
+def begun(job, data, validation, device, files):
+    """Training of `job`."""
 
+    def network(job):
+        if job["net"]:
+            return from_file(os.path.join(files, job["net"]), job["dropout"])
+        vgg = job["model"] == "vgg16"
+        net = Vgg(job["widths"] or WIDTHS, job["dropout"]) if vgg else train.MODELS[job["model"]]()
+        train.initialise(net, job["identity"] and vgg)
+        if job["whiten"]:
+            whiten(net, data[0].cpu())
+        return net
 
-def training(job, data, validation, device, files):
-    """Trains, a step at a time, and ends with what was found."""
-    torch.manual_seed(job["seed"])
-    generator = torch.Generator(device=device)
-    generator.manual_seed(1000 + job["seed"])
-    images, labels = data
-    net = network(job, images, files)
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = job["bn_momentum"]
-    net.to(device, memory_format=torch.channels_last).train()
     teacher = None
     if job["distill"]:
         teacher = from_file(os.path.join(files, "base.safetensors"))
         teacher.to(device, memory_format=torch.channels_last).eval()
-    arena = train.Arena(net, device)
-    step = Step(net, arena, job, device, teacher)
-    n, batch, padding = len(images), job["batch"], job["padding"]
-    if not job["reflect"]:
-        images = F.pad(images, (0, 0) + (padding,) * 4)
-    mirrored_first = torch.rand(n, generator=generator, device=device) < 0.5
-    per_epoch = n // batch
-    steps = round(job["epochs"] * per_epoch)
-    slow, started = None, time.time()
-    for at in range(steps):
-        epoch, index = divmod(at, per_epoch)
-        if index == 0:
-            drawn = generator
-            if job["views"]:
-                epoch %= job["views"]
-                drawn = torch.Generator(device=device)
-                drawn.manual_seed(2000 + 1000 * job["seed"] + epoch)
-            shown = train.views(images, epoch, mirrored_first, job, drawn)
-            order = torch.randperm(n, generator=generator, device=device)
-            step.loss.zero_(), step.right.zero_()
-        chosen = order[index * batch : (index + 1) * batch]
-        step.images.copy_(shown[chosen])
-        step.labels.copy_(labels[chosen])
-        step.lr.fill_(train.rate(job, at / steps))
-        step.run()
-        done, every = at + 1, job["lookahead_every"]
-        if job["lookahead"] and (done % every == 0 or done == steps):
-            if slow is None:
-                slow = arena.value.clone()
-            else:
-                keep = job["lookahead"] ** every * (done / steps) ** 3
-                slow.sub_(arena.value).mul_(keep).add_(arena.value)
-                arena.value.copy_(slow)
-        yield None
-    accuracy, loss = train.evaluate(net, *validation)
-    yield {
-        "training_accuracy": round(step.right.item() / (index + 1) / batch, 4),
-        "validation_accuracy": accuracy,
-        "validation_loss": round(loss, 4),
-    }
+    return train.train(job, data, validation, device, network, functools.partial(Step, teacher=teacher))
 
 
 class Search:
@@ -309,17 +227,18 @@ def main():
     while True:
         while len(running) < args.slots and (job := search.next()) is not None:
             stream = torch.cuda.stream(torch.cuda.Stream()) if device == "cuda" else None
-            work = training({**DEFAULT, **job[1]}, data, validation, device, args.files)
+            work = begun({**DEFAULT, **job[1]}, data, validation, device, args.files)
             running.append((*job, work, stream or contextlib.nullcontext()))
         if not running:
             break
         for slot in list(running):
             tag, job, work, stream = slot
-            with stream:
-                found = next(work)
-            if found:
+            try:
+                with stream:
+                    next(work)
+            except StopIteration as end:
                 running.remove(slot)
-                search.done(tag, job, found)
+                search.done(tag, job, end.value[1])
 
 
 if __name__ == "__main__":

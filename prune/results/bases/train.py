@@ -46,6 +46,7 @@ DEFAULT = {
     "start_div": 10.0,
     "end_div": 1000.0,
     "bn_momentum": 0.1,
+    "views": 0,
     "bf16": False,
     "seed": 1,
 }
@@ -232,18 +233,30 @@ class Step:
         self.lr, self.loss, self.right = (torch.zeros((), device=device) for _ in range(3))
         self.run = self.once if device == "cpu" else self.recorded()
 
-    def once(self):
-        arena, job = self.arena, self.job
-        arena.grad.zero_()
-        with torch.autocast(self.device, torch.bfloat16, enabled=job["bf16"], cache_enabled=False):
-            logits = self.net(self.images.permute(0, 3, 1, 2))
-        smoothing = job["label_smoothing"]
-        loss = F.cross_entropy(logits.float(), self.labels, label_smoothing=smoothing)
+    def predict(self, net):
+        images, device = self.images.permute(0, 3, 1, 2), self.device
+        with torch.autocast(device, torch.bfloat16, enabled=self.job["bf16"], cache_enabled=False):
+            return net(images).float()
+
+    def backward(self):
+        """Gradients, and the logits and the loss that they are of."""
+        self.arena.grad.zero_()
+        logits = self.predict(self.net)
+        smoothing = self.job["label_smoothing"]
+        loss = F.cross_entropy(logits, self.labels, label_smoothing=smoothing)
         loss.backward()
+        return logits, loss
+
+    def update(self):
+        arena, job = self.arena, self.job
+        arena.grad.addcmul_(arena.value, arena.decays, value=job["weight_decay"])
+        arena.velocity.mul_(job["momentum"]).add_(arena.grad)
+        arena.value.sub_((arena.grad + job["momentum"] * arena.velocity) * self.lr)
+
+    def once(self):
+        logits, loss = self.backward()
         with torch.no_grad():
-            arena.grad.addcmul_(arena.value, arena.decays, value=job["weight_decay"])
-            arena.velocity.mul_(job["momentum"]).add_(arena.grad)
-            arena.value.sub_((arena.grad + job["momentum"] * arena.velocity) * self.lr)
+            self.update()
             self.loss.add_(loss.detach())
             self.right.add_((logits.argmax(1) == self.labels).sum())
 
@@ -252,33 +265,40 @@ class Step:
         before = [tensor.clone() for tensor in state]
         self.labels.random_(0, 10)
         self.images.normal_()
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        here, stream = torch.cuda.current_stream(), torch.cuda.Stream()
+        stream.wait_stream(here)
         with torch.cuda.stream(stream):
             for _ in range(3):
                 self.once()
-        torch.cuda.current_stream().wait_stream(stream)
+        here.wait_stream(stream)
+        torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # A stream of its own: graphs that run side by side must not share what matrix products work in.
+        with torch.cuda.graph(graph, stream=torch.cuda.Stream()):
             self.once()
         for tensor, value in zip(state, before):
             tensor.copy_(value)
         return graph.replay
 
 
-def train(job, training, validation, device):
-    """The trained network and what was found."""
+def network(job):
+    net = MODELS[job["model"]]()
+    initialise(net, job["identity"] and job["model"] == "vgg16")
+    return net
+
+
+def train(job, training, validation, device, network=network, make_step=Step):
+    """Does a step whenever it is asked to, and at last returns the trained network and what was found."""
     torch.manual_seed(job["seed"])
     generator = torch.Generator(device=device)
     generator.manual_seed(1000 + job["seed"])
-    net = MODELS[job["model"]]()
-    initialise(net, job["identity"] and job["model"] == "vgg16")
+    net = network(job)
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = job["bn_momentum"]
     net.to(device, memory_format=torch.channels_last).train()
     arena = Arena(net, device)
-    step = Step(net, arena, job, device)
+    step = make_step(net, arena, job, device)
     images, labels = training
     n, batch, padding = len(images), job["batch"], job["padding"]
     if not job["reflect"]:
@@ -290,7 +310,12 @@ def train(job, training, validation, device):
     for at in range(steps):
         epoch, index = divmod(at, per_epoch)
         if index == 0:
-            shown = views(images, epoch, mirrored_first, job, generator)
+            drawn = generator
+            if job["views"]:
+                epoch %= job["views"]
+                drawn = torch.Generator(device=device)
+                drawn.manual_seed(2000 + 1000 * job["seed"] + epoch)
+            shown = views(images, epoch, mirrored_first, job, drawn)
             order = torch.randperm(n, generator=generator, device=device)
             step.loss.zero_(), step.right.zero_()
         chosen = order[index * batch : (index + 1) * batch]
@@ -306,6 +331,7 @@ def train(job, training, validation, device):
                 keep = job["lookahead"] ** every * (done / steps) ** 3
                 slow.sub_(arena.value).mul_(keep).add_(arena.value)
                 arena.value.copy_(slow)
+        yield
     seconds = time.time() - started
     accuracy, loss = evaluate(net, *validation)
     found = {
@@ -315,6 +341,15 @@ def train(job, training, validation, device):
         "seconds": round(seconds, 1),
     }
     return net, found
+
+
+def finished(training):
+    """What `training` returns in the end."""
+    while True:
+        try:
+            next(training)
+        except StopIteration as end:
+            return end.value
 
 
 def evaluate(net, images, labels):
@@ -352,7 +387,7 @@ def main():
         jobs = json.load(file)["jobs"]
     for given in jobs:
         job = {key: given.get(key, value) for key, value in DEFAULT.items()}
-        net, found = train(job, training, validation, device)
+        net, found = finished(train(job, training, validation, device))
         changed = {key: value for key, value in given.items() if key in DEFAULT}
         line = json.dumps({**changed, **found})
         print(line, flush=True)
