@@ -3,13 +3,15 @@
 
     python3 search.py --data cifar-10-batches-bin --jobs JOBS.json --files FILES --out OUT
 
-JOBS.json is a list of jobs as in `muon.json`: settings that differ from DEFAULT, a `tag`, and with `from` those of the
-best job so far that has this tag (`found`, what came of it, is not read). FILES holds networks in pleach's format: `base.safetensors`, the teacher of jobs that
-distil, and what jobs name as `net`. OUT/found.jsonl gets a line a job. Test images are not read.
+JOBS.json has jobs as `muon.json` does: settings that differ from DEFAULT, a `tag`, and with `from` those of the best
+job so far that has this tag (`found`, what came of it, is not read). FILES holds networks in pleach's format:
+`base.safetensors`, the teacher of jobs that distil, and what jobs name as `net`. OUT/found.jsonl gets a line a job. Test
+images are not read.
 
 The settings that `train.py` does not have: Muon as pleach's `--optimizer muon` (but in bfloat16, and each filter's norm
 is set to 1 rather than kept, which is the same behind a batch norm), sharpness-aware minimisation (Foret et al. 2021,
-arXiv 2010.01412), a first layer that begins as the patches' principal axes (Jordan 2024, arXiv 2404.00498), another rate for biases of batch norms, dropout before the last layer, other widths, and distillation as pleach has it.
+arXiv 2010.01412), a first layer that begins as the patches' principal axes (Jordan 2024, arXiv 2404.00498), another
+rate for biases of batch norms, dropout before the last layer, other widths, and distillation as pleach has it.
 """
 
 import argparse
