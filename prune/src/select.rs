@@ -41,6 +41,16 @@ pub fn share_of(candidates: usize, share: f64) -> usize {
     ((candidates as f64 * share).round() as usize).clamp(candidates.min(1), candidates)
 }
 
+/// How many of `candidates` go if about a share (a fraction) does and a multiple of `multiple` stays: at least one
+/// multiple fewer than there are, or none, where not even one stays.
+#[must_use]
+pub fn share_leaving(candidates: usize, share: f64, multiple: usize) -> usize {
+    let left = candidates - share_of(candidates, share);
+    let most = candidates.saturating_sub(1) / multiple;
+    let multiples = ((left as f64 / multiple as f64).round() as usize).max(1).min(most);
+    if multiples == 0 { 0 } else { candidates - multiples * multiple }
+}
+
 /// The `amount` candidates with the lowest scores, lowest first, as far as the floors allow: a class
 /// that would take a layer below its floor is passed over. Candidates that cannot be removed are
 /// passed over too. Ties go by L1 norm, then by index.
@@ -81,4 +91,36 @@ pub fn lowest(
         }
     }
     removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{share_leaving, share_of};
+
+    #[test]
+    fn a_share_leaves_the_nearest_multiple_below_what_there_is() {
+        for (candidates, share, multiple, left) in [
+            (512, 0.25, 16, 384),
+            (108, 0.25, 16, 80),
+            (64, 0.25, 16, 48),
+            (48, 0.25, 16, 32),
+            (32, 0.25, 16, 16),
+            (40, 0.1, 16, 32),
+            (64, 0.01, 16, 48),
+            (17, 0.5, 16, 16),
+            (16, 0.25, 16, 16),
+            (9, 0.9, 16, 9),
+            (0, 0.5, 16, 0),
+        ] {
+            let removed = share_leaving(candidates, share, multiple);
+            assert_eq!(candidates - removed, left, "{candidates}, {share}, {multiple}");
+        }
+        for candidates in 2..200 {
+            for share in [0.01, 0.1, 0.25, 0.5, 0.9] {
+                // One channel stays, where a share may take the last.
+                let removed = share_of(candidates, share).min(candidates - 1);
+                assert_eq!(share_leaving(candidates, share, 1), removed);
+            }
+        }
+    }
 }

@@ -149,6 +149,7 @@ impl PruneConfig {
         of.step("global_step", self.global_step)?;
         of.amount("global_epochs", self.global_epochs)?;
         of.step("layerwise_step", self.layerwise_step)?;
+        of.count("round_to", self.round_to)?;
         of.amount("layerwise_epochs", self.layerwise_epochs)?;
         of.fraction("global_drop_share", self.global_drop_share)?;
         of.fraction("global_target_share", self.global_target_share)?;

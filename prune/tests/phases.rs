@@ -3,6 +3,7 @@
 mod common;
 
 use common::{dataset, small_graph};
+use pleach_core::layers::Layer;
 use pleach_core::network::Network;
 use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
@@ -47,6 +48,26 @@ fn every_choice_of_phases_meets_the_target_within_the_epoch_budget() {
         let shape = replay(&untrained(), &outcome.plan).expect("the plan fits its network");
         assert_eq!(shape.graph(), outcome.network.graph());
     }
+}
+
+#[test]
+fn phase_two_leaves_multiples_of_what_it_is_to_round_to() {
+    for (order, round_to) in [(Order::Macs, 4), (Order::Sensitivity, 4), (Order::Macs, 3)] {
+        let config =
+            PruneConfig { round_to, layerwise_order: order, ..config(Phases::Layerwise, "2x") };
+        let outcome = run(2, &config);
+        assert!(outcome.target_met, "{order:?}, {round_to}");
+        let nodes = outcome.network.graph().nodes().iter();
+        let left: Vec<usize> = nodes
+            .filter(|node| matches!(node.layer, Layer::Conv2d(_)))
+            .map(|node| node.shape.channels)
+            .collect();
+        assert!(left.iter().all(|width| width.is_multiple_of(round_to)), "{order:?}: {left:?}");
+    }
+    // A layer of 8 channels cannot keep fewer in sixteens, and one of 16 neither.
+    let config = PruneConfig { round_to: 16, ..config(Phases::Layerwise, "2x") };
+    let outcome = run(2, &config);
+    assert!(!outcome.target_met && outcome.steps.is_empty());
 }
 
 #[test]

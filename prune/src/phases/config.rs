@@ -7,6 +7,7 @@ use crate::target::Target;
 use crate::trainer::TrainConfig;
 use pleach_core::loss::Distillation;
 use pleach_core::optim::{Lookahead, Optimizer, Schedule};
+use pleach_kernels::CHANNEL_ALIGN;
 use serde::{Deserialize, Serialize};
 
 /// Which phases run.
@@ -92,6 +93,10 @@ pub struct PruneConfig {
     pub global_epochs: f64,
     /// Share of a layer's filters that a trial of phase II removes.
     pub layerwise_step: f64,
+    /// Phase II leaves every group of channels a multiple of this many: vectors that are full take as long as
+    /// vectors that are not. 1: any number.
+    #[serde(default = "any")]
+    pub round_to: usize,
     /// Which groups a sweep of phase II tries first.
     #[serde(default)]
     pub layerwise_order: Order,
@@ -163,6 +168,7 @@ impl Default for PruneConfig {
             global_step: 0.1,
             global_epochs: 2.0,
             layerwise_step: 0.1,
+            round_to: 1,
             layerwise_order: Order::Macs,
             layerwise_epochs: 0.25,
             global_drop_share: 0.5,
@@ -181,6 +187,11 @@ impl Default for PruneConfig {
     }
 }
 
+/// Any number of channels is a multiple of this one.
+fn any() -> usize {
+    1
+}
+
 impl PruneConfig {
     /// The setting nearest to the paper as it describes itself: as the default, with the bias update
     /// from the filter of maximum conditional entropy.
@@ -191,8 +202,8 @@ impl PruneConfig {
 
     /// The best that was found for a large target, which is not the method as the paper has it: conditional
     /// entropy and L1 together say which filters of a layer go, and the loss that a removal causes for
-    /// each multiply-add saved, which layer is next; short fine-tuning between, long at the end and with smoothed
-    /// labels, nothing frozen. What it was compared with is in `docs/experiments.md`. Steps are seldom refused, so that
+    /// each multiply-add saved, which layer is next; layers keep whole vectors of them; short fine-tuning between,
+    /// long at the end and with smoothed labels, nothing frozen. What it was compared with is in `docs/experiments.md`. Steps are seldom refused, so that
     /// without a target the final network loses more than it may.
     #[must_use]
     pub fn best() -> Self {
@@ -202,6 +213,7 @@ impl PruneConfig {
             criterion: "con_ent+l1".into(),
             calibration: 2_000,
             layerwise_step: 0.25,
+            round_to: CHANNEL_ALIGN,
             layerwise_order: Order::Sensitivity,
             layerwise_epochs: 0.1,
             // What a tenth of an epoch leaves lost at ten times fewer multiply-adds is 11 points.

@@ -17,7 +17,8 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     let candidates = pruner.channels.prunable();
     let amount = share_of(candidates.len(), pruner.config.global_step);
     let scored = pruner.score()?;
-    let removed = pruner.choose(&candidates, &scored.scores, amount, target, limit);
+    let mut removed = pruner.choose(&candidates, &scored.scores, amount);
+    removed.truncate(pruner.enough(&removed, target, limit));
     let rounds = target.map(|target| {
         let left = pruner.count(target) as f64 / limit.max(1) as f64;
         rounds_for(left, pruner.config.global_step)
@@ -51,7 +52,8 @@ pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
         Phases::Both | Phases::Global => scored.scores.clone(),
         Phases::Layerwise => scored.scores.within_groups(&pruner.channels),
     };
-    let mut removed = pruner.choose(&candidates, &order, all, Some(target), limit);
+    let mut removed = pruner.choose(&candidates, &order, all);
+    removed.truncate(pruner.enough(&removed, Some(target), limit));
     let (mut low, mut high) = (0, removed.len());
     let mut count = removed.len();
     let resolution = removed.len().div_ceil(32);

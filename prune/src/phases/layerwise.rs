@@ -5,7 +5,7 @@ use super::state::{Stage, Sweep};
 use super::trial::Removal;
 use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
-use crate::select::share_of;
+use crate::select::share_leaving;
 use pleach_core::graph::NodeId;
 use std::collections::BTreeSet;
 
@@ -35,9 +35,12 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             continue;
         }
         let candidates = candidates(pruner, &group);
-        let amount = share_of(candidates.len(), pruner.config.layerwise_step);
+        let (all, multiple) = (candidates.len(), pruner.config.round_to);
+        let amount = share_leaving(all, pruner.config.layerwise_step, multiple);
         let scored = pruner.score()?;
-        let removed = pruner.choose(&candidates, &scored.scores, amount, target, limit);
+        let mut removed = pruner.choose(&candidates, &scored.scores, amount);
+        let left = all - pruner.enough(&removed, target, limit);
+        removed.truncate(all - left / multiple * multiple);
         if removed.is_empty() {
             let sweep = sweep(pruner);
             sweep.queue.pop_front();

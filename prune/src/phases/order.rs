@@ -1,12 +1,12 @@
 //! The order in which a sweep of phase II tries the groups of channels.
 
-use super::config::Order;
+use super::config::{Order, PruneConfig};
 use super::layerwise::names;
 use super::pruner::Pruner;
 use super::state::Stage;
 use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
-use crate::select::share_of;
+use crate::select::share_leaving;
 use crate::surgery::{self, Kept};
 use crate::target::{Meter, Unit};
 use pleach_core::graph::NodeId;
@@ -51,8 +51,12 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
     let loss = pruner.loss(&pruner.network);
     let mut costs = Vec::with_capacity(groups.len());
     for (name, channels) in groups {
-        let amount = share_of(channels.len(), pruner.config.layerwise_step);
-        let removed = pruner.choose(&channels, &scored.scores, amount, None, 0);
+        let &PruneConfig { layerwise_step, round_to, .. } = pruner.config;
+        let amount = share_leaving(channels.len(), layerwise_step, round_to);
+        let removed = pruner.choose(&channels, &scored.scores, amount);
+        if removed.is_empty() {
+            continue;
+        }
         let kept = Kept::without(&pruner.channels, &removed);
         let graph = surgery::shrink(pruner.network.graph(), &pruner.channels, &kept);
         let saved = before.saturating_sub(meter.count(&graph)).max(1);

@@ -62,18 +62,25 @@ impl Pruner<'_> {
             .map_or(Ok(found), |what| Err(PruneError::NotFinite(what)))
     }
 
-    /// The lowest `amount` of `candidates`, or as few of them as already meet `target`.
+    /// The lowest `amount` of `candidates`.
     pub(super) fn choose(
         &self,
         candidates: &[ChannelId],
         scores: &Scores,
         amount: usize,
-        target: Option<Target>,
-        limit: u64,
     ) -> Vec<ChannelId> {
         let floors = Floors::new(&self.channels, &self.lineage, self.config.floor);
-        let mut removed = lowest(&self.channels, candidates, scores, amount, &floors);
-        let Some(target) = target else { return removed };
+        lowest(&self.channels, candidates, scores, amount, &floors)
+    }
+
+    /// As few of `removed`, from the first on, as already meet `target`, or all.
+    pub(super) fn enough(
+        &self,
+        removed: &[ChannelId],
+        target: Option<Target>,
+        limit: u64,
+    ) -> usize {
+        let Some(target) = target else { return removed.len() };
         let meter = self.meter(target);
         let meets = |count: usize| {
             let kept = Kept::without(&self.channels, &removed[..count]);
@@ -81,7 +88,7 @@ impl Pruner<'_> {
             meter.count(&graph) <= limit
         };
         if removed.is_empty() || !meets(removed.len()) {
-            return removed;
+            return removed.len();
         }
         let (mut too_few, mut enough) = (0, removed.len());
         while enough - too_few > 1 {
@@ -92,8 +99,7 @@ impl Pruner<'_> {
                 too_few = middle;
             }
         }
-        removed.truncate(enough);
-        removed
+        enough
     }
 
     /// The scores of all channels that can be removed, by layer, with their numbers in the original network.

@@ -9,6 +9,7 @@ const TUNING: &[&str] = &[
     "prune.recovery",
     "prune.global_step",
     "prune.layerwise_step",
+    "prune.round_to",
     "prune.layerwise_order",
     "prune.global_drop_share",
     "prune.global_target_share",
@@ -27,6 +28,7 @@ const CHOOSING: &[&str] = &[
     "prune.global_step",
     "prune.global_epochs",
     "prune.layerwise_step",
+    "prune.round_to",
     "prune.layerwise_epochs",
     "prune.layerwise_order",
     "prune.global_drop_share",
@@ -62,7 +64,12 @@ pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
         ),
         (
             phases == Phases::Global,
-            &["prune.layerwise_step", "prune.layerwise_epochs", "prune.layerwise_order"],
+            &[
+                "prune.layerwise_step",
+                "prune.round_to",
+                "prune.layerwise_epochs",
+                "prune.layerwise_order",
+            ],
             "phase II does not run; set --phase both or layerwise",
         ),
         (
