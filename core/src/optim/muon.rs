@@ -71,10 +71,9 @@ pub(super) fn step(
     });
 }
 
-/// `dst` becomes `matrix` with singular values near 1: `iterations`, at least one, of Newton and Schulz's after division by
-/// the norm.
-/// The polynomial is that of the Gram matrix of the shorter side, which is smaller than `matrix`, and is applied once.
-/// A matrix of zeros stays one. `squares` has room for four squares of the shorter side.
+/// `dst` becomes `matrix` with singular values near 1: `iterations`, at least one, of Newton and Schulz's after
+/// division by the norm. They are taken together as a polynomial of the Gram matrix of the shorter side, which is
+/// smaller than `matrix`. A matrix of zeros stays one. `squares` has room for four squares of the shorter side.
 fn orthogonalise(
     cx: &Context,
     [rows, columns]: [usize; 2],
