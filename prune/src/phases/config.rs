@@ -203,8 +203,9 @@ impl PruneConfig {
     /// The best that was found for a large target, which is not the method as the paper has it: conditional
     /// entropy and L1 together say which filters of a layer go, and the loss that a removal causes for
     /// each multiply-add saved, which layer is next; layers keep whole vectors of them; short fine-tuning between,
-    /// long at the end and with smoothed labels, nothing frozen. What it was compared with is in `docs/experiments.md`. Steps are seldom refused, so that
-    /// without a target the final network loses more than it may.
+    /// long at the end and with smoothed labels, nothing frozen. What it was compared with is in
+    /// `docs/experiments.md`. Steps are seldom refused, so that without a target the final network loses more
+    /// than it may.
     #[must_use]
     pub fn best() -> Self {
         let default = Self::default();
