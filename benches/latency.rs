@@ -9,7 +9,7 @@
 use pleach_core::models;
 use pleach_core::{Network, Shape};
 use pleach_kernels::Isa;
-use pleach_prune::latency::{Config, Measurement, Ratio, measure};
+use pleach_prune::latency::{Config, Measurement, Ratio, Speedup, measure};
 use std::ops::ControlFlow;
 
 /// Networks of one family, the dense one first: what it is, and its name.
@@ -81,13 +81,16 @@ fn print_rows(found: &Measurement) {
 }
 
 fn print_ratios(ratios: &[(f64, Ratio)]) {
-    let heads = ["times faster than dense", "batch", "threads", "MACs", "time", "95 % interval"];
-    let [net, batch, threads, macs, time, interval] = heads;
-    println!("{net:<40} {batch:>5} {threads:>7} {macs:>8} {time:>8}  {interval}");
+    let heads = ["times faster than dense", "batch", "threads", "MACs", "in turn", "warm"];
+    let [net, batch, threads, macs, time, warm] = heads;
+    let interval = "95 % interval, in turn";
+    println!("{net:<40} {batch:>5} {threads:>7} {macs:>8} {time:>8} {warm:>8}  {interval}");
     for (macs, ratio) in ratios {
+        let Speedup { speedup, low, high } = ratio.in_turn;
+        let warm = ratio.warm.map_or(f64::NAN, |warm| warm.speedup);
         println!(
-            "{:<40} {:>5} {:>7} {:>7.2}x {:>7.2}x  {:.2}x to {:.2}x",
-            ratio.net, ratio.batch, ratio.threads, macs, ratio.speedup, ratio.low, ratio.high
+            "{:<40} {:>5} {:>7} {macs:>7.2}x {speedup:>7.2}x {warm:>7.2}x  {low:.2}x to {high:.2}x",
+            ratio.net, ratio.batch, ratio.threads
         );
     }
 }

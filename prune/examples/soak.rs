@@ -82,7 +82,7 @@ fn round(number: usize, threads: usize, dataset: &Arc<dyn Dataset>) -> Result<()
         ..PruneConfig::default()
     };
     let meta = Meta { model: spec.split(':').next().unwrap_or(spec).into(), ..Meta::default() };
-    let job = Job { model: spec, meta: &meta, config: &config };
+    let job = Job { model: spec, meta: &meta, config: &config, after: None };
     let outcome = prune_run::prune(&cx, dataset, &run, &job, &network, &mut Silent)?;
 
     let path = run.file("again.safetensors");

@@ -11,7 +11,7 @@
 mod saved;
 
 use crate::error::PruneError;
-use crate::phases::{Event, Outcome, PruneConfig, Pruner, RunObserver};
+use crate::phases::{Earlier, Event, Outcome, PruneConfig, Pruner, RunObserver};
 use crate::run_dir::{RunDir, RunDirError, STATE_PREFIX};
 use crate::trainer::{Observer, StepReport};
 use pleach_core::Network;
@@ -39,6 +39,8 @@ pub struct Job<'a> {
     pub meta: &'a Meta,
     /// How it is pruned.
     pub config: &'a PruneConfig,
+    /// What it goes on from instead of the base network.
+    pub after: Option<&'a Earlier>,
 }
 
 /// Why a run failed. What it saved last is good.
@@ -85,15 +87,21 @@ pub fn prune(
     base: &Network,
     observer: &mut dyn RunObserver,
 ) -> Result<Outcome, PruneRunError> {
-    let Job { model, meta, config } = *job;
-    let known = Known::new(cx, &**dataset, base, config)?;
+    let Job { model, meta, config, after } = *job;
+    let known = Known::new(cx, &**dataset, base, config, after)?;
     let mut store = Store::new(run, meta, known);
     let mut pruner = match store.load()? {
         Some(last) => {
             let (standing, candidate) = (last.standing, last.candidate);
             Pruner::resume(cx, dataset, base, config, last.state, standing, candidate)?
         }
-        None => Pruner::new(cx, dataset, base, model, config, observer)?,
+        None => {
+            let pruner = Pruner::new(cx, dataset, base, model, config, observer)?;
+            match after {
+                Some(earlier) => pruner.after(earlier.clone())?,
+                None => pruner,
+            }
+        }
     };
     let mut metrics = Metrics { observer, tells_epochs: false, lines: Vec::new(), phase: "" };
     pruner.announce(&mut metrics);

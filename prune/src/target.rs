@@ -162,10 +162,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target whose logarithm is `share` of this one's: where a first phase stops.
+    /// The target that is `share` of the way to this one, in logarithms, from where `start` of the unit are
+    /// left: where a first phase stops.
     #[must_use]
-    pub fn part(self, share: f64) -> Self {
-        Self { amount: Amount { keep: self.amount.keep.powf(share) }, ..self }
+    pub fn part(self, start: f64, share: f64) -> Self {
+        let keep = start * (self.amount.keep / start).powf(share);
+        Self { amount: Amount { keep }, ..self }
     }
 }
 
@@ -190,7 +192,9 @@ mod tests {
     #[test]
     fn half_of_a_target_twice_is_the_target() {
         let target = Target { unit: Unit::Macs, amount: Amount { keep: 0.1 } };
-        let half = target.part(0.5).amount.keep;
+        let half = target.part(1.0, 0.5).amount.keep;
         assert!((half * half - 0.1).abs() < 1e-12);
+        let rest = target.part(0.4, 0.5).amount.keep;
+        assert!((rest - 0.2).abs() < 1e-12, "from two fifths over a fifth to a tenth: {rest}");
     }
 }

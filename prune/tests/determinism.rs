@@ -125,7 +125,7 @@ fn pruned(cx: &Context, network: &Network, config: &PruneConfig) -> (String, Vec
     let folder = tempfile::tempdir().expect("a folder");
     let run = RunDir::create(Some(folder.path()), "prune", false).expect("it is empty");
     let meta = Meta { model: "small".into(), ..Meta::default() };
-    let job = Job { model: "small", meta: &meta, config };
+    let job = Job { model: "small", meta: &meta, config, after: None };
     prune_run::prune(cx, &few::dataset(), &run, &job, network, &mut Silent).expect("it works");
     let plan = fs::read_to_string(run.file(PLAN)).expect("it is there");
     (plan, fs::read(run.file(PRUNED)).expect("it is there"))

@@ -11,12 +11,17 @@ use super::weights::WeightsArg;
 use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_kernels::conv2d::Storage;
-use pleach_prune::latency::{self, AlgorithmRow, Choice, Config, LayerRow, Measurement, Work};
+use pleach_prune::latency::{
+    self, AlgorithmRow, Choice, Config, LayerRow, Measurement, Speedup, Work,
+};
 use pleach_prune::net::{Net, Resolve};
 use serde::Serialize;
 use std::ops::ControlFlow;
 
 /// Measure how fast networks run on this CPU, in turn, and how many times faster than the first
+///
+/// Each runs right after another network, whose weights and maps have taken the caches, and then, warm, right after
+/// a batch of its own, as in a program that runs no other network.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The networks; the first is the one that the others are compared with
@@ -243,7 +248,7 @@ fn algorithms_text(layers: &[&AlgorithmRow]) -> String {
 /// The rows, and under them the ratios.
 pub(super) fn text(measurement: &Measurement) -> String {
     let rows = measurement.rows.iter().map(|row| {
-        vec![
+        let mut cells = vec![
             row.net.clone(),
             row.batch.to_string(),
             row.threads.to_string(),
@@ -252,10 +257,23 @@ pub(super) fn text(measurement: &Measurement) -> String {
             format!("{:.3}", row.latency_ms_p50),
             format!("{:.3}", row.latency_ms_p90),
             format!("{:.0}", row.images_per_s),
-        ]
+        ];
+        cells.extend(row.warm_ms_p50.map(|ms| format!("{ms:.3}")));
+        cells
     });
-    let header =
-        ["network", "batch", "threads", "ISA", "M MACs", "ms (median)", "ms (90 %)", "images/s"];
+    let mut header = vec![
+        "network",
+        "batch",
+        "threads",
+        "ISA",
+        "M MACs",
+        "ms (median)",
+        "ms (90 %)",
+        "images/s",
+    ];
+    header.extend(
+        measurement.rows.iter().any(|row| row.warm_ms_p50.is_some()).then_some("ms (warm)"),
+    );
     let mut text = output::table(&header, rows.collect());
     if !measurement.ratios.is_empty() {
         text.push('\n');
@@ -266,17 +284,19 @@ pub(super) fn text(measurement: &Measurement) -> String {
 
 /// The ratios, with their intervals.
 pub(super) fn ratios(measurement: &Measurement) -> String {
+    let times = |by: &Speedup| format!("{:.2}x", by.speedup);
+    let interval = |by: &Speedup| format!("{:.2}x to {:.2}x", by.low, by.high);
     let rows = measurement.ratios.iter().map(|ratio| {
-        vec![
-            ratio.net.clone(),
-            ratio.batch.to_string(),
-            ratio.threads.to_string(),
-            format!("{:.2}x", ratio.speedup),
-            format!("{:.2}x to {:.2}x", ratio.low, ratio.high),
-        ]
+        let mut cells = vec![ratio.net.clone(), ratio.batch.to_string(), ratio.threads.to_string()];
+        let both = [Some(&ratio.in_turn), ratio.warm.as_ref()];
+        cells.extend(both.into_iter().flatten().flat_map(|by| [times(by), interval(by)]));
+        cells
     });
     let base = measurement.ratios.first().map_or("", |ratio| ratio.base.as_str());
-    let header = ["network", "batch", "threads", "speed-up", "95 % interval"];
+    let mut header = vec!["network", "batch", "threads", "speed-up", "95 % interval"];
+    if measurement.ratios.iter().any(|ratio| ratio.warm.is_some()) {
+        header.extend(["warm", "95 % interval"]);
+    }
     let table = output::table(&header, rows.collect());
     format!("against {base}:\n{table}")
 }

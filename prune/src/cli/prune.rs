@@ -115,7 +115,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if timed && !run.file(LATENCY).exists() {
         watch.line("measuring what each layer takes at all widths");
     }
-    let job = Job { model: &model, meta: &meta, config };
+    let job = Job { model: &model, meta: &meta, config, after: None };
     let outcome = prune_run::prune(&cx, &dataset, &run, &job, &net.network, &mut watch);
     watch.finish();
     let outcome = outcome.inspect_err(|error| watch.line(&epitaph(&run, resumes(error))))?;

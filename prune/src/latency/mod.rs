@@ -2,9 +2,11 @@
 //! order, with an interval.
 //!
 //! For each number of threads and each batch size, all networks are run in rounds. In a round each
-//! runs once, in an order drawn anew, so that whatever disturbs the machine disturbs all of them
-//! alike, and no network profits from the one before it. A ratio is that of medians; its interval is
-//! a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
+//! has its turn, in an order drawn anew, so that whatever disturbs the machine disturbs all of them
+//! alike, and no network profits from the one before it. In inference it runs twice in its turn: first
+//! with what the network before it left in the caches, then *warm*, with its own weights and maps
+//! there, as in a program that runs no other network. Both are reported. A ratio is that of medians; its
+//! interval is a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
 
 mod layers;
 mod run;
@@ -113,12 +115,27 @@ pub struct Row {
     pub isa: String,
     /// Multiply-adds of the network, per image.
     pub macs: u64,
-    /// Median time of a whole batch, in milliseconds.
+    /// Median time of a whole batch, in milliseconds, right after another network.
     pub latency_ms_p50: f64,
     /// Its 90 % quantile.
     pub latency_ms_p90: f64,
     /// Images a second, at the median.
     pub images_per_s: f64,
+    /// Median time of a whole batch, in milliseconds, right after another batch of the same network; `None` in
+    /// training, and in what earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_ms_p50: Option<f64>,
+}
+
+/// A ratio of median times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Speedup {
+    /// The base's time over the network's.
+    pub speedup: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end of its 95 % interval.
+    pub high: f64,
 }
 
 /// How much faster a network is than the first.
@@ -132,12 +149,12 @@ pub struct Ratio {
     pub batch: usize,
     /// Threads.
     pub threads: usize,
-    /// The base's median time over the network's.
-    pub speedup: f64,
-    /// Lower end of its 95 % interval.
-    pub low: f64,
-    /// Upper end of its 95 % interval.
-    pub high: f64,
+    /// By the times of [`Row::latency_ms_p50`].
+    #[serde(flatten)]
+    pub in_turn: Speedup,
+    /// By those of [`Row::warm_ms_p50`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm: Option<Speedup>,
 }
 
 /// What a measurement found.
@@ -183,8 +200,13 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
             let Some(rounds) = time(cx, &mut runs, config, &mut rng, &mut notify) else {
                 return ControlFlow::Break(());
             };
+            let of = |i: usize, run: usize| {
+                let times: Option<Vec<f64>> =
+                    rounds.iter().map(|round| round[i].get(run).copied()).collect();
+                times
+            };
             let rows = nets.iter().enumerate().map(|(i, (name, network))| {
-                let mut times: Vec<f64> = rounds.iter().map(|round| round[i]).collect();
+                let mut times = of(i, 0).expect("there is a first run");
                 times.sort_unstable_by(f64::total_cmp);
                 let median = quantile(&times, 0.5);
                 Row {
@@ -197,15 +219,21 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
                     latency_ms_p50: 1e3 * median,
                     latency_ms_p90: 1e3 * quantile(&times, 0.9),
                     images_per_s: batch as f64 / median,
+                    warm_ms_p50: of(i, 1).map(|times| 1e3 * statistics::median(times)),
                 }
             });
             found.rows.extend(rows);
             for (i, (name, _)) in nets.iter().enumerate().skip(1) {
-                let pairs: Vec<[f64; 2]> =
-                    rounds.iter().map(|round| [round[0], round[i]]).collect();
-                let [speedup, low, high] = ratio_of_medians(&pairs, &mut rng);
+                let mut speedup = |run: usize| {
+                    let pairs: Vec<[f64; 2]> =
+                        of(0, run)?.into_iter().zip(of(i, run)?).map(Into::into).collect();
+                    let [speedup, low, high] = ratio_of_medians(&pairs, &mut rng);
+                    Some(Speedup { speedup, low, high })
+                };
+                let in_turn = speedup(0).expect("there is a first run");
+                let warm = speedup(1);
                 let (base, net) = (nets[0].0.into(), (*name).into());
-                found.ratios.push(Ratio { base, net, batch, threads, speedup, low, high });
+                found.ratios.push(Ratio { base, net, batch, threads, in_turn, warm });
             }
         }
         ControlFlow::Continue(())
@@ -213,15 +241,29 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
     found
 }
 
-/// Seconds of every network in every round.
+/// Seconds of every run of every network in every round.
 fn time(
     cx: &Context,
     runs: &mut [Run],
     config: &Config,
     rng: &mut Rng,
     notify: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Option<Vec<Vec<f64>>> {
-    let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx, &mut |_| ())));
+) -> Option<Vec<Vec<Vec<f64>>>> {
+    // A training step leaves nothing in the caches that the next would find there.
+    let each = if config.work == Work::Infer { 2 } else { 1 };
+    let turn = |run: &mut Run| {
+        let times = (0..each).map(|_| {
+            let started = Instant::now();
+            run.once(cx, &mut |_| ());
+            started.elapsed().as_secs_f64()
+        });
+        times.collect::<Vec<f64>>()
+    };
+    let count = config.rounds_of(|| {
+        runs.iter_mut().for_each(|run| {
+            turn(run);
+        });
+    });
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut rounds = Vec::with_capacity(count);
     for done in 0..count {
@@ -229,11 +271,9 @@ fn time(
             return None;
         }
         rng.shuffle(&mut order);
-        let mut times = vec![0.0; runs.len()];
+        let mut times = vec![Vec::new(); runs.len()];
         for &i in &order {
-            let started = Instant::now();
-            runs[i].once(cx, &mut |_| ());
-            times[i] = started.elapsed().as_secs_f64();
+            times[i] = turn(&mut runs[i]);
         }
         rounds.push(times);
     }

@@ -2,7 +2,7 @@ use super::config::{Phases, PruneConfig};
 use serde::{Deserialize, Serialize};
 
 /// Share of an epoch budget that is kept for the final fine-tuning.
-const FINAL_SHARE: f64 = 0.4;
+pub(crate) const FINAL_SHARE: f64 = 0.4;
 
 /// Less than this many epochs is nothing: a thousandth is 45 images of CIFAR-10.
 const NOTHING: f64 = 1e-3;

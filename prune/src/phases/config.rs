@@ -244,10 +244,10 @@ impl PruneConfig {
         self.max_drop + self.recovery
     }
 
-    /// How far phase I goes.
-    pub(super) fn global_target(&self) -> Option<Target> {
+    /// How far phase I goes from where `start` of the target's unit are left.
+    pub(super) fn global_target(&self, start: f64) -> Option<Target> {
         match self.phases {
-            Phases::Both => self.target.map(|target| target.part(self.global_target_share)),
+            Phases::Both => self.target.map(|target| target.part(start, self.global_target_share)),
             _ => self.target,
         }
     }

@@ -9,7 +9,7 @@ use crate::select::share_of;
 /// phase's share of the drop or of the target is spent. The last round stops at the target. This is
 /// the next round's removal; `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
-    let target = pruner.config.global_target();
+    let target = pruner.config.global_target(pruner.state.start);
     let limit = target.map_or(0, |target| pruner.limit(target));
     if target.is_some_and(|target| pruner.count(target) <= limit) {
         return Ok(None);

@@ -17,9 +17,10 @@ mod scoring;
 mod state;
 mod trial;
 
+pub(crate) use budget::FINAL_SHARE;
 pub use config::{Order, Phases, PruneConfig, Reference};
 pub use pruner::Pruner;
-pub use record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
+pub use record::{Counted, Earlier, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};
 pub use state::{State, StateError};
 
 use crate::error::PruneError;

@@ -1,5 +1,5 @@
 use super::config::{Phases, PruneConfig};
-use super::record::{Counted, Event, Facts, Outcome, PairedDrop, RunObserver};
+use super::record::{Counted, Earlier, Event, Facts, Outcome, PairedDrop, RunObserver};
 use super::reference::reference;
 use super::state::{Stage, State, Sweep};
 use super::{global, layerwise};
@@ -77,6 +77,26 @@ impl<'a> Pruner<'a> {
         }
         state.seconds = started.elapsed().as_secs_f64();
         Self::resume(cx, dataset, base, config, state, None, None)
+    }
+
+    /// This pruning, not begun yet, from where another of the same base network ended: steps, epochs and the
+    /// plan are counted on, and phase I goes its share of the way from there to the target.
+    ///
+    /// # Errors
+    /// If network and plan do not fit together or the base.
+    pub fn after(mut self, earlier: Earlier) -> Result<Self, PruneError> {
+        let Earlier { network, plan, epochs } = earlier;
+        let removals = plan.steps.len() as u64;
+        self.state = State { plan, epochs, scorings: removals, tunings: removals, ..self.state };
+        self.state.check(self.config, self.base.graph(), network.graph(), None)?;
+        self.state.accuracy = self.validate(&network);
+        self.state.network += 1;
+        self.stand(network);
+        if let Some(target) = self.config.target {
+            let all = self.meter(target).count(self.base.graph());
+            self.state.start = self.count(target) as f64 / all as f64;
+        }
+        Ok(self)
     }
 
     /// The pruning that stands at `state`; with its `standing` network, if that is not the base, and the

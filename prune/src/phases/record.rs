@@ -131,12 +131,23 @@ pub struct Outcome {
     pub times: Option<LayerTimes>,
     /// Whether the target was met within the drop limit.
     pub target_met: bool,
-    /// Epochs of fine-tuning, all together.
+    /// Epochs of fine-tuning since the base network, all together.
     pub epochs: f64,
     /// Seconds of all steps, in however many goes.
     pub seconds: f64,
     /// Layers whose removed inputs nothing could stand in for, for lack of a bias or batch norm.
     pub without_bias_update: Vec<String>,
+}
+
+/// What a finished run left, for another of the same base network to go on from.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    /// Its network.
+    pub network: Network,
+    /// Its record of what was removed.
+    pub plan: Plan,
+    /// Epochs of fine-tuning since the base network.
+    pub epochs: f64,
 }
 
 /// What happens in a run, as it happens.

@@ -29,10 +29,13 @@ pub struct State {
     pub(super) network: u64,
     /// Its validation accuracy.
     pub(super) accuracy: f64,
+    /// What the network that the run began with has of the target's unit, as a part of what the base has.
+    #[serde(default = "all")]
+    pub(super) start: f64,
     pub(super) purse: Purse,
     pub(super) plan: Plan,
     pub(super) steps: Vec<StepRecord>,
-    /// Epochs of fine-tuning, without those of the trial.
+    /// Epochs of fine-tuning since the base network, without those of the trial.
     pub(super) epochs: f64,
     pub(super) without_bias_update: BTreeSet<String>,
     pub(super) scorings: u64,
@@ -42,6 +45,10 @@ pub struct State {
     /// What a latency target is counted by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) times: Option<LayerTimes>,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 /// What comes next.
@@ -145,6 +152,7 @@ impl State {
         };
         Self {
             accuracy: validation.accuracy,
+            start: all(),
             validation,
             test,
             stage,

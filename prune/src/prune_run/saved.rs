@@ -1,11 +1,11 @@
 //! What a run goes on from, in its folder.
 
 use super::{PLAN, PRUNED, PruneRunError, STATE};
-use crate::phases::{PruneConfig, Pruner, State};
+use crate::phases::{Earlier, PruneConfig, Pruner, State};
 use crate::run_dir::{RunDir, RunDirError, STATE_PREFIX};
 use crate::train_run::METRICS;
 use pleach_core::Network;
-use pleach_core::checkpoint::{self, Dtype, Meta};
+use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_datasets::Dataset;
 use pleach_kernels::Context;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,9 @@ const SCHEMA: &str = "pleach.prune-state/1";
 pub(super) struct Known {
     /// The SHA-256 of the base network with its training state, in hexadecimal.
     base: String,
+    /// The same of the network that it goes on from, if that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
     /// The data set's name and the images of its splits.
     data: (String, [usize; 3]),
     /// The instruction set.
@@ -34,12 +37,18 @@ impl Known {
         dataset: &dyn Dataset,
         base: &Network,
         config: &PruneConfig,
+        after: Option<&Earlier>,
     ) -> Result<Self, PruneRunError> {
         use pleach_datasets::Split::{Test, Train, Validation};
-        let name = Path::new("the base network");
-        let bytes = checkpoint::to_bytes(name, base, &Meta::default(), Dtype::F32, true)?;
+        let sha256 = |name: &str, network: &Network| {
+            let (name, meta) = (Path::new(name), Meta::default());
+            let bytes = checkpoint::to_bytes(name, network, &meta, Dtype::F32, true)?;
+            Ok::<_, CheckpointError>(format!("{:x}", Sha256::digest(bytes)))
+        };
+        let earlier = after.map(|earlier| sha256("the earlier network", &earlier.network));
         Ok(Self {
-            base: format!("{:x}", Sha256::digest(bytes)),
+            base: sha256("the base network", base)?,
+            after: earlier.transpose()?,
             data: (
                 dataset.spec().name.clone(),
                 [Train, Validation, Test].map(|split| dataset.len(split)),
@@ -115,6 +124,11 @@ impl<'a> Store<'a> {
         let (then, now) = (&saved.known, &self.known);
         if then.base != now.base {
             return Err(foreign("the base network's SHA-256 is", &now.base, then.base.clone()));
+        }
+        if then.after != now.after {
+            let none = || "none".to_owned();
+            let [then, now] = [then, now].map(|known| known.after.clone().unwrap_or_else(none));
+            return Err(foreign("the earlier network's SHA-256 is", &now, then));
         }
         if then.data != now.data {
             let [then, now] = [then, now].map(|known| format!("{:?}", known.data));

@@ -31,7 +31,7 @@ pub struct RunReport {
     pub reference: String,
     /// Whether the target was met within the drop limit.
     pub target_met: bool,
-    /// Epochs of fine-tuning.
+    /// Epochs of fine-tuning since the base network.
     pub epochs: f64,
     /// Every removal, those that were undone too.
     pub steps: Vec<StepRecord>,

@@ -65,6 +65,9 @@ pub enum Work {
     Prune {
         /// That cell.
         base: String,
+        /// The cell, of the same base, whose pruned network it goes on from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
         /// How.
         config: Box<PruneConfig>,
     },
@@ -118,8 +121,10 @@ impl Work {
     pub fn needs(&self) -> Vec<&str> {
         match self {
             Self::Given { .. } | Self::Train { .. } => Vec::new(),
+            Self::Prune { base, after, .. } => {
+                [Some(base), after.as_ref()].into_iter().flatten().map(String::as_str).collect()
+            }
             Self::Scratch { like: base, .. }
-            | Self::Prune { base, .. }
             | Self::Curve { base, .. }
             | Self::Ranking { base, .. } => vec![base],
             Self::Speed { nets, .. } => nets.iter().map(String::as_str).collect(),

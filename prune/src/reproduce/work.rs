@@ -2,15 +2,16 @@
 
 use super::cell::{CELL_SCHEMA, Cell};
 use super::cell::{Found, NetworkFile, NetworkReport, Record, TrainingReport, Work};
-use super::folder::Folder;
+use super::folder::{self, Folder};
 use super::{Job, ReproduceError, ReproduceObserver};
 use crate::compare::{CompareConfig, CompareObserver, compare};
 use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
 use crate::net::{self, Net, Resolve};
-use crate::phases::Facts;
-use crate::prune_run;
+use crate::phases::{Earlier, Facts};
+use crate::plan::Plan;
+use crate::prune_run::{self, PLAN};
 use crate::ranking::{RankingConfig, rank};
 use crate::report::{RunReport, activation_bytes};
 use crate::run_dir::RunDir;
@@ -108,10 +109,11 @@ fn found(
             let meta = net::meta(&like.meta.model, spec);
             trained(job, run, fresh, meta, config, observer)
         }
-        Work::Prune { base, config } => {
+        Work::Prune { base, after, config } => {
             let Checkpoint { network: base, meta } = network(job, base)?;
             let (model, meta) = (&*meta.model, net::meta(&meta.model, spec));
-            let pruning = prune_run::Job { model, meta: &meta, config };
+            let after = after.as_ref().map(|id| earlier(job, id)).transpose()?;
+            let pruning = prune_run::Job { model, meta: &meta, config, after: after.as_ref() };
             let outcome = prune_run::prune(cx, dataset, run, &pruning, &base, observer)?;
             let trained = train_accuracy(job, &outcome.network);
             let report = RunReport::new(cx, &cell.id, config, &outcome, trained);
@@ -202,12 +204,30 @@ fn train_accuracy(job: &Job<'_>, network: &Network) -> f64 {
     evaluate(job.cx, network, job.dataset, Split::Train, Some(sample)).accuracy
 }
 
+/// A cell that another needs.
+fn needed(job: &Job<'_>, id: &str) -> Result<Cell, ReproduceError> {
+    let cell = job.cells()?.into_iter().find(|cell| cell.id == id);
+    Ok(cell.expect("a study has what its cells need"))
+}
+
 /// The network of a cell that is done.
 fn network(job: &Job<'_>, id: &str) -> Result<Checkpoint, ReproduceError> {
-    let cells = job.cells()?;
-    let cell = cells.iter().find(|cell| cell.id == id).expect("a study has what its cells need");
-    let file = cell.work.network_file().expect("what cells need are networks");
-    Ok(checkpoint::load(&super::folder::path(job.run, id).join(file))?)
+    let file = needed(job, id)?.work.network_file().expect("what cells need are networks");
+    Ok(checkpoint::load(&folder::path(job.run, id).join(file))?)
+}
+
+/// What a pruning cell that is done left.
+fn earlier(job: &Job<'_>, id: &str) -> Result<Earlier, ReproduceError> {
+    let path = folder::path(job.run, id).join(PLAN);
+    let unfit = |found: String| ReproduceError::Cell { path: path.clone(), found };
+    let plan = fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
+    let plan = Plan::from_json(&plan).map_err(|error| unfit(error.to_string()))?;
+    match folder::record(job.run, &needed(job, id)?)?.map(|record| record.found) {
+        Some(Found::Pruned(run)) => {
+            Ok(Earlier { network: network(job, id)?.network, plan, epochs: run.epochs })
+        }
+        _ => Err(unfit("no pruning run that is done".into())),
+    }
 }
 
 fn network_file(run: &RunDir, file: &str) -> Result<NetworkFile, ReproduceError> {

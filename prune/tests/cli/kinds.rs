@@ -199,6 +199,8 @@ fn forget_times(value: &mut Value) {
                 "latency",
                 "latency_ms_p50",
                 "latency_ms_p90",
+                "warm_ms_p50",
+                "warm",
                 "layers",
                 "speedup",
                 "ratios",

@@ -112,8 +112,10 @@ fn bench_compares_all_networks_with_the_first() {
                 "latency_ms_p50",
                 "latency_ms_p90",
                 "images_per_s",
+                "warm_ms_p50",
             ];
-            assert_keys(row, &expected);
+            let warm = usize::from(mode == "infer");
+            assert_keys(row, &expected[..9 + warm]);
             assert_eq!(row["mode"], mode);
             let number = |key: &str| row[key].as_f64().unwrap();
             assert!(number("latency_ms_p50") <= number("latency_ms_p90"));
@@ -123,8 +125,8 @@ fn bench_compares_all_networks_with_the_first() {
         let ratios = found["ratios"].as_array().unwrap();
         assert_eq!(ratios.len(), 2 * 2);
         for ratio in ratios {
-            let expected = ["base", "net", "batch", "threads", "speedup", "low", "high"];
-            assert_keys(ratio, &expected);
+            let expected = ["base", "net", "batch", "threads", "speedup", "low", "high", "warm"];
+            assert_keys(ratio, &expected[..7 + usize::from(mode == "infer")]);
             assert_eq!((&ratio["base"], &ratio["net"]), (&TINY.into(), &half.into()));
             let number = |key: &str| ratio[key].as_f64().unwrap();
             assert!(number("low") <= number("high") && number("speedup") > 0.0);

@@ -43,7 +43,7 @@ fn settings() -> Settings {
         narrow: "vgg-small:4,6,6,8,8,8".into(),
         narrow_nobn: Some("vgg16-nobn:4,4,4,4,4,4,4,4,4,4,4,4,4".into()),
         residual: "resnet20:4,6,8".into(),
-        amounts: vec![1.5],
+        amounts: vec![2.0, 1.5],
         residual_amounts: vec![1.3],
         freeze_amount: 1.5,
         shares: vec![0.25, 0.5],
@@ -164,7 +164,8 @@ fn every_table_has_rows_and_every_cell_leaves_its_record() {
         };
         assert_eq!(saved.network.graph().macs(), macs, "{}", record.cell.id);
         if record.cell.id.starts_with("t6-") && !record.cell.id.contains("scratch") {
-            assert!(fewer >= 1.5, "{} got to {fewer}x", record.cell.id);
+            let amount = if record.cell.id.ends_with("-2x") { 2.0 } else { 1.5 };
+            assert!(fewer >= amount, "{} got to {fewer}x", record.cell.id);
         }
         assert_eq!(network.sha256.len(), 64);
     }
@@ -202,7 +203,15 @@ fn every_table_has_rows_and_every_cell_leaves_its_record() {
     assert!(
         fs::read_to_string(study.run.file("t6-time.svg")).expect("written").contains("<circle")
     );
-    let Some(Found::Pruned(layerwise)) = report.found("t1-layerwise") else { panic!("it ran") };
+    let run = |id: &str| match report.found(id) {
+        Some(Found::Pruned(run)) => run,
+        found => panic!("{id}: {found:?}"),
+    };
+    // Each amount goes on from the one before, and epochs are counted from the base.
+    let (first, second) = (run("t6-l1-1.5x"), run("t6-l1-2x"));
+    assert_eq!(first.base, second.base);
+    assert!(first.epochs > 0.0 && second.epochs > 1.9 * first.epochs, "{first:?} {second:?}");
+    let layerwise = run("t1-layerwise");
     let accuracy = format!("{:.2}", 100.0 * layerwise.pruned.accuracy);
     assert_eq!(rendered.tables[0].rows[3][..2], ["layerwise".to_owned(), accuracy]);
 }

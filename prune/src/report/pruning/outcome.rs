@@ -1,6 +1,6 @@
 //! What a run came to, and where the time of its network goes.
 
-use crate::latency::{LayerRow, Row};
+use crate::latency::{LayerRow, Row, Speedup};
 use crate::phases::{PairedDrop, StepRecord};
 use crate::report::result::PruneResult;
 use crate::report::{
@@ -29,16 +29,25 @@ pub fn headline(result: &PruneResult) -> Table {
         vec![name.to_owned(), grouped(base), grouped(pruned), fewer]
     }));
     for ([base, pruned], ratio) in pairs(result).zip(&result.speedup) {
-        rows.push(vec![
-            format!("ms, {}", setting(base.batch, base.threads)),
-            format!("{:.3}", base.latency_ms_p50),
-            format!("{:.3}", pruned.latency_ms_p50),
-            format!("{:.2}x faster ({:.2} to {:.2})", ratio.speedup, ratio.low, ratio.high),
-        ]);
+        let setting = setting(base.batch, base.threads);
+        let mut row = |name: String, [base, pruned]: [f64; 2], by: Speedup| {
+            let Speedup { speedup, low, high } = by;
+            let faster = format!("{speedup:.2}x faster ({low:.2} to {high:.2})");
+            rows.push(vec![name, format!("{base:.3}"), format!("{pruned:.3}"), faster]);
+        };
+        let in_turn = [base.latency_ms_p50, pruned.latency_ms_p50];
+        row(format!("ms, {setting}"), in_turn, ratio.in_turn);
+        if let (Some(base), Some(pruned), Some(by)) =
+            (base.warm_ms_p50, pruned.warm_ms_p50, ratio.warm)
+        {
+            row(format!("ms, warm, {setting}"), [base, pruned], by);
+        }
     }
     Table {
         name: "headline".into(),
-        title: "Before and after; in brackets, 95 % intervals".into(),
+        title: "Before and after; in brackets, 95 % intervals. Times are of a whole batch, right after the \
+                other network; warm, right after another batch of the same"
+            .into(),
         columns: ["", "base", "pruned", "change"].map(Into::into).to_vec(),
         rows,
     }
@@ -261,7 +270,7 @@ fn why(result: &PruneResult, pruned: &[&LayerRow], at: &str) -> String {
     let mut text = match result.speedup.iter().find(same) {
         Some(ratio) => format!(
             "With {at}, multiply-adds are {factor:.2} times fewer, and the network is {:.2} times as fast.",
-            ratio.speedup
+            ratio.in_turn.speedup
         ),
         None => format!("Multiply-adds are {factor:.2} times fewer."),
     };

@@ -2,7 +2,7 @@
 
 use crate::bias_update::BiasUpdate;
 use crate::criteria::ConEnt;
-use crate::phases::PruneConfig;
+use crate::phases::{FINAL_SHARE, PruneConfig};
 use crate::reproduce::cell::{Cell, Work};
 use crate::reproduce::work::image;
 use crate::reproduce::{Effort, Given, ReproduceError, Settings};
@@ -156,9 +156,41 @@ impl<'a> Builder<'a> {
     ) -> String {
         let macs =
             WHILE_PRUNED * self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
-        let work = Work::Prune { base: base.id.clone(), config: Box::new(config) };
+        let work = Work::Prune { base: base.id.clone(), after: None, config: Box::new(config) };
         self.add(id.clone(), about, (base, macs), work);
         id
+    }
+
+    /// Adds pruning runs to each of `amounts` of multiply-adds, times fewer, whatever they lose: amounts are
+    /// compared by their accuracy. Each run goes on from the network of the one before, so that all of them
+    /// together take little more than the last alone. `name` says what each is called, and what it is for
+    /// people. Returns their names.
+    pub(super) fn prune_on(
+        &mut self,
+        base: &Base,
+        amounts: &[f64],
+        config: &PruneConfig,
+        name: impl Fn(f64) -> (String, String),
+    ) -> Vec<String> {
+        let mut amounts = amounts.to_vec();
+        amounts.sort_by(f64::total_cmp);
+        let all = self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
+        let (mut ids, mut start) = (Vec::<String>::new(), 1.0);
+        for amount in amounts {
+            let (id, mut about) = name(amount);
+            let after = ids.last().cloned();
+            if let Some(after) = &after {
+                about += &format!(", on from {after}");
+            }
+            let end = 1.0 / amount;
+            let share = (1.0 - FINAL_SHARE) * 0.5 * (start + end) + FINAL_SHARE * end;
+            let config = Box::new(to_amount(config.clone(), amount));
+            let work = Work::Prune { base: base.id.clone(), after, config };
+            self.add(id.clone(), about, (base, share * all), work);
+            ids.push(id);
+            start = end;
+        }
+        ids
     }
 
     /// Adds a comparison's curve.
@@ -234,7 +266,7 @@ pub(super) fn fewer_macs(times: f64) -> Target {
     Target { unit: Unit::Macs, amount: Amount { keep: 1.0 / times } }
 }
 
-/// A pruning run that gets to a target whatever it loses: amounts are compared by their accuracy.
+/// A pruning run that gets to a target whatever it loses.
 pub(super) fn to_amount(config: PruneConfig, times: f64) -> PruneConfig {
     PruneConfig { target: Some(fewer_macs(times)), max_drop: 100.0, recovery: 0.0, ..config }
 }

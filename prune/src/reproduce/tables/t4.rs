@@ -1,7 +1,7 @@
 //! T4: a residual network.
 
 use super::PaperTable;
-use super::builder::{Builder, to_amount};
+use super::builder::Builder;
 use super::text::{SIZE, drop_points, heads, network, percent, run, size, speed, times};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
@@ -17,11 +17,10 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     let base = builder.residual()?;
     let seed = builder.settings.seed;
     let mut nets = vec![base.id.clone()];
-    for &amount in &builder.settings.residual_amounts {
-        let about = format!("{}, {amount}x fewer MACs", builder.settings.residual);
-        let config = to_amount(builder.pruning(seed), amount);
-        nets.push(builder.prune(format!("t4-{amount}x"), about, &base, config));
-    }
+    let amounts = builder.settings.residual_amounts.clone();
+    let name =
+        |amount: f64| (format!("t4-{amount}x"), format!("{}, {amount}x fewer MACs", base.model));
+    nets.extend(builder.prune_on(&base, &amounts, &builder.pruning(seed), name));
     builder.speed("t4-speed", nets);
     Ok(())
 }
@@ -50,7 +49,10 @@ fn render(report: &Report) -> Rendered {
         row.push(format!("{:.2}", run.epochs));
         rows.push(row);
     }
-    let title = format!("**T4.** {} on {}, both phases.", report.settings.residual, report.dataset);
+    let title = format!(
+        "**T4.** {} on {}, both phases, each amount on from the one before.",
+        report.settings.residual, report.dataset
+    );
     let table = Table { name: "t4-residual".into(), title, columns: heads(&columns), rows };
     let table = Some(table).filter(|table| table.rows.len() > 1);
     let speed = speed(report, "t4-speed", "t4-speed");

@@ -1,6 +1,6 @@
 //! What several tables show alike.
 
-use crate::latency::{Measurement, Ratio};
+use crate::latency::{Measurement, Ratio, Row, Speedup};
 use crate::phases::{Facts, PairedDrop};
 use crate::report::RunReport;
 use crate::report::Table;
@@ -44,8 +44,13 @@ pub(super) fn drop_points(drop: &PairedDrop) -> String {
     format!("{:+.2} ({:+.2} to {:+.2})", drop.points, drop.low, drop.high)
 }
 
-pub(super) fn faster(ratio: &Ratio) -> String {
-    format!("{:.2}x ({:.2} to {:.2})", ratio.speedup, ratio.low, ratio.high)
+pub(super) fn faster(by: &Speedup) -> String {
+    format!("{:.2}x ({:.2} to {:.2})", by.speedup, by.low, by.high)
+}
+
+/// The same, and nothing where it was not measured.
+pub(super) fn faster_warm(ratio: &Ratio) -> String {
+    ratio.warm.as_ref().map(faster).unwrap_or_default()
 }
 
 /// Multiply-adds (M), parameters (M), bytes of weights (kB) and of activations (kB).
@@ -97,9 +102,13 @@ pub(super) fn speed(report: &Report, name: &str, id: &str) -> Option<Table> {
         "p90 (ms)",
         "img/s",
         "faster (95 %)",
+        "base warm (ms)",
+        "warm (ms)",
+        "faster, warm (95 %)",
         "fewer MACs",
     ];
     let measured = measurement(report, id)?;
+    let warm = |row: &Row| row.warm_ms_p50.map_or_else(String::new, |ms| format!("{ms:.3}"));
     let rows = measured.ratios.iter().filter_map(|ratio| {
         let row = |net: &str| {
             measured.rows.iter().find(|row| {
@@ -115,7 +124,10 @@ pub(super) fn speed(report: &Report, name: &str, id: &str) -> Option<Table> {
             format!("{:.3}", net.latency_ms_p50),
             format!("{:.3}", net.latency_ms_p90),
             format!("{:.0}", net.images_per_s),
-            faster(ratio),
+            faster(&ratio.in_turn),
+            warm(base),
+            warm(net),
+            faster_warm(ratio),
             times(base.macs, net.macs),
         ])
     });
@@ -123,8 +135,9 @@ pub(super) fn speed(report: &Report, name: &str, id: &str) -> Option<Table> {
     Some(Table {
         name: name.into(),
         title: format!(
-            "**Measured speed.** Time of a whole batch ({isa}), all networks in turn in random order; \
-             ratios of medians with bootstrap intervals."
+            "**Measured speed.** Time of a whole batch ({isa}), all networks in turn in random order: right \
+             after another network, and warm, right after another batch of the same; ratios of medians with \
+             bootstrap intervals."
         ),
         columns: heads(&columns),
         rows: rows.collect(),

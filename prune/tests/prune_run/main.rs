@@ -1,7 +1,9 @@
 //! Pruning runs that stop anywhere and go on.
 
+mod after;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "reproduce/few.rs"]
+#[path = "../reproduce/few.rs"]
 mod few;
 
 use common::small_graph;
@@ -207,7 +209,7 @@ impl RunObserver for Stop {
 
 fn prune(run: &RunDir, observer: &mut dyn RunObserver) -> Result<Outcome, PruneRunError> {
     let (config, meta) = (config(), Meta { model: "small".into(), ..Meta::default() });
-    let job = Job { model: "small", meta: &meta, config: &config };
+    let job = Job { model: "small", meta: &meta, config: &config, after: None };
     prune_run::prune(&context(), &few::dataset(), run, &job, &untrained(), observer)
 }
 
@@ -305,7 +307,7 @@ fn a_state_of_another_run_or_none_is_refused_by_its_path() {
 
     let refuse = |base: &Network, config: &PruneConfig, says: &str| {
         let (cx, dataset, meta) = (context(), few::dataset(), Meta::default());
-        let job = Job { model: "small", meta: &meta, config };
+        let job = Job { model: "small", meta: &meta, config, after: None };
         let error = prune_run::prune(&cx, &dataset, &run, &job, base, &mut Silent);
         let error = error.expect_err("it is refused").to_string();
         assert!(error.contains("state.json: ") && error.contains(says), "{error}");
