@@ -1,5 +1,6 @@
 //! A study, on networks and with settings that take seconds.
 
+mod cells;
 #[path = "../common/mod.rs"]
 mod common;
 mod few;
@@ -16,8 +17,7 @@ use pleach_prune::criteria::ConEnt;
 use pleach_prune::phases::{self, Phases, PruneConfig};
 use pleach_prune::ranking::{RankingConfig, rank};
 use pleach_prune::reproduce::{
-    self, Cell, Effort, Found, Given, Job, Rates, Report, ReproduceError, ReproduceObserver,
-    Settings, Work,
+    self, Effort, Found, Given, Job, Report, ReproduceError, ReproduceObserver, Settings,
 };
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run;
@@ -313,50 +313,6 @@ fn records_that_are_none_of_the_study_are_refused_by_their_path() {
     let job = Job { settings: &other, ..study.job() };
     let error = reproduce::report(&job).expect_err("its base is another");
     assert!(error.to_string().contains("with other settings"), "{error}");
-}
-
-#[test]
-fn a_budget_cuts_epochs_and_one_that_is_too_small_is_refused() {
-    let (settings, dataset) = (Settings::full(42), common::dataset());
-    let cells = reproduce::cells(&settings, &*dataset).expect("all tables are there");
-    // A machine on which the whole takes a hundred hours.
-    let rates = |rate: f64| cells.iter().map(|cell| (cell.model.clone(), rate)).collect::<Rates>();
-    let rates = rates(rates(1.0).total(&cells) / 100.0);
-    let half =
-        reproduce::within(&settings, &*dataset, 50.0, &rates).expect("models").expect("fits");
-    let share = half.effort.base_epochs / settings.effort.base_epochs;
-    assert!((0.4..=0.5).contains(&share), "{share}");
-    let cells = reproduce::cells(&half, &*dataset).expect("all tables are there");
-    assert!((45.0..=50.0).contains(&rates.total(&cells)));
-    // A model that trains half as fast takes twice the time, and the others what they took.
-    let slower = |model: &str| -> f64 {
-        let rate = |cell: &Cell| if cell.model == model { 0.5 } else { 1.0 };
-        let rates: Rates = cells.iter().map(|cell| (cell.model.clone(), rate(cell))).collect();
-        rates.total(&cells)
-    };
-    let of_residual: f64 =
-        cells.iter().filter(|cell| cell.model == settings.residual).map(|cell| cell.macs).sum();
-    assert!(of_residual > 0.0);
-    let more = slower(&settings.residual) - slower("none of them");
-    assert!((more * 3600.0 / of_residual - 1.0).abs() < 1e-6, "{more}");
-    let whole = reproduce::within(&settings, &*dataset, 101.0, &rates).expect("models");
-    assert_eq!(whole.expect("fits"), settings);
-    let error = reproduce::within(&settings, &*dataset, 0.1, &rates).expect("models");
-    assert!(error.expect_err("too small").to_string().contains("0.1 CPU hours is too small"));
-}
-
-#[test]
-fn each_base_is_trained_at_the_rate_of_its_kind() {
-    let cells = reproduce::cells(&Settings::full(42), &*common::dataset()).expect("tables");
-    let rate = |id: &str| match &cells.iter().find(|cell| cell.id == id).expect(id).work {
-        Work::Train { config, .. } | Work::Scratch { config, .. } => config.lr,
-        Work::Curve { tune: Some(tune), .. } => tune.lr,
-        other => panic!("{id} trains nothing: {other:?}"),
-    };
-    assert_eq!((rate("base"), rate("base-nobn-s42")), (0.05, 0.2 * 0.05));
-    assert_eq!(rate("base-residual"), 0.4);
-    // Without batch norm fine-tuning takes small steps too.
-    assert_eq!((rate("t5-mean-s42"), rate("t5-mean-nobn-s42")), (0.02, 0.2 * 0.02));
 }
 
 #[test]

@@ -51,6 +51,15 @@ pub(super) struct Compared<'a> {
     pub(super) tuned: bool,
 }
 
+/// A way to several amounts.
+pub(super) struct Way {
+    /// What its cells' names begin with; the amount follows.
+    pub(super) id: String,
+    /// Whose or by what the multiply-adds are fewer, for people.
+    pub(super) about: String,
+    pub(super) config: PruneConfig,
+}
+
 impl<'a> Compared<'a> {
     /// A criterion with its defaults and the mean update, fine-tuned.
     pub(super) fn criterion(criterion: &'a str) -> Self {
@@ -161,33 +170,36 @@ impl<'a> Builder<'a> {
         id
     }
 
-    /// Adds pruning runs to each of `amounts` of multiply-adds, times fewer, whatever they lose: amounts are
-    /// compared by their accuracy. Each run goes on from the network of the one before, so that all of them
-    /// together take little more than the last alone. `name` says what each is called, and what it is for
-    /// people. Returns their names.
+    /// Adds pruning runs of each of `ways` to each of `amounts` of multiply-adds, times fewer, whatever they lose:
+    /// amounts are compared by their accuracy. A way's run goes on from the network of its run before, so that
+    /// all of them together take little more than the last alone; the ways take turns, so that workers who take
+    /// cells in their order have the next of another way to do meanwhile. Returns the cells' names by way.
     pub(super) fn prune_on(
         &mut self,
         base: &Base,
         amounts: &[f64],
-        config: &PruneConfig,
-        name: impl Fn(f64) -> (String, String),
-    ) -> Vec<String> {
+        ways: &[Way],
+    ) -> Vec<Vec<String>> {
         let mut amounts = amounts.to_vec();
         amounts.sort_by(f64::total_cmp);
-        let all = self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
-        let (mut ids, mut start) = (Vec::<String>::new(), 1.0);
+        let (mut ids, mut start) = (vec![Vec::<String>::new(); ways.len()], 1.0);
         for amount in amounts {
-            let (id, mut about) = name(amount);
-            let after = ids.last().cloned();
-            if let Some(after) = &after {
-                about += &format!(", on from {after}");
-            }
             let end = 1.0 / amount;
             let share = (1.0 - FINAL_SHARE) * 0.5 * (start + end) + FINAL_SHARE * end;
-            let config = Box::new(to_amount(config.clone(), amount));
-            let work = Work::Prune { base: base.id.clone(), after, config };
-            self.add(id.clone(), about, (base, share * all), work);
-            ids.push(id);
+            for (way, ids) in ways.iter().zip(&mut ids) {
+                let id = format!("{}-{amount}x", way.id);
+                let mut about = format!("{amount}x fewer MACs {}", way.about);
+                let after = ids.last().cloned();
+                if let Some(after) = &after {
+                    about += &format!(", on from {after}");
+                }
+                let epochs = way.config.epochs_budget.unwrap_or_default();
+                let config = Box::new(to_amount(way.config.clone(), amount));
+                let work = Work::Prune { base: base.id.clone(), after, config };
+                let macs = share * self.epochs(&base.graph, epochs);
+                self.add(id.clone(), about, (base, macs), work);
+                ids.push(id);
+            }
             start = end;
         }
         ids

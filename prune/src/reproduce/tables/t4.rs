@@ -1,7 +1,7 @@
 //! T4: a residual network.
 
 use super::PaperTable;
-use super::builder::Builder;
+use super::builder::{Builder, Way};
 use super::text::{SIZE, drop_points, heads, network, percent, run, size, speed, times};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
@@ -18,9 +18,9 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     let seed = builder.settings.seed;
     let mut nets = vec![base.id.clone()];
     let amounts = builder.settings.residual_amounts.clone();
-    let name =
-        |amount: f64| (format!("t4-{amount}x"), format!("{}, {amount}x fewer MACs", base.model));
-    nets.extend(builder.prune_on(&base, &amounts, &builder.pruning(seed), name));
+    let (id, about) = ("t4".into(), format!("of {}", base.model));
+    let way = Way { id, about, config: builder.pruning(seed) };
+    nets.extend(builder.prune_on(&base, &amounts, &[way]).concat());
     builder.speed("t4-speed", nets);
     Ok(())
 }

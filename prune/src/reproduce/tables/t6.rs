@@ -1,7 +1,7 @@
 //! T6: the paper against ours, and accuracy against what is left, in multiply-adds and in time.
 
 use super::PaperTable;
-use super::builder::Builder;
+use super::builder::{Builder, Way};
 use super::t1;
 use super::text::{
     SIZE, drop_points, faster, faster_warm, heads, measurement, network, percent, run, size, speed,
@@ -30,8 +30,12 @@ const TIMED: (usize, usize) = (1, 1);
 /// FLOPs, share of inference time saved, accuracy lost in points.
 const PAPER: (f64, f64, f64) = (10.0, 0.46, 2.0);
 
+fn way_id(way: &str) -> String {
+    format!("t6-{way}")
+}
+
 fn id(way: &str, amount: f64) -> String {
-    format!("t6-{way}-{amount}x")
+    format!("{}-{amount}x", way_id(way))
 }
 
 fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
@@ -42,12 +46,13 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     }
     let seed = builder.settings.seed;
     let mut timed = vec![base.id.clone()];
-    for criterion in CRITERIA {
-        let config = PruneConfig { criterion: criterion.into(), ..builder.pruning(seed) };
-        let name =
-            |amount: f64| (id(criterion, amount), format!("{amount}x fewer MACs by {criterion}"));
-        let ids = builder.prune_on(&base, &amounts, &config, name);
-        if criterion != "random" {
+    let ways = CRITERIA.map(|criterion| Way {
+        id: way_id(criterion),
+        about: format!("by {criterion}"),
+        config: PruneConfig { criterion: criterion.into(), ..builder.pruning(seed) },
+    });
+    for (criterion, ids) in CRITERIA.iter().zip(builder.prune_on(&base, &amounts, &ways)) {
+        if *criterion != "random" {
             timed.extend(ids);
         }
     }

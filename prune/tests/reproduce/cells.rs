@@ -1,0 +1,68 @@
+//! What the cells of a study are, before any is done.
+
+use super::common;
+use pleach_prune::reproduce::{self, Cell, Rates, Settings, Work};
+
+#[test]
+fn a_budget_cuts_epochs_and_one_that_is_too_small_is_refused() {
+    let (settings, dataset) = (Settings::full(42), common::dataset());
+    let cells = reproduce::cells(&settings, &*dataset).expect("all tables are there");
+    // A machine on which the whole takes a hundred hours.
+    let rates = |rate: f64| cells.iter().map(|cell| (cell.model.clone(), rate)).collect::<Rates>();
+    let rates = rates(rates(1.0).total(&cells) / 100.0);
+    let half =
+        reproduce::within(&settings, &*dataset, 50.0, &rates).expect("models").expect("fits");
+    let share = half.effort.base_epochs / settings.effort.base_epochs;
+    assert!((0.4..=0.5).contains(&share), "{share}");
+    let cells = reproduce::cells(&half, &*dataset).expect("all tables are there");
+    assert!((45.0..=50.0).contains(&rates.total(&cells)));
+    // A model that trains half as fast takes twice the time, and the others what they took.
+    let slower = |model: &str| -> f64 {
+        let rate = |cell: &Cell| if cell.model == model { 0.5 } else { 1.0 };
+        let rates: Rates = cells.iter().map(|cell| (cell.model.clone(), rate(cell))).collect();
+        rates.total(&cells)
+    };
+    let of_residual: f64 =
+        cells.iter().filter(|cell| cell.model == settings.residual).map(|cell| cell.macs).sum();
+    assert!(of_residual > 0.0);
+    let more = slower(&settings.residual) - slower("none of them");
+    assert!((more * 3600.0 / of_residual - 1.0).abs() < 1e-6, "{more}");
+    let whole = reproduce::within(&settings, &*dataset, 101.0, &rates).expect("models");
+    assert_eq!(whole.expect("fits"), settings);
+    let error = reproduce::within(&settings, &*dataset, 0.1, &rates).expect("models");
+    assert!(error.expect_err("too small").to_string().contains("0.1 CPU hours is too small"));
+}
+
+#[test]
+fn each_base_is_trained_at_the_rate_of_its_kind() {
+    let cells = reproduce::cells(&Settings::full(42), &*common::dataset()).expect("tables");
+    let rate = |id: &str| match &cells.iter().find(|cell| cell.id == id).expect(id).work {
+        Work::Train { config, .. } | Work::Scratch { config, .. } => config.lr,
+        Work::Curve { tune: Some(tune), .. } => tune.lr,
+        other => panic!("{id} trains nothing: {other:?}"),
+    };
+    assert_eq!((rate("base"), rate("base-nobn-s42")), (0.05, 0.2 * 0.05));
+    assert_eq!(rate("base-residual"), 0.4);
+    // Without batch norm fine-tuning takes small steps too.
+    assert_eq!((rate("t5-mean-s42"), rate("t5-mean-nobn-s42")), (0.02, 0.2 * 0.02));
+}
+
+#[test]
+fn each_amount_goes_on_from_the_one_before_and_ways_take_turns() {
+    let settings = Settings { tables: vec!["T6".into(), "T4".into()], ..Settings::full(42) };
+    let cells = reproduce::cells(&settings, &*common::dataset()).expect("tables");
+    let pruned = cells.iter().filter_map(|cell| match &cell.work {
+        Work::Prune { after, .. } => Some((&*cell.id, after.as_deref(), cell.macs)),
+        _ => None,
+    });
+    let pruned: Vec<_> = pruned.collect();
+    let ids: Vec<&str> = pruned.iter().map(|(id, ..)| *id).collect();
+    assert_eq!(ids[..4], ["t6-con_ent-2x", "t6-l1-2x", "t6-random-2x", "t6-con_ent-4x"]);
+    assert_eq!(ids[17..], ["t6-random-15x", "t4-2x", "t4-3x", "t4-4.2x"]);
+    for (i, &(id, after, macs)) in pruned.iter().enumerate() {
+        let ways = if id.starts_with("t6") { 3 } else { 1 };
+        let before = if id == "t4-2x" { None } else { i.checked_sub(ways) };
+        assert_eq!(after, before.map(|before| ids[before]), "{id}");
+        assert!(before.is_none_or(|before| macs < pruned[before].2), "{id}: ever smaller ones");
+    }
+}
