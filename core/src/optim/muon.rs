@@ -71,7 +71,7 @@ pub(super) fn step(
     });
 }
 
-/// `dst` becomes `matrix` with singular values near 1: `iterations`, at least one, of Newton and Schulz's after
+/// `dst` becomes `matrix` with singular values near 1: `iterations` (0 is 1) of Newton and Schulz's after
 /// division by the norm. They are taken together as a polynomial of the Gram matrix of the shorter side, which is
 /// smaller than `matrix`. A matrix of zeros stays one. `squares` has room for four squares of the shorter side.
 fn orthogonalise(
@@ -82,7 +82,7 @@ fn orthogonalise(
     dst: &mut [f32],
     squares: &mut [f32],
 ) {
-    let n = rows.min(columns);
+    let (n, iterations) = (rows.min(columns), iterations.max(1));
     let product = |a: &[f32], b: &[f32], c: &mut [f32]| gemm(cx, n, n, n, a, n, b, n, c, n, true);
     let mut squares = squares.chunks_exact_mut(n * n);
     let [gram, power, whole, spare] =
