@@ -20,8 +20,8 @@ use std::ops::ControlFlow;
 
 /// Measure how fast networks run on this CPU, in turn, and how many times faster than the first
 ///
-/// Each runs right after another network, whose weights and maps have taken the caches, and then, warm, right after
-/// a batch of its own, as in a program that runs no other network.
+/// Each runs right after another network, whose weights and maps have taken the caches, and at last, warm, after
+/// batches of its own, as in a program that runs no other network.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The networks; the first is the one that the others are compared with

@@ -3,8 +3,8 @@
 //!
 //! For each number of threads and each batch size, all networks are run in rounds. In a round each
 //! has its turn, in an order drawn anew, so that whatever disturbs the machine disturbs all of them
-//! alike, and no network profits from the one before it. In inference it runs twice in its turn: first
-//! with what the network before it left in the caches, then *warm*, with its own weights and maps
+//! alike, and no network profits from the one before it. In inference it runs several times in its turn: first
+//! with what the network before it left in the caches, at last *warm*, with its own weights and maps
 //! there, as in a program that runs no other network. Both are reported. A ratio is that of medians; its
 //! interval is a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
 
@@ -121,7 +121,7 @@ pub struct Row {
     pub latency_ms_p90: f64,
     /// Images a second, at the median.
     pub images_per_s: f64,
-    /// Median time of a whole batch, in milliseconds, right after another batch of the same network; `None` in
+    /// Median time of a whole batch, in milliseconds, after other batches of the same network; `None` in
     /// training, and in what earlier versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_ms_p50: Option<f64>,
@@ -200,13 +200,11 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
             let Some(rounds) = time(cx, &mut runs, config, &mut rng, &mut notify) else {
                 return ControlFlow::Break(());
             };
-            let of = |i: usize, run: usize| {
-                let times: Option<Vec<f64>> =
-                    rounds.iter().map(|round| round[i].get(run).copied()).collect();
-                times
-            };
+            let cold = |i: usize| rounds.iter().map(|round| round[i].first).collect::<Vec<f64>>();
+            let warm =
+                |i: usize| rounds.iter().map(|round| round[i].warm).collect::<Option<Vec<f64>>>();
             let rows = nets.iter().enumerate().map(|(i, (name, network))| {
-                let mut times = of(i, 0).expect("there is a first run");
+                let mut times = cold(i);
                 times.sort_unstable_by(f64::total_cmp);
                 let median = quantile(&times, 0.5);
                 Row {
@@ -219,19 +217,18 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
                     latency_ms_p50: 1e3 * median,
                     latency_ms_p90: 1e3 * quantile(&times, 0.9),
                     images_per_s: batch as f64 / median,
-                    warm_ms_p50: of(i, 1).map(|times| 1e3 * statistics::median(times)),
+                    warm_ms_p50: warm(i).map(|times| 1e3 * statistics::median(times)),
                 }
             });
             found.rows.extend(rows);
             for (i, (name, _)) in nets.iter().enumerate().skip(1) {
-                let mut speedup = |run: usize| {
-                    let pairs: Vec<[f64; 2]> =
-                        of(0, run)?.into_iter().zip(of(i, run)?).map(Into::into).collect();
+                let mut speedup = |base: Vec<f64>, net: Vec<f64>| {
+                    let pairs: Vec<[f64; 2]> = base.into_iter().zip(net).map(Into::into).collect();
                     let [speedup, low, high] = ratio_of_medians(&pairs, &mut rng);
-                    Some(Speedup { speedup, low, high })
+                    Speedup { speedup, low, high }
                 };
-                let in_turn = speedup(0).expect("there is a first run");
-                let warm = speedup(1);
+                let in_turn = speedup(cold(0), cold(i));
+                let warm = warm(0).zip(warm(i)).map(|(base, net)| speedup(base, net));
                 let (base, net) = (nets[0].0.into(), (*name).into());
                 found.ratios.push(Ratio { base, net, batch, threads, in_turn, warm });
             }
@@ -241,28 +238,50 @@ pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_
     found
 }
 
-/// Seconds of every run of every network in every round.
+/// What a network's turn in a round takes.
+#[derive(Clone, Copy, Default)]
+struct Turn {
+    /// Seconds of the first run.
+    first: f64,
+    /// Those of the last, of inference.
+    warm: Option<f64>,
+}
+
+impl Turn {
+    fn take(cx: &Context, run: &mut Run, work: Work) -> Self {
+        /// Runs after which a network finds in the caches what it ever will: of one that takes a quarter of a
+        /// millisecond, the second and the third were measured to be slower than the fourth, which all later ones
+        /// are as fast as.
+        const WARM: usize = 6;
+        /// What takes longer, in seconds, moves more than caches hold: the second run is as good.
+        const LONG: f64 = 0.01;
+        let mut once = || {
+            let started = Instant::now();
+            run.once(cx, &mut |_| ());
+            started.elapsed().as_secs_f64()
+        };
+        let first = once();
+        let more = match work {
+            Work::Train => 0,
+            Work::Infer if first > LONG => 1,
+            Work::Infer => WARM - 1,
+        };
+        Self { first, warm: (0..more).map(|_| once()).last() }
+    }
+}
+
+/// The turn of every network in every round.
 fn time(
     cx: &Context,
     runs: &mut [Run],
     config: &Config,
     rng: &mut Rng,
     notify: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Option<Vec<Vec<Vec<f64>>>> {
-    // A training step leaves nothing in the caches that the next would find there.
-    let each = if config.work == Work::Infer { 2 } else { 1 };
-    let turn = |run: &mut Run| {
-        let times = (0..each).map(|_| {
-            let started = Instant::now();
-            run.once(cx, &mut |_| ());
-            started.elapsed().as_secs_f64()
-        });
-        times.collect::<Vec<f64>>()
-    };
+) -> Option<Vec<Vec<Turn>>> {
     let count = config.rounds_of(|| {
-        runs.iter_mut().for_each(|run| {
-            turn(run);
-        });
+        for run in runs.iter_mut() {
+            Turn::take(cx, run, config.work);
+        }
     });
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut rounds = Vec::with_capacity(count);
@@ -271,11 +290,11 @@ fn time(
             return None;
         }
         rng.shuffle(&mut order);
-        let mut times = vec![Vec::new(); runs.len()];
+        let mut turns = vec![Turn::default(); runs.len()];
         for &i in &order {
-            times[i] = turn(&mut runs[i]);
+            turns[i] = Turn::take(cx, &mut runs[i], config.work);
         }
-        rounds.push(times);
+        rounds.push(turns);
     }
     Some(rounds)
 }

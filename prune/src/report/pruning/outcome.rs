@@ -46,7 +46,7 @@ pub fn headline(result: &PruneResult) -> Table {
     Table {
         name: "headline".into(),
         title: "Before and after; in brackets, 95 % intervals. Times are of a whole batch, right after the \
-                other network; warm, right after another batch of the same"
+                other network; warm, after other batches of the same"
             .into(),
         columns: ["", "base", "pruned", "change"].map(Into::into).to_vec(),
         rows,

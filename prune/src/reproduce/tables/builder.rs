@@ -171,9 +171,10 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds pruning runs of each of `ways` to each of `amounts` of multiply-adds, times fewer, whatever they lose:
-    /// amounts are compared by their accuracy. A way's run goes on from the network of its run before, so that
-    /// all of them together take little more than the last alone; the ways take turns, so that workers who take
-    /// cells in their order have the next of another way to do meanwhile. Returns the cells' names by way.
+    /// amounts are compared by their accuracy. A way's run goes on from the network of its run before: it works
+    /// on a smaller one than the base, which has had the fine-tuning of all before it. The ways take turns, so that
+    /// workers who take cells in their order have the next of another way to do meanwhile. Returns the cells' names
+    /// by way.
     pub(super) fn prune_on(
         &mut self,
         base: &Base,
