@@ -188,7 +188,7 @@ impl<'a> Builder<'a> {
             let end = 1.0 / amount;
             let share = (1.0 - FINAL_SHARE) * 0.5 * (start + end) + FINAL_SHARE * end;
             for (way, ids) in ways.iter().zip(&mut ids) {
-                let id = format!("{}-{amount}x", way.id);
+                let id = amount_id(&way.id, amount);
                 let mut about = format!("{amount}x fewer MACs {}", way.about);
                 let after = ids.last().cloned();
                 if let Some(after) = &after {
@@ -272,6 +272,11 @@ impl<'a> Builder<'a> {
     pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
         (STEP * self.images + self.validation) * graph.macs() as f64 * epochs
     }
+}
+
+/// The name of a way's cell.
+pub(super) fn amount_id(way: &str, amount: f64) -> String {
+    format!("{way}-{amount}x")
 }
 
 /// A target of so many times fewer multiply-adds.

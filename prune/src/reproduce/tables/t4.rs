@@ -1,7 +1,7 @@
 //! T4: a residual network.
 
 use super::PaperTable;
-use super::builder::{Builder, Way};
+use super::builder::{Builder, Way, amount_id};
 use super::text::{SIZE, drop_points, heads, network, percent, run, size, speed, times};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
@@ -38,7 +38,7 @@ fn render(report: &Report) -> Rendered {
         rows.push(row);
     }
     for amount in &report.settings.residual_amounts {
-        let Some(run) = run(report, &format!("t4-{amount}x")) else { continue };
+        let Some(run) = run(report, &amount_id("t4", *amount)) else { continue };
         let mut row =
             vec![format!("{amount}x"), percent(run.pruned.accuracy), drop_points(&run.drop)];
         row.extend([

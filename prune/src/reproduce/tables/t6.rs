@@ -1,7 +1,7 @@
 //! T6: the paper against ours, and accuracy against what is left, in multiply-adds and in time.
 
 use super::PaperTable;
-use super::builder::{Builder, Way};
+use super::builder::{Builder, Way, amount_id};
 use super::t1;
 use super::text::{
     SIZE, drop_points, faster, faster_warm, heads, measurement, network, percent, run, size, speed,
@@ -35,7 +35,7 @@ fn way_id(way: &str) -> String {
 }
 
 fn id(way: &str, amount: f64) -> String {
-    format!("{}-{amount}x", way_id(way))
+    amount_id(&way_id(way), amount)
 }
 
 fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
