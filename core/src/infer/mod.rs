@@ -13,7 +13,7 @@ pub use step::PlannedStep;
 use crate::network::Network;
 use crate::tensor::{Shape, Tensor};
 use memory::Lifetime;
-use pleach_kernels::conv2d::{Algorithm, Conv2dGeometry, Storage};
+use pleach_kernels::conv2d::{Algorithm, Conv2dGeometry, PreparedConv2d, Storage};
 use pleach_kernels::{AlignedBuffer, Context, Isa};
 use segments::{Segment, Traffic, segments};
 use simplify::{Value, simplify};
@@ -48,8 +48,8 @@ impl fmt::Debug for PlanOptions<'_> {
 /// A network prepared for batches of up to a given number of images.
 ///
 /// Batch norms are folded into the convolutions before them, in `f64`; residual sums, ReLUs and 2x2 max
-/// pooling are part of the step before them; weights are packed for the instruction set; activations
-/// share one arena, large batches go through the early layers in parts that stay in the cache, and
+/// pooling are part of the step before them; weights are packed for the instruction set, all in one buffer, which
+/// clones share; activations share one arena, large batches go through the early layers in parts that stay in the cache, and
 /// [`Plan::run`] allocates nothing on one thread (on several, the thread pool may, for its queues).
 /// The algorithm of each convolution is chosen for the largest batch, by its estimated cost or by
 /// [`PlanOptions::choose`]; each image's logits are the same
@@ -165,7 +165,7 @@ impl Plan {
             shape: shape(value),
         };
         let logits = place(output);
-        let steps: Vec<Step> = steps
+        let mut steps: Vec<Step> = steps
             .iter()
             .enumerate()
             .map(|(i, step)| Step {
@@ -175,6 +175,7 @@ impl Plan {
                 dst: place(Value::Step(i)),
             })
             .collect();
+        PreparedConv2d::join_weights(steps.iter_mut().filter_map(|step| step.kernel.conv_mut()));
         let scratch = steps.iter().enumerate();
         let scratch = scratch.map(|(i, step)| step.kernel.scratch_len(segment_of(i).images)).max();
         Self {

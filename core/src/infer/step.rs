@@ -92,6 +92,14 @@ impl Kernel {
         }
     }
 
+    /// The convolution that it is, if it is one.
+    pub(super) fn conv_mut(&mut self) -> Option<&mut PreparedConv2d> {
+        match self {
+            Self::Conv(conv) => Some(conv),
+            _ => None,
+        }
+    }
+
     /// Floats of scratch for any number of images up to `batch`.
     pub(super) fn scratch_len(&self, batch: usize) -> usize {
         match self {

@@ -3,14 +3,16 @@
 use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, Pooling, choose};
 use crate::gemm::Storage;
 use crate::pool::{Pool2dGeometry, max};
-use crate::{AlignedBuffer, Context, add};
+use crate::{AlignedBuffer, CHANNEL_ALIGN as LINE, Context, add};
+use std::ops::{Deref, Range};
+use std::sync::Arc;
 
-/// A forward convolution with its weights packed once.
+/// A forward convolution with its weights packed once. Clones share them.
 #[derive(Clone, Debug)]
 pub struct PreparedConv2d {
     geometry: Conv2dGeometry,
     algorithm: &'static Algorithm,
-    packed: AlignedBuffer,
+    packed: Weights,
     bias: Option<Vec<f32>>,
     activation: Activation,
     pooling: Pooling,
@@ -38,7 +40,7 @@ impl PreparedConv2d {
         let mut packed = AlignedBuffer::zeros((algorithm.packed_len)(cx, g));
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
         let bias = bias.map(|bias| bias[..g.oc].to_vec());
-        let (pooling, storage) = (Pooling::None, Storage::F32);
+        let (packed, pooling, storage) = (Weights::new(packed), Pooling::None, Storage::F32);
         Self { geometry: *g, algorithm, packed, bias, activation, pooling, storage }
     }
 
@@ -50,14 +52,42 @@ impl PreparedConv2d {
     #[must_use]
     pub fn stored_as(mut self, storage: Storage) -> Self {
         assert_eq!(self.storage, Storage::F32, "weights that have not been rounded");
-        if !self.algorithm.widens {
-            self.packed.iter_mut().for_each(|weight| *weight = storage.round(*weight));
-            return self;
-        }
-        let bytes = self.packed.len() * storage.bytes();
+        let widens = self.algorithm.widens;
+        let bytes = self.packed.len() * if widens { storage.bytes() } else { size_of::<f32>() };
         let mut packed = AlignedBuffer::zeros(bytes.div_ceil(size_of::<f32>()));
-        storage.store(&self.packed, &mut packed);
-        Self { packed, storage, ..self }
+        if widens {
+            storage.store(&self.packed, &mut packed);
+            self.storage = storage;
+        } else {
+            let rounded = self.packed.iter().map(|&weight| storage.round(weight));
+            packed.iter_mut().zip(rounded).for_each(|(packed, rounded)| *packed = rounded);
+        }
+        Self { packed: Weights::new(packed), ..self }
+    }
+
+    /// Moves the packed weights of `convs`, in their order, to one buffer: together they are enough for huge pages,
+    /// and each convolution's lie where fetching goes on from those of the one before.
+    pub fn join_weights<'a>(convs: impl IntoIterator<Item = &'a mut Self>) {
+        let mut convs: Vec<&mut Self> = convs.into_iter().collect();
+        let mut end = 0;
+        let places: Vec<Range<usize>> = convs
+            .iter()
+            .map(|conv| {
+                let start = end;
+                end = (start + conv.packed.len()).next_multiple_of(LINE);
+                start..start + conv.packed.len()
+            })
+            .collect();
+        let mut all = AlignedBuffer::zeros(end);
+        for (conv, place) in convs.iter_mut().zip(&places) {
+            all[place.clone()].copy_from_slice(&conv.packed);
+            // Frees its own before the next is copied.
+            conv.packed = Weights::default();
+        }
+        let all = Arc::new(all);
+        for (conv, place) in convs.into_iter().zip(places) {
+            conv.packed = Weights { buffer: Arc::clone(&all), place };
+        }
     }
 
     /// The same with pooled outputs: `[N, OC, OH / 2, OW / 2]`.
@@ -163,5 +193,85 @@ impl PreparedConv2d {
             (Some(residual), Activation::None) => add::accumulate(cx, residual, dst),
             (Some(residual), Activation::Relu) => add::accumulate_relu(cx, residual, dst),
         }
+    }
+}
+
+/// Packed weights: a part of a buffer.
+#[derive(Clone, Debug, Default)]
+struct Weights {
+    buffer: Arc<AlignedBuffer>,
+    place: Range<usize>,
+}
+
+impl Weights {
+    /// All of a buffer.
+    fn new(buffer: AlignedBuffer) -> Self {
+        let place = 0..buffer.len();
+        Self { buffer: Arc::new(buffer), place }
+    }
+}
+
+impl Deref for Weights {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.buffer[self.place.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn convolutions_whose_weights_were_joined_give_the_same_bits() {
+        let cx = Context::new(Isa::from_env().unwrap(), 1);
+        let numbers = |len: usize| (0..len).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0);
+        let conv = |ic: usize, oc: usize, storage: Storage| {
+            let g = Conv2dGeometry {
+                n: 1,
+                ic,
+                ih: 4,
+                iw: 6,
+                oc,
+                kh: 3,
+                kw: 3,
+                stride: 1,
+                padding: 1,
+                groups: 1,
+            };
+            let weights: Vec<f32> = numbers(g.weights_len()).collect();
+            PreparedConv2d::new(&cx, &g, &weights, None, Activation::None, None).stored_as(storage)
+        };
+        let run = |conv: &PreparedConv2d| {
+            let g = conv.geometry();
+            let mut src = vec![0.0; g.src_len()];
+            for pixel in src.chunks_exact_mut(g.src_stride()) {
+                pixel[..g.ic].iter_mut().zip(numbers(g.ic)).for_each(|(x, y)| *x = y);
+            }
+            let mut dst = vec![f32::NAN; g.dst_len()];
+            conv.forward(&cx, 1, &src, None, &mut dst, &mut vec![f32::NAN; conv.scratch_len(1)]);
+            dst
+        };
+        let mut convs = [
+            conv(3, 17, Storage::F32),
+            conv(5, 1, Storage::Bf16),
+            conv(40, 33, Storage::F16),
+            conv(17, 64, Storage::F32),
+        ];
+        let expected = convs.each_ref().map(run);
+        assert!(expected.iter().flatten().all(|x| x.is_finite()));
+        let (before, bytes) = (convs.clone(), convs.each_ref().map(PreparedConv2d::packed_bytes));
+        PreparedConv2d::join_weights(&mut convs);
+        assert_eq!(convs.each_ref().map(run), expected);
+        assert_eq!(convs.each_ref().map(PreparedConv2d::packed_bytes), bytes);
+        // Clones of before keep theirs; joined weights follow each other, each from a cache line on.
+        assert_eq!(before.each_ref().map(run), expected);
+        let starts = convs.each_ref().map(|conv| conv.packed.as_ptr() as usize);
+        for i in 1..convs.len() {
+            assert_eq!(starts[i], (starts[i - 1] + bytes[i - 1]).next_multiple_of(64));
+        }
+        assert_ne!(before[0].packed.as_ptr() as usize, starts[0]);
     }
 }

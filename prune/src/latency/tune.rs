@@ -215,7 +215,9 @@ fn times(
     let bytes: usize = prepared.iter().map(|conv| conv.packed_bytes()).sum();
     let copies = between.div_ceil(bytes.max(1)).clamp(1, ROUNDS[1]);
     let scratch = prepared.iter().map(|conv| conv.scratch_len(g.n)).max().unwrap_or(0);
-    let copies: Vec<Vec<PreparedConv2d>> = vec![prepared; copies];
+    let mut copies: Vec<Vec<PreparedConv2d>> = vec![prepared; copies];
+    // Clones share their weights: now each has its own, and they lie as those of a plan do.
+    PreparedConv2d::join_weights(copies.iter_mut().flatten());
 
     let (mut dst, mut scratch) = (AlignedBuffer::zeros(g.dst_len()), AlignedBuffer::zeros(scratch));
     let mut time = |round: usize, algorithm: usize| {

@@ -217,7 +217,7 @@ impl<T: Kind<SIDE>, const SIDE: usize> Run<'_, T, SIDE> {
             });
             let (factors, len) = (&*factors, tiling.products_place(tiles.len()));
             let products = &mut products[..tiling.chunks() * tiling.places() * len];
-            let some = tiling.places_of_task(tiles.len());
+            let some = tiling.places_of_task(tiles.len(), threads.count());
             threads.for_each_chunk(products, some * len, |i, products| {
                 let (place, chunk) = (i * some % tiling.places(), i * some / tiling.places());
                 let column = chunk * tiling.chunk;

@@ -1,6 +1,6 @@
 //! The stage from factors to products: a matrix product for each place in a tile.
 
-use super::tiling::Tiling;
+use super::tiling::{FEW_TILES, Tiling};
 use crate::gemm::ahead::Ahead;
 use crate::gemm::left::Rows;
 use crate::gemm::micro::{MAX_NR, Output, OutputRows, PANEL_VECTORS, panel, panel_vectors};
@@ -62,43 +62,59 @@ impl Multiply<'_> {
             &factors[start..].as_chunks::<ROW>().0[..count]
         };
         let groups = tiles.div_ceil(tiling.group);
-        for place in places.clone() {
+        let panels = columns.len().div_ceil(full);
+        // What few tiles wait for is their weights, which they take as they lie in memory. More of them
+        // multiply all columns of a place while its factors are at hand.
+        let few = tiles <= FEW_TILES;
+        let panel_at = |i: usize| {
+            let (place, panel) = match few {
+                true => (i % places.len(), i / places.len()),
+                false => (i / panels, i % panels),
+            };
+            (places.start + place, columns.start + panel * full)
+        };
+        let count = places.len() * panels;
+        for i in 0..count {
+            let (place, column) = panel_at(i);
             let products = &mut products[(place - places.start) * place_len..];
             let last_place = place + 1 == tiling.places();
-            for column in columns.clone().step_by(full) {
-                let last_column = column + full >= columns.end;
-                for block in 0..blocks {
-                    let b = panel_of(column, place, block);
-                    let next = match (block + 1 < blocks, last_column, last_place) {
-                        _ if tiling.cached => &[],
-                        (true, _, _) => panel_of(column, place, block + 1),
-                        (_, false, _) => panel_of(column + full, place, 0),
-                        (_, _, false) => panel_of(columns.start, place + 1, 0),
-                        _ => &[],
+            // After the last, that with which the next task or the next chunk of columns begins.
+            let following = match (i + 1 < count, places.end < tiling.places()) {
+                _ if tiling.cached => None,
+                (true, _) => Some(panel_at(i + 1)),
+                (_, true) => Some((places.end, columns.start)),
+                _ if tiling.own && columns.end < tiling.columns => Some((0, columns.end)),
+                _ => None,
+            };
+            for block in 0..blocks {
+                let b = panel_of(column, place, block);
+                let next = match following {
+                    _ if !tiling.cached && block + 1 < blocks => panel_of(column, place, block + 1),
+                    Some((place, column)) => panel_of(column, place, 0),
+                    None => &[],
+                };
+                for group in 0..groups {
+                    let a = group_of(group, place, block);
+                    // The last group fetches the next panel. In the first panel, each fetches the
+                    // rows of the next, and the last those of the next place.
+                    let last = group + 1 == groups;
+                    let rows = match (last, last_place) {
+                        _ if tiling.own || few || column > columns.start => &[],
+                        (false, _) => group_of(group + 1, place, block),
+                        (true, false) => group_of(0, place + 1, block),
+                        (true, true) => &[],
                     };
-                    for group in 0..groups {
-                        let a = group_of(group, place, block);
-                        // The last group fetches the next panel. In the first panel, each fetches the
-                        // rows of the next, and the last those of the next place.
-                        let last = group + 1 == groups;
-                        let rows = match (last, last_place) {
-                            _ if tiling.own || column > columns.start => &[],
-                            (false, _) => group_of(group + 1, place, block),
-                            (true, false) => group_of(0, place + 1, block),
-                            (true, true) => &[],
-                        };
-                        let ahead = Ahead::new(if last { next } else { &[] }, rows.as_flattened());
-                        let out = Output {
-                            c: &mut products[group * tiling.group * ldc..],
-                            ldc,
-                            rows: OutputRows::First(a.len()),
-                            column: column - columns.start,
-                            start: (block == 0).then_some(&[0.0; MAX_NR]),
-                            relu: false,
-                            adds: false,
-                        };
-                        panel(simd, tiling.columns - column, Rows(a), b, ahead, out);
-                    }
+                    let ahead = Ahead::new(if last { next } else { &[] }, rows.as_flattened());
+                    let out = Output {
+                        c: &mut products[group * tiling.group * ldc..],
+                        ldc,
+                        rows: OutputRows::First(a.len()),
+                        column: column - columns.start,
+                        start: (block == 0).then_some(&[0.0; MAX_NR]),
+                        relu: false,
+                        adds: false,
+                    };
+                    panel(simd, tiling.columns - column, Rows(a), b, ahead, out);
                 }
             }
         }

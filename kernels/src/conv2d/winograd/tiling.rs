@@ -23,8 +23,9 @@ const OWN_CHUNK: usize = 32;
 /// A task of its own reads all transformed weights, so they should stay in the cache beside it.
 const MAX_OWN_WEIGHTS: usize = 3 << 18;
 
-/// So few tiles are not worth reading the weights for by several tasks, unless those are in the cache.
-const FEW_TILES: usize = 8;
+/// So few tiles are not worth reading the weights for by several tasks, unless those are in the cache: to read
+/// them takes longer than to multiply.
+pub(super) const FEW_TILES: usize = 8;
 
 /// Multiply-adds that are worth a task: about a microsecond, of tasks that follow each other closely.
 const TASK_MACS: usize = 1 << 17;
@@ -140,8 +141,12 @@ impl Tiling {
         self.products * self.products
     }
 
-    /// Places that a task multiplies for a chunk of columns of `tiles` tiles: a divisor of all.
-    pub(super) fn places_of_task(&self, tiles: usize) -> usize {
+    /// Places that a task of one of `threads` threads multiplies for a chunk of columns of `tiles` tiles: a divisor of
+    /// all, and all of them if there is no other thread to share them with.
+    pub(super) fn places_of_task(&self, tiles: usize, threads: usize) -> usize {
+        if threads == 1 {
+            return self.places();
+        }
         let macs = tiles * self.k * self.chunk;
         let enough = TASK_MACS.div_ceil(macs).min(self.places());
         (enough..=self.places()).find(|&some| self.places().is_multiple_of(some)).unwrap_or(1)
