@@ -13,8 +13,8 @@ use bytemuck::cast_slice;
 const LONG: usize = 512;
 
 /// Rows of a panel that has so little to compute that fetches of its own would be in the way: they wait for the
-/// few lines that a core can ask for at a time, and the CPU's own do not. On a Zen 4 core weights that
-/// are in no cache come at 23 to 26 GB/s without them, and at 13 to 19 with them.
+/// few lines that the first-level cache can ask for at a time, and the CPU's own do not. On a Zen 4 core
+/// weights that are in no cache come at 16 to 26 GB/s without them, and at 11 to 19 with them.
 const FEW_ROWS: usize = 8;
 
 /// Runs of floats that are needed next, to be fetched during a product. They are fetched side by side:
