@@ -169,10 +169,15 @@ impl PruneConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pleach_core::{Shape, models};
 
     #[test]
     fn defaults_and_presets_are_in_range_and_what_is_not_is_named() {
         TrainConfig::default().check("train").unwrap();
+        for model in ["vgg16", "resnet18"] {
+            let graph = models::build(model, Shape::new(3, 32, 32), 10).unwrap();
+            TrainConfig::best_for_graph(&graph).check("train").unwrap();
+        }
         PruneConfig::default().check("prune").unwrap();
         PruneConfig::paper().check("prune").unwrap();
         PruneConfig::best().check("prune").unwrap();

@@ -57,19 +57,19 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Muon with the values that did best on CIFAR-10 in batches of 128, and the largest rate that goes with them, where SGD with
-    /// momentum would have `lr`, which everything but filters gets.
+    /// The largest rate of [`Optimizer::muon`] that did best on CIFAR-10 in batches of 128.
+    pub const MUON_LR: f32 = 0.03;
+
+    /// Muon with the values that did best on CIFAR-10, and `others_lr` times the rate for everything but filters.
     #[must_use]
-    pub fn muon(lr: f32) -> (Self, f32) {
-        let of_filters = 0.03;
-        let muon = Self::Muon {
+    pub const fn muon(others_lr: f32) -> Self {
+        Self::Muon {
             momentum: 0.6,
             iterations: 3,
-            others_lr: lr / of_filters,
+            others_lr,
             others_momentum: 0.9,
             weight_decay: 5e-4,
-        };
-        (muon, of_filters)
+        }
     }
 
     /// Changes every trainable parameter of `net` that has a gradient. `step` counts from 0 through

@@ -82,6 +82,26 @@ impl TrainConfig {
         Self { lr: factor * default.lr, ..default }
     }
 
+    /// What had the best test accuracy on CIFAR-10 of all that was tried, for networks of this structure, in 15 epochs
+    /// of VGG-16 and 22 of ResNet-18: Muon, and images with mirrored borders of which a square is cut
+    /// out.
+    #[must_use]
+    pub fn best_for_graph(graph: &Graph) -> Self {
+        let common = Self { border: Border::Reflect, ..Self::for_graph(graph) };
+        if graph.is_residual() {
+            let (optimizer, lr) = (Optimizer::muon(10.0), Optimizer::MUON_LR);
+            return Self { optimizer, lr, cutout: 8, ..common };
+        }
+        Self {
+            batch: 512,
+            lr: 0.05,
+            optimizer: Optimizer::muon(2.0),
+            schedule: Schedule::OneCycle { warmup: 0.25, start_div: 10.0, end_div: 20.0 },
+            cutout: 4,
+            ..common
+        }
+    }
+
     /// `graph` as training from scratch begins with it.
     #[must_use]
     pub fn network(&self, graph: Graph) -> Network {

@@ -68,6 +68,37 @@ fn a_flag_beats_the_environment_which_beats_the_file_the_preset_and_the_default(
 }
 
 #[test]
+fn the_preset_of_training_is_what_the_recorded_runs_had_and_flags_beat_it() {
+    const RECIPES: &str = include_str!("../../results/recipes-cifar10.json");
+    let recorded: Value = serde_json::from_str(RECIPES).unwrap();
+    let recorded = recorded["runs"].as_array().unwrap();
+    for (model, name) in [("vgg16", "vgg16-muon-15"), ("resnet18", "resnet18-muon-22")] {
+        let run = recorded.iter().find(|run| run["name"] == name).unwrap();
+        let best = ["train", "--model", model, "--preset", "best"];
+        let keys = show(&[&best[..], &["--seed", "1"]].concat(), &[]);
+        let ours = keys.iter().filter_map(|key| {
+            let name = key["key"].as_str().unwrap().strip_prefix("train.")?;
+            (name != "epochs").then_some((name, &key["value"]))
+        });
+        let settings = &run["settings"]["train"];
+        for (key, value) in ours {
+            let had = key.split('.').fold(settings, |place, part| &place[part]);
+            assert_eq!(value, had, "{key} of {model}");
+        }
+        assert_eq!(found(&keys, "train.optimizer.kind")[1..], ["preset", "best"].map(Value::from));
+        assert_eq!(found(&keys, "train.border")[1], "preset");
+        let over = |args: &[&str], key: &str| found(&show(&[&best[..], args].concat(), &[]), key);
+        assert_eq!(over(&["--cutout", "2"], "train.cutout")[..2], [json!(2), "flag".into()]);
+        let sgd = over(&["--optimizer", "sgd"], "train.optimizer.kind");
+        assert_eq!(sgd[..2], [json!("sgd"), "flag".into()]);
+    }
+    let unnamed = show(&["train", "--preset", "best"], &[]);
+    assert_eq!(found(&unnamed, "train.batch")[0], 512);
+    let plain = show(&["train", "--model", "vgg16", "--preset", "default"], &[]);
+    assert_eq!(plain, show(&["train", "--model", "vgg16"], &[]));
+}
+
+#[test]
 fn every_key_is_shown_and_can_be_set_to_what_is_shown() {
     for (verb, variable) in [("train", "PLEACH_TRAIN__LR"), ("prune", "PLEACH_PRUNE__TUNE__LR")] {
         let keys = show(&[verb], &[(variable, "0.03")]);

@@ -74,9 +74,10 @@ impl Layers {
 
     /// What `settings` have otherwise than the defaults, at `key`.
     pub(in crate::cli) fn preset(&mut self, name: &str, key: &str, settings: &impl Serialize) {
-        let (tree, given) = (self.tree(), to_value(settings));
+        let given = to_value(settings);
         for (key, value) in leaves(&given).into_iter().map(|(k, v)| (format!("{key}.{k}"), v)) {
-            if find(&tree, &key) != Some(value) {
+            // As it is by now: another variant has nothing of the one before.
+            if find(&self.tree(), &key) != Some(value) {
                 self.lay(&key, value.clone(), Origin::Preset(name.into()), false);
             }
         }
