@@ -3,6 +3,8 @@
 mod config;
 mod teacher;
 
+pub(crate) use teacher::Teacher;
+
 pub use config::{Border, Start, TrainConfig};
 
 use pleach_core::autograd::Tape;
@@ -16,7 +18,6 @@ use pleach_kernels::{Context, channel_stride};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
-use teacher::Teacher;
 
 /// Why training stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -145,6 +146,11 @@ impl Trainer {
         self
     }
 
+    /// The same, with the teacher of another part of the same training, which remembers what it said.
+    pub(crate) fn taught_by(self, teacher: Teacher) -> Self {
+        Self { teacher: Some(teacher), ..self }
+    }
+
     /// The network as it is now.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -155,6 +161,11 @@ impl Trainer {
     #[must_use]
     pub fn into_network(self) -> Network {
         self.network
+    }
+
+    /// The network as it is now, and its teacher; the trainer ends.
+    pub(crate) fn into_parts(self) -> (Network, Option<Teacher>) {
+        (self.network, self.teacher)
     }
 
     /// Epochs done.

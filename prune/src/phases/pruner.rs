@@ -13,6 +13,7 @@ use crate::latency::LayerTimes;
 use crate::lineage::Lineage;
 use crate::plan::{self, Plan};
 use crate::target::{Meter, Target, Unit};
+use crate::trainer::Teacher;
 use pleach_core::Network;
 use pleach_core::graph::Graph;
 use pleach_datasets::{Dataset, Split, class_balanced};
@@ -41,6 +42,8 @@ pub struct Pruner<'a> {
     pub(super) lineage: Lineage,
     /// The network that the state's trial fine-tunes.
     pub(super) candidate: Option<Network>,
+    /// What teaches it, which lasts as long as the trial does.
+    pub(super) teacher: Option<Teacher>,
 }
 
 impl<'a> Pruner<'a> {
@@ -137,6 +140,7 @@ impl<'a> Pruner<'a> {
             channels,
             lineage: Lineage::of(base.graph()),
             candidate,
+            teacher: None,
         };
         pruner.base_losses = pruner.collect(Wants::default())?.losses;
         if let Some(standing) = standing {

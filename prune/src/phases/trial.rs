@@ -102,7 +102,10 @@ impl Pruner<'_> {
         let dataset = Arc::clone(&self.dataset);
         let mut trainer = Trainer::resume(self.cx, dataset, config, network, trial.done);
         if let Some(distillation) = self.config.distillation {
-            trainer = trainer.with_teacher(self.base, distillation);
+            trainer = match self.teacher.take() {
+                Some(teacher) => trainer.taught_by(teacher),
+                None => trainer.with_teacher(self.base, distillation),
+            };
         }
         if !trainer.is_finished() {
             if trial.done == 0 {
@@ -114,10 +117,10 @@ impl Pruner<'_> {
             observer.event(&Event::Epoch(&report));
         }
         let finished = trainer.is_finished();
-        let network = trainer.into_network();
+        let (network, teacher) = trainer.into_parts();
         if !finished {
             trial.seconds += started.elapsed().as_secs_f64();
-            self.candidate = Some(network);
+            (self.candidate, self.teacher) = (Some(network), teacher);
             return Ok(());
         }
         let trial = self.state.trial.take().expect("a trial was begun");

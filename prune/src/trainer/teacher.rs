@@ -9,7 +9,7 @@ use pleach_kernels::Context;
 
 /// A network that says of each image what another should. Where images are seen in so many ways only, what it
 /// said of one is remembered: it is the same, whatever the batch.
-pub(super) struct Teacher {
+pub(crate) struct Teacher {
     pub(super) distillation: Distillation,
     plan: Plan,
     /// The logits of a batch.
