@@ -5,7 +5,7 @@ use crate::channel_stride;
 /// The sizes of a convolution. Stride and padding are the same on both axes and all sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conv2dGeometry {
-    /// Images.
+    /// Images; of none there is nothing to compute.
     pub n: usize,
     /// Input channels.
     pub ic: usize,

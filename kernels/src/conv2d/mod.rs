@@ -134,6 +134,10 @@ pub fn forward_with(
 ) {
     check_lengths(g, src, weights, dst);
     let (src, dst) = (&src[..g.src_len()], &mut dst[..g.dst_len()]);
+    let bias = bias.map(|bias| &bias[..g.oc]);
+    if g.n == 0 {
+        return;
+    }
     algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |packed, scratch| {
         let operands = Operands { bias, activation, ..Operands::new(src, packed, dst) };
         (algorithm.run)(cx, g, operands, scratch);
@@ -171,6 +175,9 @@ pub fn backward_data_with(
 ) {
     check_lengths(g, diff_src, weights, diff_dst);
     let (a, dst) = (&diff_dst[..g.dst_len()], &mut diff_src[..g.src_len()]);
+    if g.n == 0 {
+        return;
+    }
     algorithm.pack_and_run(cx, g, &weights[..g.weights_len()], scratch, |b, scratch| {
         (algorithm.run)(cx, g, Operands::new(a, b, dst), scratch);
     });
@@ -209,6 +216,9 @@ pub fn backward_weights_with(
     check_lengths(g, src, diff_weights, diff_dst);
     let (a, b) = (&src[..g.src_len()], &diff_dst[..g.dst_len()]);
     let dst = &mut diff_weights[..g.weights_len()];
+    if g.n == 0 {
+        return dst.fill(0.0);
+    }
     let scratch = scratch.take((algorithm.scratch_len)(g));
     (algorithm.run)(cx, g, Operands::new(a, b, dst), scratch);
 }

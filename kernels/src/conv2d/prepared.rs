@@ -3,13 +3,15 @@
 use super::{Activation, Algorithm, Conv2dGeometry, FORWARD, Operands, Pooling, choose};
 use crate::gemm::Storage;
 use crate::pool::{Pool2dGeometry, max};
-use crate::{AlignedBuffer, CHANNEL_ALIGN as LINE, Context, add};
+use crate::{AlignedBuffer, CHANNEL_ALIGN as LINE, Context, Isa, add};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// A forward convolution with its weights packed once. Clones share them.
 #[derive(Clone, Debug)]
 pub struct PreparedConv2d {
+    /// What the weights were packed for.
+    isa: &'static Isa,
     geometry: Conv2dGeometry,
     algorithm: &'static Algorithm,
     packed: Weights,
@@ -41,7 +43,8 @@ impl PreparedConv2d {
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
         let bias = bias.map(|bias| bias[..g.oc].to_vec());
         let (packed, pooling, storage) = (Weights::new(packed), Pooling::None, Storage::F32);
-        Self { geometry: *g, algorithm, packed, bias, activation, pooling, storage }
+        let (isa, geometry) = (cx.isa(), *g);
+        Self { isa, geometry, algorithm, packed, bias, activation, pooling, storage }
     }
 
     /// The same with packed weights that are stored as `storage`. Algorithms that do not read weights that
@@ -123,6 +126,9 @@ impl PreparedConv2d {
     /// Floats of scratch for a batch of `n` images.
     #[must_use]
     pub fn scratch_len(&self, n: usize) -> usize {
+        if n == 0 {
+            return 0;
+        }
         let g = self.geometry.with_batch(n);
         let unpooled = if self.pools_apart() { g.dst_len() } else { 0 };
         (self.algorithm.scratch_len)(&g) + unpooled
@@ -143,6 +149,11 @@ impl PreparedConv2d {
         dst: &mut [f32],
         scratch: &mut [f32],
     ) {
+        let (packed_for, isa) = (self.isa.name, cx.isa().name);
+        assert_eq!(isa, packed_for, "the instruction set that the weights were packed for");
+        if n == 0 {
+            return;
+        }
         let g = self.geometry.with_batch(n);
         let residual = residual.map(|residual| &residual[..g.dst_len()]);
         if !self.pools_apart() {
@@ -171,9 +182,6 @@ impl PreparedConv2d {
         dst: &mut [f32],
         scratch: &mut [f32],
     ) {
-        let packed =
-            ((self.algorithm.packed_len)(cx, g) * self.storage.bytes()).next_multiple_of(4);
-        assert_eq!(packed, self.packed_bytes(), "weights packed for another instruction set");
         let fuses = self.algorithm.fuses;
         let (within, after) = if fuses { (residual, None) } else { (None, residual) };
         let operands = Operands {
@@ -222,7 +230,6 @@ impl Deref for Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Isa;
 
     #[test]
     fn convolutions_whose_weights_were_joined_give_the_same_bits() {

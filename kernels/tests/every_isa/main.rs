@@ -4,6 +4,7 @@ mod agreement;
 mod batch_norm;
 mod batch_norm_then;
 mod conv2d;
+mod conv2d_limits;
 mod elementwise;
 mod gemm;
 mod linear;

@@ -95,7 +95,7 @@ impl Tiling {
             && places * k * columns <= MAX_OWN_WEIGHTS
             && (rows * per_row > FEW_TILES || places * k * columns <= CACHED_WEIGHTS);
         let most = if own { MAX_GROUP } else { MAX_TILES };
-        let rows_at_a_time = (most / per_row).clamp(1, rows);
+        let rows_at_a_time = (most / per_row).clamp(1, rows.max(1));
         let tiles = rows_at_a_time * per_row;
         // Even groups, of whole tiles of eight rows.
         let group = if own { tiles } else { cut(tiles, MAX_GROUP, 8).1.min(tiles) };
@@ -129,7 +129,7 @@ impl Tiling {
 
     /// The same tiles, about `tiles` at a time, in even groups of at most `group`; shared by tasks.
     pub(super) fn regrouped(self, tiles: usize, group: usize) -> Self {
-        let rows_at_a_time = (tiles / self.per_row).clamp(1, self.rows);
+        let rows_at_a_time = (tiles / self.per_row).clamp(1, self.rows.max(1));
         let tiles = rows_at_a_time * self.per_row;
         let group = cut(tiles, group, 8).1.min(tiles);
         let place = odd_lines(group * self.row);
