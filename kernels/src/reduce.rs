@@ -43,15 +43,6 @@ impl Table {
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn channel_sums(cx: &Context, pixels: usize, channels: usize, src: &[f32], dst: &mut [f64]) {
-    assert_eq!(dst.len(), channels, "one sum a channel");
-    sum_channels(cx, pixels, channels, src, |c, sum| dst[c] = sum);
-}
-
-/// As [`channel_sums`], rounded to f32.
-///
-/// # Panics
-/// If the lengths do not fit.
 pub fn channel_sums_f32(
     cx: &Context,
     pixels: usize,
@@ -60,16 +51,6 @@ pub fn channel_sums_f32(
     dst: &mut [f32],
 ) {
     assert_eq!(dst.len(), channels, "one sum a channel");
-    sum_channels(cx, pixels, channels, src, |c, sum| dst[c] = sum as f32);
-}
-
-fn sum_channels(
-    cx: &Context,
-    pixels: usize,
-    channels: usize,
-    src: &[f32],
-    mut each: impl FnMut(usize, f64),
-) {
     assert_eq!(src.len(), pixels * channel_stride(channels), "src is [pixels, channels]");
     over_chunks(
         cx,
@@ -79,7 +60,7 @@ fn sum_channels(
         |rows, sums| (cx.isa().reduce.sums)(Sums { src, rows, sums }),
         |channels, chunks| {
             for (k, c) in channels.enumerate() {
-                each(c, chunks.iter().map(|sums| sums[k]).sum());
+                dst[c] = chunks.iter().map(|sums| sums[k]).sum::<f64>() as f32;
             }
         },
     );

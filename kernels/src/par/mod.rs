@@ -1,4 +1,4 @@
-//! The only threads of the project.
+//! The threads that compute: all of the project but the one that makes batches of images ahead of time.
 //!
 //! Work is cut by the caller into tasks that do not depend on the number of threads (or whose outputs do
 //! not depend on the cut), each task writes its own part of the output, and nothing is reduced across
@@ -97,11 +97,6 @@ impl Threads {
         work(&mut self.buffers[thread].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Calls `task(i)` for every `i` below `tasks`, in any order, on all threads.
-    pub fn for_each(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        self.run(tasks, (), &|i, ()| task(i));
-    }
-
     /// Cuts `dst` into chunks of `chunk` floats (the last may be shorter) and calls
     /// `task(i, chunk_i)` for each, in any order, on all threads.
     ///
@@ -195,12 +190,6 @@ trait Parts: Send {
     fn split(self, tasks: usize) -> (Self, Self)
     where
         Self: Sized;
-}
-
-impl Parts for () {
-    fn split(self, _: usize) -> (Self, Self) {
-        ((), ())
-    }
 }
 
 impl<A: Parts, B: Parts> Parts for (A, B) {
