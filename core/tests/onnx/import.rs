@@ -89,6 +89,27 @@ fn each_operator_becomes_its_layer() {
             "out avg_pool2d [3, 8, 8]",
         ),
         (pool("AveragePool", &[ints("kernel_shape", &[8, 8])]), "out avg_pool2d [3, 1, 1]"),
+        // Padding that no window reaches, and zeros that are data, of which every window is whole.
+        (
+            pool(
+                "AveragePool",
+                &[
+                    ints("kernel_shape", &[2, 2]),
+                    ints("strides", &[2, 2]),
+                    ints("pads", &[0, 0, 1, 1]),
+                ],
+            ),
+            "out avg_pool2d [3, 4, 4]",
+        ),
+        (
+            padded(
+                &[0, 0, 1, 1, 0, 0, 0, 0],
+                "AveragePool",
+                &["z"],
+                &[ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), int("ceil_mode", 1)],
+            ),
+            "out avg_pool2d [3, 4, 4]",
+        ),
         (padded(&[0, 0, 1, 1, 0, 0, 1, 1], "Conv", &["z", "w", "b"], &[]), "out conv2d [4, 8, 8]"),
         (
             padded(&[0, 0, 2, 1, 0, 0, 2, 1], "Conv", &["z", "w"], &[ints("pads", &[0, 1, 0, 1])]),

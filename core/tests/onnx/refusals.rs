@@ -19,6 +19,12 @@ fn each_setting_without_a_counterpart_is_explained() {
         let model = model.initializer(&int64s("pads", pads)).initializer(&scalar("two", 2.0));
         model.node("Pad", inputs, "z", &[])
     };
+    // Zeros before the rows and columns of a map, as data, then means.
+    let padded_means = |attributes: &[Message]| {
+        let model = single(17, "AveragePool", &["z"], attributes, false);
+        let model = model.initializer(&int64s("pads", &[0, 0, 1, 1, 0, 0, 0, 0]));
+        model.node("Pad", &["x", "pads"], "z", &[])
+    };
     let gemm =
         |attributes: &[Message]| single(17, "Gemm", &["flat", "matrix", "five"], attributes, true);
     let reshape = |shape: &[i64]| {
@@ -73,7 +79,38 @@ fn each_setting_without_a_counterpart_is_explained() {
             "and 0 after, rounded up",
         ),
         (pool("MaxPool", &[ints("pads", &[2; 4])]), "a padding of 2 (at most half of it)"),
-        (pool("AveragePool", &[ints("pads", &[1; 4])]), "leaves the padding out of the mean"),
+        (
+            pool("AveragePool", &[ints("pads", &[1; 4])]),
+            "within the maps (count_include_pad 0); only",
+        ),
+        (
+            padded_means(&[ints("kernel_shape", &[3, 3]), ints("pads", &[0, 0, 1, 1])]),
+            "within the maps (count_include_pad 0); only",
+        ),
+        (
+            padded_means(&[
+                ints("kernel_shape", &[2, 2]),
+                ints("strides", &[2, 2]),
+                int("ceil_mode", 1),
+            ]),
+            "within the maps (ceil_mode 1); only means of whole windows",
+        ),
+        (
+            single(
+                19,
+                "AveragePool",
+                &["x"],
+                &[
+                    ints("kernel_shape", &[2, 2]),
+                    ints("strides", &[2, 2]),
+                    ints("pads", &[1, 1, 0, 0]),
+                    int("ceil_mode", 1),
+                    int("count_include_pad", 1),
+                ],
+                false,
+            ),
+            "within the maps (ceil_mode 1); only means of whole windows",
+        ),
         (pad(&[0, 0, 1, 1, 0, 0, 1, 1], &["x", "pads"], "Relu"), "reads \"z\", maps with zeros"),
         (pad(&[0, 0, 1, 1, 0, 0, 1, 1], &["x", "pads"], "MaxPool"), "only after a Relu is this"),
         (pad(&[0, 1, 0, 0, 0, 0, 0, 0], &["x", "pads"], "Relu"), "pads axis 1; only rows and"),

@@ -20,7 +20,7 @@ pub(super) fn max<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Valu
     cx.keep(node, Layer::MaxPool2d(layer), x)
 }
 
-/// `AveragePool` over square windows, padding counted, or over whole maps.
+/// `AveragePool` over square windows, each whole, with padding that counts or without, or over whole maps.
 pub(super) fn average<'a>(
     cx: &mut Importer<'_, 'a>,
     node: &Node<'a>,
@@ -35,10 +35,10 @@ pub(super) fn average<'a>(
         return whole(cx, node, x, Rank::Maps);
     }
     let (stride, padding) = (windows.stride, windows.padding(x.shape, zeros)?);
-    if windows.pads(x.shape, zeros) && !counts_padding {
+    if let Some(setting) = windows.cuts_means(x.shape, zeros, counts_padding) {
         return refuse(format!(
-            "pads by {padding} and leaves the padding out of the mean (count_include_pad 0); this is only \
-             taken over with count_include_pad 1"
+            "takes means of what its windows have within the maps ({setting}); only means of whole windows \
+             are taken over"
         ));
     }
     let layer = AvgPool2d { kernel: square(&windows)?, stride, padding };

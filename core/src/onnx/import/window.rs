@@ -92,15 +92,11 @@ impl Windows {
     pub(super) fn padding(&self, shape: Shape, zeros: Zeros) -> Result<usize, Refusal> {
         let mut paddings = [0; 2];
         for (axis, len) in [shape.height, shape.width].into_iter().enumerate() {
-            let (kernel, stride) = (self.kernel[axis], self.stride);
             let own = self.own(axis, len + zeros[axis][0] + zeros[axis][1]);
             let [before, after] = [zeros[axis][0] + own[0], zeros[axis][1] + own[1]];
-            let steps = |padded: usize, rounds_up: bool| {
-                let rest = padded.checked_sub(kernel)?;
-                Some(if rounds_up { rest.div_ceil(stride) } else { rest / stride })
-            };
-            let found = steps(len + before + after, self.rounds_up);
-            if found != steps(len + 2 * before, false) {
+            let found = self.steps(axis, len + before + after, self.rounds_up);
+            if found != self.steps(axis, len + 2 * before, false) {
+                let (kernel, stride) = (self.kernel[axis], self.stride);
                 let rounding = if self.rounds_up { ", rounded up" } else { "" };
                 return refuse(format!(
                     "pads {len} values by {before} before and {after} after{rounding}, for windows of \
@@ -128,10 +124,33 @@ impl Windows {
         }
     }
 
-    /// Whether there is padding besides the `zeros` around maps of `shape`.
-    pub(super) fn pads(&self, shape: Shape, zeros: Zeros) -> bool {
+    /// The steps from the first window on `padded` values to the last, if there is one.
+    fn steps(&self, axis: usize, padded: usize, rounds_up: bool) -> Option<usize> {
+        let rest = padded.checked_sub(self.kernel[axis])?;
+        Some(if rounds_up { rest.div_ceil(self.stride) } else { rest / self.stride })
+    }
+
+    /// The setting by which a mean takes less than a whole window somewhere on maps of `shape` with `zeros`
+    /// around them, if one does: what is beyond all padding never counts, and padding only if
+    /// `counts_padding`. Zeros around maps are values like others.
+    pub(super) fn cuts_means(
+        &self,
+        shape: Shape,
+        zeros: Zeros,
+        counts_padding: bool,
+    ) -> Option<&'static str> {
         let mut lens = [shape.height, shape.width].into_iter().zip(zeros).enumerate();
-        lens.any(|(axis, (len, [before, after]))| self.own(axis, len + before + after)[0] > 0)
+        lens.find_map(|(axis, (len, zeros))| {
+            let len = len + zeros[0] + zeros[1];
+            let [before, after] = self.own(axis, len);
+            let padded = before + len + after;
+            let end = self.steps(axis, padded, self.rounds_up)? * self.stride + self.kernel[axis];
+            if end > padded {
+                return Some("ceil_mode 1");
+            }
+            let cuts = !counts_padding && (before > 0 || end > before + len);
+            cuts.then_some("count_include_pad 0")
+        })
     }
 
     /// Whether there is one window, and it is the whole map.
