@@ -270,6 +270,8 @@ fn values_that_are_not_finite_are_neither_written_nor_read() {
     assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite"), "{error}");
     bad.params_mut()[1].value[2] = 1.0;
     bad.params_mut()[4].value[0] = -0.5;
+    let error = checkpoint::save(&path, &bad, &meta(), Dtype::F32, false).unwrap_err().to_string();
+    assert!(error.ends_with("features.1.running_var[0] is -0.5, which is no variance"), "{error}");
     state_dict(&path, &bad, str::to_owned);
     let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, None));
     assert!(error.ends_with("features.1.running_var[0] is -0.5, which is no variance"), "{error}");

@@ -1,7 +1,9 @@
-//! Files made to break the reader of checkpoints.
+//! Files made to break the reader of checkpoints, and names that could.
 
 use pleach_core::checkpoint::safetensors::SafeTensors;
-use pleach_core::checkpoint::{self, CheckpointError};
+use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
+use pleach_core::layers::{Conv2d, GlobalAvgPool, Layer};
+use pleach_core::{GraphBuilder, Network, Shape};
 use std::path::Path;
 
 /// A file of this header and this many bytes of data.
@@ -230,4 +232,43 @@ fn every_truncation_is_refused_and_no_changed_byte_ends_in_a_panic() {
             }
         }
     }
+}
+
+/// Layers whose parameters have the names that training state of the first layer's would have.
+#[test]
+fn a_parameter_is_never_taken_for_the_training_state_of_another() {
+    let (mut builder, image) = GraphBuilder::new(Shape::new(3, 2, 2)).unwrap();
+    let mut x = image;
+    for name in ["conv1", "frozen.conv1", "lookahead.conv1", "optimizer.0.conv1"] {
+        x = builder.add(name, Layer::Conv2d(Conv2d::same3x3(3)), &[x]).unwrap();
+    }
+    let x = builder.add("mean", Layer::GlobalAvgPool(GlobalAvgPool {}), &[x]).unwrap();
+    let mut network = Network::init(builder.finish(x).unwrap(), 1);
+    let path = Path::new("net");
+    let saved = |network: &Network, training_state| {
+        checkpoint::to_bytes(path, network, &Meta::default(), Dtype::F32, training_state)
+    };
+    let survives = |network: &Network, training_state| {
+        let bytes = saved(network, training_state).unwrap();
+        assert_eq!(checkpoint::read(path, &bytes).unwrap().network, *network);
+    };
+    survives(&network, false);
+    survives(&network, true);
+    // State of the last layer has names of its own.
+    let values = network.params()[3].value.clone();
+    network.params_mut()[3].slots = vec![values.clone(); 2];
+    network.params_mut()[3].slow = values.clone();
+    network.params_mut()[3].frozen = vec![true, false, true];
+    survives(&network, true);
+    let refused = |change: &dyn Fn(&mut Network), name: &str| {
+        let mut network = network.clone();
+        change(&mut network);
+        let error = saved(&network, true).unwrap_err().to_string();
+        let expected = format!("net: {name} would be a parameter and training state of another");
+        assert!(error.starts_with(&expected), "{error}");
+        saved(&network, false).unwrap();
+    };
+    refused(&|net| net.params_mut()[0].frozen = vec![true; 3], "frozen.conv1.weight");
+    refused(&|net| net.params_mut()[0].slow = values.clone(), "lookahead.conv1.weight");
+    refused(&|net| net.params_mut()[0].slots = vec![values.clone()], "optimizer.0.conv1.weight");
 }

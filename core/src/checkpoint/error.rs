@@ -77,6 +77,17 @@ pub enum CheckpointError {
         /// Everything that does not fit, in the architecture's order.
         mismatches: Vec<Mismatch>,
     },
+    /// Training state of a parameter cannot be kept under its name, which another parameter has.
+    #[error(
+        "{}: {tensor} would be a parameter and training state of another: rename its layer",
+        path.display()
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        tensor: String,
+    },
     /// A value cannot be kept.
     #[error("{}: {tensor}[{index}] is {value}, which {reason}", path.display())]
     Value {

@@ -4,9 +4,11 @@
 //! that diverged, and [`load`] refuses one that has such values all the same. Metadata, beside
 //! `format`, `pt`: `pleach.graph` (the nodes as JSON), `pleach.model`, `pleach.dataset`,
 //! `pleach.normalisation` and `pleach.extra.*`. Training state, where there is some, stands in tensors
-//! `optimizer.<slot>.<param>` and `frozen.<param>`.
+//! `optimizer.<slot>.<param>`, `lookahead.<param>` and `frozen.<param>`; none of these may be the name of a
+//! parameter, which a tensor with such a name always is.
 
 mod atomic;
+mod contents;
 mod error;
 mod format;
 mod graph_json;
@@ -29,9 +31,10 @@ pub use state_dict::{load_state_dict, read_state_dict};
 
 use crate::graph::GraphParam;
 use crate::network::{Network, Param};
+use contents::{Contents, frozen_name, param_names, slot_name, slow_name};
 use raw::RawTensor;
-use safetensors::{Entry, SafeTensors, Values, View};
-use std::collections::{BTreeMap, BTreeSet};
+use safetensors::{SafeTensors, View};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The type of weights in a file. In memory they are `f32`.
@@ -81,7 +84,8 @@ const FLOATS: &str = "F64, F32, F16 or BF16";
 /// everything is written as [`Dtype::F32`], so that training goes on with the same bits.
 ///
 /// # Errors
-/// If a value is not finite or too large for `dtype`, or the operating system refuses.
+/// If a value is not finite or too large for `dtype`, a running variance is negative, training state would
+/// have a parameter's name, or the operating system refuses.
 pub fn save(
     path: &Path,
     network: &Network,
@@ -128,6 +132,8 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let file = SafeTensors::parse(path, bytes)?;
     let (graph, meta) = meta::read(path, &file.metadata)?;
 
+    let names = param_names(&graph);
+    let is_state = |name: &str| !names.contains(name);
     let mut rest: BTreeSet<&str> = file.iter().map(|(name, _)| name).collect();
     let mut mismatches = Vec::new();
     let mut params = Vec::with_capacity(graph.params().len());
@@ -146,13 +152,14 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         };
         let mut param = Param::default();
         let value = floats(&place.name);
+        let mut state = |name: String| if is_state(&name) { floats(&name) } else { None };
         for slot in 0.. {
-            match floats(&slot_name(slot, place)) {
+            match state(slot_name(slot, place)) {
                 Some(values) => param.slots.push(values),
                 None => break,
             }
         }
-        if let Some(values) = floats(&slow_name(place)) {
+        if let Some(values) = state(slow_name(place)) {
             param.slow = values;
         }
         match value {
@@ -161,7 +168,7 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
                 .push(Mismatch::Missing { name: place.name.clone(), expected: dims.clone() }),
         }
         let name = frozen_name(place);
-        if let Some(view) = file.get(&name) {
+        if let Some(view) = file.get(&name).filter(|_| is_state(&name)) {
             rest.remove(name.as_str());
             match to_frozen(&name, &view, dims[0]) {
                 Ok(frozen) => param.frozen = frozen,
@@ -186,68 +193,6 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
         check_finite(path, &slow_name(place), &param.slow, Dtype::F32)?;
     }
     Ok(Checkpoint { network: Network::with_params(graph, params), meta })
-}
-
-/// What a checkpoint's file holds.
-struct Contents<'a> {
-    metadata: BTreeMap<String, String>,
-    entries: Vec<Entry<'a>>,
-}
-
-impl<'a> Contents<'a> {
-    fn new(
-        path: &Path,
-        network: &'a Network,
-        meta: &Meta,
-        dtype: Dtype,
-        training_state: bool,
-    ) -> Result<Self, CheckpointError> {
-        let dtype = if training_state { Dtype::F32 } else { dtype };
-        let mut entries = Vec::new();
-        for (param, place) in network.params().iter().zip(network.graph().params()) {
-            let floats = |name, values| Entry {
-                name,
-                dtype: dtype.name(),
-                shape: place.spec.dims.clone(),
-                values: Values::Floats(values),
-            };
-            entries.push(floats(place.name.clone(), &param.value));
-            if training_state {
-                for (slot, values) in param.slots.iter().enumerate() {
-                    entries.push(floats(slot_name(slot, place), values));
-                }
-                if !param.slow.is_empty() {
-                    entries.push(floats(slow_name(place), &param.slow));
-                }
-                if !param.frozen.is_empty() {
-                    entries.push(Entry {
-                        name: frozen_name(place),
-                        dtype: "BOOL",
-                        shape: vec![param.frozen.len()],
-                        values: Values::Bools(&param.frozen),
-                    });
-                }
-            }
-        }
-        for entry in &entries {
-            if let Values::Floats(values) = entry.values {
-                check_finite(path, &entry.name, values, dtype)?;
-            }
-        }
-        Ok(Self { metadata: meta::write(network.graph(), meta), entries })
-    }
-}
-
-fn slot_name(slot: usize, place: &GraphParam) -> String {
-    format!("optimizer.{slot}.{}", place.name)
-}
-
-fn slow_name(place: &GraphParam) -> String {
-    format!("lookahead.{}", place.name)
-}
-
-fn frozen_name(place: &GraphParam) -> String {
-    format!("frozen.{}", place.name)
 }
 
 fn to_values(name: &str, tensor: &RawTensor<'_>, dims: &[usize]) -> Result<Vec<f32>, Mismatch> {
