@@ -20,6 +20,8 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, DataError> {
     // SAFETY: the map is read-only and private to this process, and nothing in this crate writes to
     // a data file in place: `fetch` renames whole files. Another process that truncates the file
     // while it is mapped ends this one with SIGBUS; like every reader of mapped data sets, this one
-    // takes that risk, which cannot make it read memory that is not the file's.
+    // takes that risk, which cannot make it read memory that is not the file's. Should another process
+    // write to the file, reading a byte gives some byte, and any will do: bytes are only read as `u8`,
+    // of which every value is valid, and text is made of copies.
     unsafe { Mmap::map(&file) }.map_err(fail)
 }

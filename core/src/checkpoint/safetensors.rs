@@ -89,8 +89,9 @@ impl<'a> SafeTensors<'a> {
         }
         let data_start = 8 + header_len;
         let (header, data) = bytes[8..].split_at(header_len as usize);
-        let header = std::str::from_utf8(header).map_err(|error| {
-            let offset = 8 + error.valid_up_to() as u64;
+        // A copy: the bytes may be those of a file that another process writes to.
+        let header = &String::from_utf8(header.to_vec()).map_err(|error| {
+            let offset = 8 + error.utf8_error().valid_up_to() as u64;
             format(offset, "a header in UTF-8".into(), "other bytes".into())
         })?;
         if !header.starts_with('{') {

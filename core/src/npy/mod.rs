@@ -144,7 +144,9 @@ fn parse(bytes: &[u8]) -> Result<Array, Malformed> {
         ));
     }
     let (text, data) = bytes[start..].split_at(len);
-    let Header { dtype, size, fortran, shape } = header::parse(text, start)?;
+    // A copy of the text: the bytes may be those of a file that another process writes to.
+    let text = text.to_vec();
+    let Header { dtype, size, fortran, shape } = header::parse(&text, start)?;
     let count = shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
     if count.and_then(|count| count.checked_mul(size)) != Some(data.len()) {
         let expected = format!("{dtype} of shape {shape:?}");

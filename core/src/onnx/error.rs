@@ -47,7 +47,7 @@ pub enum OnnxError {
         /// Why.
         source: GraphError,
     },
-    /// The network is larger than an ONNX file can be.
+    /// The file or the network is larger than an ONNX file can be.
     #[error("{}: {bytes} bytes, of which a message holds {limit}", path.display())]
     TooLarge {
         /// The file.

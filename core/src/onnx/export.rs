@@ -2,7 +2,7 @@
 
 use super::momentum;
 use super::wire::Writer;
-use super::{ExportOptions, OPSET, OnnxError, Rank};
+use super::{ExportOptions, MAX_BYTES, OPSET, OnnxError, Rank};
 use crate::checkpoint::{Meta, check_finite, check_param, provenance};
 use crate::graph::{Graph, Node, NodeId};
 use crate::infer::fold_batch_norms;
@@ -19,9 +19,6 @@ const IR_VERSION: i64 = 8;
 const IMAGE: &str = "input";
 const LOGITS: &str = "logits";
 const SPATIAL_AXES: &str = "spatial_axes";
-
-/// The largest message of Protocol Buffers, 2 GiB less a byte.
-const MAX_BYTES: u64 = i32::MAX as u64;
 
 const FLOAT: i64 = 1;
 const INT64: i64 = 7;

@@ -25,8 +25,8 @@
 //! | `Identity`, `Constant`, `Squeeze` and `Unsqueeze` of single pixels | nothing |
 //! | `Shape`, `Gather`, `Unsqueeze` and `Concat` of sizes | nothing, but the shape for a `Reshape` |
 //!
-//! Strides must be equal, windows of pools square, dilations 1, and padding equal on all sides as far as
-//! windows reach. There is one input, images `[N, C, H, W]` of `float` with a fixed size, and one output.
+//! Strides must be equal, windows of pools square, dilations 1, padding equal on all sides as far as windows
+//! reach, and means those of whole windows. There is one input, images `[N, C, H, W]` of `float` with a fixed size, and one output.
 //! Parameters are constants of type `float`, in the file or, by [`load`] only, in files beside it. Nodes that
 //! cannot be taken over are listed all at once, each with its reason ([`OnnxError::Unsupported`]); nodes that
 //! the output does not need are ignored. Layers are called after their parameters where these have
@@ -61,6 +61,9 @@ use wire::Malformed;
 
 /// The version of ONNX's operators that is written.
 const OPSET: i64 = 17;
+
+/// The largest message of Protocol Buffers, 2 GiB less a byte.
+const MAX_BYTES: u64 = i32::MAX as u64;
 
 /// The versions of ONNX's operators that are read.
 const OPSETS: RangeInclusive<i64> = 7..=22;
@@ -104,10 +107,10 @@ impl Rank {
 /// Reads the model in the file at `path`, and the files beside it that its weights are in.
 ///
 /// # Errors
-/// If a file cannot be read, is not sound, or describes a network that has no counterpart here; of
+/// If a file cannot be read, the model's is larger than 2 GiB, one is not sound, or it describes a network that has no counterpart here; of
 /// the last kind, everything is listed in one error.
 pub fn load(path: &Path) -> Result<Checkpoint, OnnxError> {
-    let bytes = map(path)?;
+    let bytes = copied(path, &map(path)?)?;
     let model = parse(path, &bytes)?;
     let files = match &model.graph {
         Some(graph) => Files::open(path, graph)?,
@@ -122,6 +125,15 @@ pub fn load(path: &Path) -> Result<Checkpoint, OnnxError> {
 /// As [`load`], and if weights are in another file.
 pub fn read(path: &Path, bytes: &[u8]) -> Result<Checkpoint, OnnxError> {
     import::network(path, bytes.len(), &parse(path, bytes)?, &Files::default())
+}
+
+/// The bytes of a mapped model: its texts are used where they stand, and must not change any more.
+fn copied(path: &Path, mapped: &[u8]) -> Result<Vec<u8>, OnnxError> {
+    let (bytes, limit) = (mapped.len() as u64, MAX_BYTES);
+    match bytes <= limit {
+        true => Ok(mapped.to_vec()),
+        false => Err(OnnxError::TooLarge { path: path.into(), bytes, limit }),
+    }
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, OnnxError> {

@@ -161,6 +161,12 @@ fn pickles_made_to_take_time_or_memory_are_refused_soon() {
 }
 
 #[test]
+fn a_pickle_that_is_larger_than_any_state_dict_needs_is_refused_unread() {
+    let pickle = [&b"\x80\x02"[..], &vec![b'N'; 100_000_000]].concat();
+    says(&refusal_of_pickle(&pickle), "a pickle of at most 100000000 bytes, found 100000002");
+}
+
+#[test]
 fn tensors_that_are_not_in_their_storage_are_refused() {
     let max = i64::MAX;
     for (tensor, part) in [

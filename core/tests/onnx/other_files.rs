@@ -5,6 +5,16 @@ use crate::model::{Message, Model, external, floats};
 use pleach_core::onnx;
 use std::fs;
 
+/// A message has at most 2 GiB less a byte. The file is one hole, which no disk holds.
+#[test]
+fn a_model_that_is_larger_than_a_message_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("net.onnx");
+    fs::File::create(&path).unwrap().set_len(1 << 31).unwrap();
+    let error = onnx::load(&path).unwrap_err().to_string();
+    assert!(error.ends_with("2147483648 bytes, of which a message holds 2147483647"), "{error}");
+}
+
 #[test]
 fn weights_in_other_files_are_read_from_beside_the_model_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();

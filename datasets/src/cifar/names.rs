@@ -16,8 +16,9 @@ pub(super) fn check(layout: &Layout, names: &Contents) -> Result<(), DataError> 
         let found = if found.is_empty() {
             "the end of the file".to_string()
         } else {
-            let shown = &found[..found.len().min(40)];
-            format!("{:?}", String::from_utf8_lossy(shown))
+            // A copy: the bytes may be those of a mapped file, and text must not change.
+            let shown = found[..found.len().min(40)].to_vec();
+            format!("{:?}", String::from_utf8_lossy(&shown))
         };
         Err(DataError::malformed(&names.path, offset, expected, found))
     };

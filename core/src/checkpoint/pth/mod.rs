@@ -2,8 +2,7 @@
 //! file of raw values for each storage.
 //!
 //! A pickle is a program. The reader knows only the instructions and the few names that state dicts are
-//! made of, none of which it executes; anything else is refused by name. The archive's files are read in
-//! place; time and memory are bounded by the size of the file and, for what the pickle makes, by
+//! made of, none of which it executes; anything else is refused by name. Values are read in place; time and memory are bounded by the size of the file and, for what the pickle makes, by
 //! limits of their own.
 
 mod calls;
@@ -22,6 +21,9 @@ use zip::Files;
 
 /// How files begin that `torch.save` wrote before PyTorch 1.6: a pickle of a certain number.
 const OLD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
+
+/// The most bytes of a pickle, as of a header of safetensors: a tensor takes some two hundred.
+const MAX_PICKLE: usize = 100_000_000;
 
 /// Names under which a checkpoint may have its state dict.
 const WRAPPERS: [&str; 4] = ["state_dict", "model_state_dict", "model", "net"];
@@ -77,8 +79,14 @@ fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, RawTensor<'_>>, Malformed> {
     let files = zip::files(bytes)?;
     let archive = Archive::new(bytes, &files)?;
     let pickle = archive.files[&archive.pickle].clone();
-    let start = pickle.start;
-    let (objects, top) = unpickler::run(&bytes[pickle], start)?;
+    let (start, len) = (pickle.start, pickle.len());
+    if len > MAX_PICKLE {
+        let expected = format!("a pickle of at most {MAX_PICKLE} bytes");
+        return Err(Malformed::new(start, expected, len.to_string()));
+    }
+    // A copy: texts are used where they stand, and the file may be one that another process writes to.
+    let pickle = bytes[pickle].to_vec();
+    let (objects, top) = unpickler::run(&pickle, start)?;
     let entries = state_dict(&objects, top, start)?;
     let mut tensors = BTreeMap::new();
     let mut total = 0;
@@ -152,8 +160,8 @@ impl<'a, 'f> Archive<'a, 'f> {
         if let Some(order) = files.get(&format!("{prefix}byteorder"))
             && bytes[order.clone()] != *b"little"
         {
-            let found = String::from_utf8_lossy(&bytes[order.clone()]);
-            let found = format!("{:?}", found.chars().take(20).collect::<String>());
+            let shown = bytes[order.clone()].iter().copied().take(20).collect::<Vec<u8>>();
+            let found = format!("{:?}", String::from_utf8_lossy(&shown));
             return Err(Malformed::new(order.start, "the byte order \"little\"", found));
         }
         Ok(Self { bytes, files, pickle, prefix })

@@ -155,8 +155,8 @@ fn entry(
     if next > directory.end {
         return Err(Malformed::new(at, "a directory entry in the directory", "a longer one"));
     }
-    let name = &bytes[name_at..name_at + name_len];
-    let name = std::str::from_utf8(name)
+    // A copy, as of all text: the bytes may be those of a file that another process writes to.
+    let name = String::from_utf8(bytes[name_at..name_at + name_len].to_vec())
         .map_err(|_| Malformed::new(name_at, "a file's name in UTF-8", "other bytes"))?;
     if flags & 1 != 0 {
         return Err(Malformed::new(at, "files in the clear", format!("{name:?} encrypted")));
@@ -191,7 +191,7 @@ fn entry(
     }
     let end = usize::try_from(size).ok().and_then(|size| start.checked_add(size));
     match end.filter(|&end| end <= directory.start) {
-        Some(end) => Ok((name.to_owned(), start..end, next)),
+        Some(end) => Ok((name, start..end, next)),
         None => {
             let expected = format!("{name:?} before the directory, at byte {}", directory.start);
             Err(Malformed::new(at, expected, format!("{size} bytes from byte {start}")))
