@@ -3,7 +3,8 @@
 mod random;
 
 use pleach_core::infer::PlanOptions;
-use pleach_core::{Graph, Mode, Plan, Shape, StepKey, Tape, Tensor, models};
+use pleach_core::layers::{Dropout, Flatten, Layer, Linear};
+use pleach_core::{Graph, GraphBuilder, Mode, Plan, Shape, StepKey, Tape, Tensor, models};
 use pleach_kernels::conv2d::{Conv2dGeometry, Storage};
 use pleach_kernels::{Context, Isa, conv2d};
 use std::cell::RefCell;
@@ -50,6 +51,21 @@ fn a_plan_of_any_graph_equals_its_forward_pass() {
     for seed in 0..150 {
         check(random::graph(seed).unwrap(), seed);
     }
+}
+
+/// As a file could have them.
+#[test]
+fn a_plan_is_made_of_any_number_of_layers_that_do_nothing() {
+    let (mut builder, image) = GraphBuilder::new(Shape::new(3, 2, 2)).unwrap();
+    let mut x = builder.add("flatten", Layer::Flatten(Flatten {}), &[image]).unwrap();
+    for i in 0..100_000 {
+        x = builder.add(format!("{i}"), Layer::Dropout(Dropout { p: 0.5 }), &[x]).unwrap();
+    }
+    let fc = Layer::Linear(Linear { out_features: 10, bias: true });
+    let fc = builder.add("fc", fc, &[x]).unwrap();
+    let net = random::network(builder.finish(fc).unwrap(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    assert_eq!(Plan::new(&cx, &net, 1).steps().count(), 1);
 }
 
 #[test]

@@ -116,18 +116,26 @@ impl Plan {
             Value::Step(step) => steps[step].shape,
         };
         let end = steps.len();
-        // The last step that reads a value; `end`: the outside world does.
-        let last_of = |step: usize| {
-            let this = Value::Step(step);
-            let read = steps.iter().rposition(|reader| reader.inputs.contains(&this));
-            if output == this { end } else { read.unwrap_or(step) }
-        };
+        // The last step that reads a step's value; `end`: the outside world does.
+        let mut last: Vec<usize> = (0..end).collect();
+        let readers = steps.iter().enumerate().map(|(i, step)| (i, &step.inputs[..]));
+        for (reader, values) in readers.chain([(end, &[output][..])]) {
+            for &value in values {
+                if let Value::Step(step) = value {
+                    last[step] = reader;
+                }
+            }
+        }
         let bytes = |value: Value| shape(value).padded_len() * size_of::<f32>();
-        let traffic = steps.iter().enumerate().map(|(i, step)| Traffic {
-            maps: step.inputs.iter().map(|&input| bytes(input)).sum::<usize>()
-                + bytes(Value::Step(i)),
-            weights: step.op.weight_bytes(),
-            kept: (0..=i).filter(|&j| last_of(j) > i).map(|j| bytes(Value::Step(j))).sum(),
+        // Bytes that no step after this one reads.
+        let mut done = vec![0; end + 1];
+        (0..end).for_each(|i| done[last[i]] += bytes(Value::Step(i)));
+        let mut kept = 0;
+        let traffic = steps.iter().enumerate().map(|(i, step)| {
+            let (inputs, own) =
+                (step.inputs.iter().map(|&input| bytes(input)), bytes(Value::Step(i)));
+            kept = kept + own - done[i];
+            Traffic { maps: inputs.sum::<usize>() + own, weights: step.op.weight_bytes(), kept }
         });
         let segments = segments(&traffic.collect::<Vec<_>>(), batch);
         let segment_of = |step: usize| {
@@ -136,10 +144,10 @@ impl Plan {
         };
         // Values that leave their segment exist for the whole batch, from the first part of the segment
         // that writes them to the last part of one that reads them.
-        let leaves = |step: usize| !segment_of(step).steps.contains(&last_of(step));
+        let leaves = |step: usize| !segment_of(step).steps.contains(&last[step]);
         let lifetimes: Vec<Lifetime> = (0..end)
             .map(|step| {
-                let (len, last) = (steps[step].shape.padded_len(), last_of(step));
+                let (len, last) = (steps[step].shape.padded_len(), last[step]);
                 let segment = segment_of(step);
                 if !leaves(step) {
                     return Lifetime { len: segment.images * len, steps: step..=last };

@@ -197,12 +197,20 @@ impl Simplifier<'_> {
 
 /// Whether all that is done with a node's output is to read it by linear layers.
 fn only_linear_readers(graph: &Graph, id: NodeId) -> bool {
-    id != graph.output()
-        && graph.consumers(id).iter().all(|&reader| match graph.node(reader).layer {
-            Layer::Linear(_) => true,
-            Layer::Dropout(_) => only_linear_readers(graph, reader),
-            _ => false,
-        })
+    let mut same = vec![id];
+    while let Some(id) = same.pop() {
+        if id == graph.output() {
+            return false;
+        }
+        for &reader in graph.consumers(id) {
+            match graph.node(reader).layer {
+                Layer::Linear(_) => {}
+                Layer::Dropout(_) => same.push(reader),
+                _ => return false,
+            }
+        }
+    }
+    true
 }
 
 fn pointwise(shape: Shape, scale: &[f64], shift: &[f64]) -> Op {
