@@ -105,6 +105,27 @@ fn training_is_the_same_bits_for_every_number_of_threads_and_on_every_run() {
     }
 }
 
+/// A thread that waits for the other half of a product may be given another training's step meanwhile.
+#[test]
+fn trainings_share_the_threads_of_a_context() {
+    let steps = |cx: &Context| {
+        let mut net = network();
+        for param in net.params_mut() {
+            param.grad = param.value.iter().map(|x| x * x - 0.1).collect();
+        }
+        (0..800).for_each(|step| cx.threads().region(|| MUON.step(cx, &mut net, 0.01, step)));
+        bits(&net)
+    };
+    let isa = Isa::from_env().unwrap();
+    let expected = steps(&Context::new(isa, 1));
+    let cx = Context::new(isa, 2);
+    std::thread::scope(|scope| {
+        for training in [(); 4].map(|()| scope.spawn(|| steps(&cx.clone()))) {
+            assert!(training.join().unwrap() == expected);
+        }
+    });
+}
+
 #[test]
 fn every_instruction_set_trains_alike() {
     let train = |isa| train(&Context::new(isa, 2), SGD, 0.01, 3);

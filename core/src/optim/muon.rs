@@ -39,36 +39,37 @@ pub(super) fn step(
     let columns = len / rows;
     let runs =
         || thawed(frozen, rows).into_iter().map(|run| run.start * columns..run.end * columns);
-    SCRATCH.with_borrow_mut(|scratch| {
-        let small = rows.min(columns);
-        let scratch = scratch.take(2 * len + 4 * small * small);
-        let (sum, scratch) = scratch.split_at_mut(len);
-        let (direction, squares) = scratch.split_at_mut(len);
-        // A row of zeros, as frozen ones have, stays one, and leaves the others as if it were not there.
-        sum.fill(0.0);
-        for run in runs() {
-            let (grad, velocity) = (&grad[run.clone()], &mut velocity[run.clone()]);
-            optimizer::sgd(cx, -1.0, momentum, true, 0.0, grad, &mut sum[run], velocity);
-        }
-        orthogonalise(cx, [rows, columns], iterations, sum, direction, squares);
-        let moved: usize = runs().map(|run| run.len() / columns).sum();
-        let [norm, along, length] = runs()
-            .map(|run| dots(cx, &value[run.clone()], &direction[run]))
-            .fold([0.0; 3], |[a, b, c], [x, y, z]| [a + x, b + y, c + z]);
-        // Filters of zeros have no norm to keep and none to measure a step by.
-        let unit = if norm > 0.0 { (norm / moved as f64).sqrt() } else { 1.0 };
-        let by = f64::from(lr) * unit;
-        let after = norm - 2.0 * by * along + by * by * length;
-        let keep = if norm > 0.0 && after > 0.0 { (norm / after).sqrt() } else { 1.0 };
-        let by = by * keep;
-        // `keep * value - by * direction`, as a step with this decay.
-        let decay = if by > 0.0 { (1.0 - keep) / by } else { 0.0 };
-        for run in runs() {
-            let (direction, value) = (&direction[run.clone()], &mut value[run.clone()]);
-            let velocity = &mut sum[run];
-            optimizer::sgd(cx, by as f32, 0.0, false, decay as f32, direction, value, velocity);
-        }
-    });
+    // Taken, not borrowed: a thread that waits for a part of its step may be given the step of another training
+    // that shares its pool, which then has a buffer of its own.
+    let mut buffer = SCRATCH.take();
+    let small = rows.min(columns);
+    let (sum, scratch) = buffer.take(2 * len + 4 * small * small).split_at_mut(len);
+    let (direction, squares) = scratch.split_at_mut(len);
+    // A row of zeros, as frozen ones have, stays one, and leaves the others as if it were not there.
+    sum.fill(0.0);
+    for run in runs() {
+        let (grad, velocity) = (&grad[run.clone()], &mut velocity[run.clone()]);
+        optimizer::sgd(cx, -1.0, momentum, true, 0.0, grad, &mut sum[run], velocity);
+    }
+    orthogonalise(cx, [rows, columns], iterations, sum, direction, squares);
+    let moved: usize = runs().map(|run| run.len() / columns).sum();
+    let [norm, along, length] = runs()
+        .map(|run| dots(cx, &value[run.clone()], &direction[run]))
+        .fold([0.0; 3], |[a, b, c], [x, y, z]| [a + x, b + y, c + z]);
+    // Filters of zeros have no norm to keep and none to measure a step by.
+    let unit = if norm > 0.0 { (norm / moved as f64).sqrt() } else { 1.0 };
+    let by = f64::from(lr) * unit;
+    let after = norm - 2.0 * by * along + by * by * length;
+    let keep = if norm > 0.0 && after > 0.0 { (norm / after).sqrt() } else { 1.0 };
+    let by = by * keep;
+    // `keep * value - by * direction`, as a step with this decay.
+    let decay = if by > 0.0 { (1.0 - keep) / by } else { 0.0 };
+    for run in runs() {
+        let (direction, value) = (&direction[run.clone()], &mut value[run.clone()]);
+        let velocity = &mut sum[run];
+        optimizer::sgd(cx, by as f32, 0.0, false, decay as f32, direction, value, velocity);
+    }
+    SCRATCH.set(buffer);
 }
 
 /// `dst` becomes `matrix` with singular values near 1: `iterations` (0 is 1) of Newton and Schulz's after
