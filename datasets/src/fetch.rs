@@ -52,7 +52,8 @@ pub struct Fetched {
 ///
 /// # Errors
 /// If the server does not give the archive, it is not the right one, an existing archive is not the
-/// right one, the disk refuses, or `progress` asked to stop. Nothing is left behind then.
+/// right one, the disk refuses, or `progress` asked to stop. Nothing is left behind then, but the
+/// archive if it is the right one and could not be opened or unpacked.
 pub fn fetch(
     format: &'static dyn Format,
     base_url: &str,

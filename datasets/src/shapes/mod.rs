@@ -1,8 +1,8 @@
 //! The built-in data set: ten classes of drawn shapes, each image made when it is first asked for.
 //!
-//! A shape of the class's outline stands anywhere in a cluttered 32x32 picture, at any angle, in
-//! any size from a quarter of the picture to most of it, in any colours and textures, partly
-//! hidden, under noise. Nothing but the outline tells the class: a linear classifier of pixels is
+//! A shape of the class's outline stands anywhere in a cluttered 32x32 picture, tilted by up to half
+//! a radian, in any size from a quarter of the picture to most of it, in any colours and textures,
+//! partly hidden, under noise. Nothing but the outline tells the class: a linear classifier of pixels is
 //! close to chance, and a small convolutional network needs its filters.
 //!
 //! Every outline is its own mirror image, so horizontal flips keep the class. An image is a pure
