@@ -31,8 +31,8 @@ pub enum BiasUpdate {
     /// mean of `j`'s map at the consumer's input is regressed on that of `s` over the images,
     /// `a_j ~ alpha a_s + beta`; `alpha W[:, j]` is added to `W[:, s]`, and `m_j - alpha m_s`, whose
     /// mean over the pixels is `beta`, stands in for the rest. So means are kept exactly, as by
-    /// `Mean`, and part of the variation is too. The paper's formula is not public; this is our
-    /// reading.
+    /// `Mean`, and part of the variation is too. The paper's exact formula was not available to us;
+    /// this is our reading.
     MaxEntropy,
 }
 

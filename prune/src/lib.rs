@@ -1,4 +1,8 @@
 //! Filter pruning by conditional entropy, in two phases, with physical surgery.
+//!
+//! What is meant by it stands here: [`criteria::ConEnt`] is conditional entropy, [`criteria`] has the others that it is
+//! compared with, [`phases`] the two phases, [`mod@freeze`] the maximum-entropy freeze, [`bias_update`] what stands in
+//! for removed channels, and [`reproduce`] the paper's tables.
 
 pub mod bias_update;
 pub mod channels;

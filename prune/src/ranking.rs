@@ -87,7 +87,8 @@ pub fn rank(
         .groups()
         .iter()
         .enumerate()
-        .filter(|(_, group)| group.prunable.is_ok())
+        // A group's last channel stays: its removal would leave no network.
+        .filter(|(_, group)| group.prunable.is_ok() && group.channels.len() > 1)
         .map(|(number, group)| {
             let mut drawn = group.channels.clone();
             Rng::new(config.seed, Purpose::Measurement, 1, number as u64).shuffle(&mut drawn);
@@ -105,16 +106,9 @@ pub fn rank(
             if progress(done, total).is_break() {
                 return Ok(None);
             }
-            // A group's last channel stays: its removal would leave no network.
-            let increase = match channels.group(filter).channels.len() {
-                1 => f64::INFINITY,
-                _ => {
-                    let pruned =
-                        surgery::prune(network, &channels, &Kept::without(&channels, &[filter]));
-                    evaluate(cx, &pruned, dataset, Split::Train, Some(indices.clone())).loss - base
-                }
-            };
-            group.push(increase);
+            let pruned = surgery::prune(network, &channels, &Kept::without(&channels, &[filter]));
+            let found = evaluate(cx, &pruned, dataset, Split::Train, Some(indices.clone()));
+            group.push(found.loss - base);
             done += 1;
         }
         increases.push(group);

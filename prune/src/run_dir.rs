@@ -3,7 +3,9 @@
 mod files;
 mod lock;
 
-use crate::report::FIGURE_PREFIX;
+use crate::prune_run::{LATENCY, PLAN, PRUNED};
+use crate::report::{FIGURE_PREFIX, PAGE, RESULT};
+use crate::train_run::{BEST, LAST, METRICS};
 use lock::Lock;
 use pleach_core::checkpoint::is_temporary;
 use std::fs;
@@ -12,17 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What runs write. With `--force`, what of it an earlier run left in a folder goes first.
-const FILES: &[&str] = &[
-    "run.toml",
-    "env.json",
-    "metrics.jsonl",
-    "last.safetensors",
-    "best.safetensors",
-    "pruned.safetensors",
-    "plan.json",
-    "result.json",
-    "report.html",
-];
+const FILES: &[&str] =
+    &["run.toml", "env.json", METRICS, LAST, BEST, PRUNED, PLAN, LATENCY, RESULT, PAGE];
 
 /// What the names of the files begin with that an unfinished run goes on from.
 pub(crate) const STATE_PREFIX: &str = "state.";

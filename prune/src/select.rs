@@ -51,6 +51,12 @@ pub fn share_leaving(candidates: usize, share: f64, multiple: usize) -> usize {
     if multiples == 0 { 0 } else { candidates - multiples * multiple }
 }
 
+/// The most of the first `removed` of `candidates` that leave a multiple of `multiple`.
+#[must_use]
+pub fn most_leaving(candidates: usize, removed: usize, multiple: usize) -> usize {
+    candidates.saturating_sub((candidates - removed).next_multiple_of(multiple))
+}
+
 /// The `amount` candidates with the lowest scores, lowest first, as far as the floors allow: a class
 /// that would take a layer below its floor is passed over. Candidates that cannot be removed are
 /// passed over too. Ties go by L1 norm, then by index.
@@ -95,7 +101,21 @@ pub fn lowest(
 
 #[cfg(test)]
 mod tests {
-    use super::{share_leaving, share_of};
+    use super::{most_leaving, share_leaving, share_of};
+
+    #[test]
+    fn what_a_floor_cuts_short_leaves_a_multiple_too() {
+        for (candidates, removed, left) in
+            [(64, 14, 64), (64, 16, 48), (64, 30, 48), (20, 3, 20), (20, 4, 16)]
+        {
+            assert_eq!(
+                candidates - most_leaving(candidates, removed, 16),
+                left,
+                "{candidates}, {removed}"
+            );
+            assert_eq!(most_leaving(candidates, removed, 1), removed);
+        }
+    }
 
     #[test]
     fn a_share_leaves_the_nearest_multiple_below_what_there_is() {

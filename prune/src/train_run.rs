@@ -152,7 +152,8 @@ pub fn train(
     let (mut trainer, mut best) = if last.exists() {
         let checkpoint = checkpoint::load(&last)?;
         let validates = !dataset.is_empty(Split::Validation);
-        let state = State::of(&last.display().to_string(), &checkpoint, &network, validates)?;
+        let file = last.display().to_string();
+        let state = State::of(&file, &checkpoint, (&network, &job.meta), validates)?;
         let network = checkpoint.network;
         (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
     } else {
@@ -228,7 +229,7 @@ impl State {
     fn of(
         file: &str,
         checkpoint: &Checkpoint,
-        network: &Network,
+        (network, meta): (&Network, &Meta),
         validates: bool,
     ) -> Result<Self, TrainRunError> {
         let foreign = |key, expected: &str, found: String| TrainRunError::Foreign {
@@ -240,6 +241,11 @@ impl State {
         if checkpoint.network.graph() != network.graph() {
             let (expected, found) = ("that of the run's model", "another one".to_owned());
             return Err(foreign("the architecture", expected, found));
+        }
+        let named = |meta: &Meta| meta.dataset.clone().unwrap_or_else(|| "none".into());
+        let (expected, found) = (named(meta), named(&checkpoint.meta));
+        if expected != found {
+            return Err(foreign("the data set", &expected, found));
         }
         let extra = &checkpoint.meta.extra;
         let text = |key: &str| extra.get(key).map_or("", String::as_str);

@@ -4,14 +4,16 @@ mod common;
 
 use common::{dataset, small_graph};
 use pleach_core::layers::Layer;
+use pleach_core::models;
 use pleach_core::network::Network;
+use pleach_core::tensor::Shape;
 use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::eval::evaluate;
 use pleach_prune::phases::{self, Order, Outcome, Phases, PruneConfig, Reference};
 use pleach_prune::plan::replay;
 use pleach_prune::target::{Target, Unit};
-use pleach_prune::trainer::Silent;
+use pleach_prune::trainer::{Silent, TrainConfig, Trainer};
 
 fn untrained() -> Network {
     Network::init(small_graph(), 3)
@@ -64,6 +66,10 @@ fn phase_two_leaves_multiples_of_what_it_is_to_round_to() {
             .collect();
         assert!(left.iter().all(|width| width.is_multiple_of(round_to)), "{order:?}: {left:?}");
     }
+    // Floors of 5 and 10 channels.
+    let floor = PruneConfig { floor: 0.6, round_to: 4, ..config(Phases::Layerwise, "4x") };
+    let outcome = run(2, &floor);
+    assert_eq!(models::widths(outcome.network.graph()), [8, 12]);
     // A layer of 8 channels cannot keep fewer in sixteens, and one of 16 neither.
     let config = PruneConfig { round_to: 16, ..config(Phases::Layerwise, "2x") };
     let outcome = run(2, &config);
@@ -87,8 +93,38 @@ fn a_drop_limit_that_the_target_breaks_leaves_the_best_network() {
         let outcome = run(2, &config);
         assert!(!outcome.target_met);
         assert!(!outcome.steps.is_empty() && outcome.steps.iter().all(|step| !step.accepted));
-        assert_eq!(outcome.network.graph(), untrained().graph());
+        assert_eq!(outcome.network, untrained(), "nothing was removed, so nothing is fine-tuned");
+        assert_eq!(outcome.pruned.accuracy, outcome.base.accuracy);
     }
+}
+
+#[test]
+fn a_final_fine_tuning_that_loses_what_is_not_allowed_to_go_is_undone() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let graph = models::build("vgg-small", Shape::new(3, 32, 32), 10).expect("it is a model");
+    let training = TrainConfig { epochs: 1.0, ..TrainConfig::default() };
+    let network = training.network(graph);
+    let mut trainer = Trainer::new(&cx, dataset(), training, network);
+    trainer.epoch(&mut Silent).expect("training converges");
+    let base = trainer.into_network();
+    let mut config = PruneConfig {
+        epochs_budget: None,
+        layerwise_epochs: 0.1,
+        final_epochs: 0.2,
+        ..config(Phases::Layerwise, "1.1x")
+    };
+    // After this the network guesses.
+    config.final_tune.lr = 30.0;
+    let run = |config: &PruneConfig| {
+        let outcome = phases::run(&cx, &dataset(), &base, "vgg-small", config, &mut Silent);
+        outcome.expect("pruning succeeds")
+    };
+    let spoilt = run(&config);
+    let most = 0.75 * spoilt.drop_points;
+    assert!(spoilt.drop_points > 10.0, "{} of {}", spoilt.drop_points, spoilt.base.accuracy);
+    let undone = run(&PruneConfig { max_drop: most, ..config });
+    assert!(undone.drop_points <= most && undone.target_met, "{}", undone.drop_points);
+    assert_eq!(undone.epochs, spoilt.epochs, "it is counted all the same");
 }
 
 #[test]

@@ -59,6 +59,20 @@ fn left(run: &RunDir) -> (Vec<Vec<u8>>, Vec<(u64, f64)>) {
     (networks.into(), lines.collect())
 }
 
+#[test]
+fn a_training_does_not_go_on_with_other_data() {
+    let (_folder, run) = folder();
+    train(&run, &mut Silent);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let config = TrainConfig { epochs: 5.0, batch: 50, ..TrainConfig::default() };
+    let meta = Meta { dataset: Some("cifar-10".into()), ..Meta::default() };
+    let job = Job { meta, config, dtype: Dtype::F32 };
+    let network = Network::init(small_graph(), 3);
+    let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
+    let error = refused.err().expect("it was begun with others").to_string();
+    assert!(error.contains("the data set") && error.contains("cifar-10"), "{error}");
+}
+
 /// An epoch is saved in the order of [`FILES`], or the best network first.
 #[test]
 fn no_epoch_is_lost_or_there_twice_wherever_in_its_saving_a_run_was_killed() {

@@ -13,6 +13,7 @@ use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
 use pleach_datasets::Dataset;
 use pleach_kernels::{Context, Isa};
 pub(super) use pleach_prune::net::meta;
+use pleach_prune::reproduce;
 use pleach_prune::run_dir::RunDir;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -258,7 +259,9 @@ impl DataArgs {
 impl RunArgs {
     /// Makes the run's folder.
     pub(super) fn create(&self, verb: &str) -> Result<RunDir> {
-        Ok(RunDir::create(self.out.as_deref(), verb, self.force)?)
+        let run = RunDir::create(self.out.as_deref(), verb, self.force)?;
+        reproduce::clear(&run)?;
+        Ok(run)
     }
 }
 

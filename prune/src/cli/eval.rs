@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Write the logits, [N, classes], to this .npy file
     #[arg(long, value_name = "NPY")]
     logits: Option<PathBuf>,
+    /// Overwrite that file
+    #[arg(short, long, requires = "logits")]
+    force: bool,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -60,6 +63,12 @@ struct LogitsDocument<'a> {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
+    if args.logits.is_some() && args.input == args.logits {
+        return Err(usage("--logits would overwrite --input"));
+    }
+    if let Some(path) = &args.logits {
+        common::refuse_to_overwrite(path, args.force)?;
+    }
     if let (Some(input), Some(logits)) = (&args.input, &args.logits) {
         return run_on(common, args, input, logits);
     }
@@ -111,9 +120,6 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
 fn run_on(common: &Common, args: &Args, input: &Path, path: &Path) -> Result<u8> {
     /// Classes of a model by name, whose weights are random.
     const CLASSES: usize = 10;
-    if input == path {
-        return Err(usage("--logits would overwrite --input"));
-    }
     let cx = common.context()?;
     let Array { shape, values } = npy::load(input)?;
     let [images, channels, height, width] = shape[..] else {

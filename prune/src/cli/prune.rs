@@ -206,13 +206,19 @@ fn tell(common: &Common, document: &PruneResult, config: &PruneConfig, run: &Run
         return Ok(exit::OK);
     }
     let mut reasons = Vec::new();
-    if let Some(Counted { unit, left, limit, .. }) = document.target {
+    let mut what = "limit";
+    if let Some(Counted { unit, left, limit, .. }) = document.target
+        && left > limit
+    {
         let [left, limit] = [left, limit].map(output::grouped);
         reasons.push(format!("{left} {unit} are left, at most {limit} are wanted"));
+        what = "target";
     }
     let (drop, most) = (document.drop_points, config.max_drop);
-    reasons.push(format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed"));
-    let what = if document.target.is_some() { "target" } else { "limit" };
+    if drop > most {
+        let lost = format!("{drop:.2} points of accuracy are lost, at most {most:.2} are allowed");
+        reasons.push(lost);
+    }
     let (reasons, path) = (reasons.join(", "), run.file(PRUNED));
     log::warn!("the {what} was missed: {reasons}; the best network is {}", path.display());
     Ok(exit::MISSED)

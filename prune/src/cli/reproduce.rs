@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use pleach_prune::environment::Environment;
 use pleach_prune::report::PAGE;
-use pleach_prune::reproduce::{self, Cell, Given, Job, Rates, Settings};
+use pleach_prune::reproduce::{self, Cell, Given, Job, Rates, Settings, Work};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use watch::Watch;
 
@@ -26,7 +27,7 @@ use watch::Watch;
 ///   pleach reproduce T3 --data DIR -o RUN --list-cells | parallel -j 2 pleach reproduce --resume RUN
 ///   --threads 1 --cell
 ///
-/// Then `pleach reproduce --resume RUN` does what is left, and makes the tables.
+/// Then `pleach reproduce --resume RUN` measures speed and does what else is left, and makes the tables.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The tables, T1 to T6; the default is all
@@ -70,7 +71,8 @@ pub(super) struct Args {
     /// Do this cell, and what it needs, and make no tables; may be repeated
     #[arg(long = "cell", value_name = "ID")]
     cells: Vec<String>,
-    /// Make the folder and print the names of the cells that are not done; do nothing else
+    /// Make the folder and print the names of the cells that are not done, but for measurements of speed, which want
+    /// the machine for themselves; do nothing else
     #[arg(long, conflicts_with_all = ["cells", "merge"])]
     list_cells: bool,
     /// Make the tables of what is done; do nothing else
@@ -130,10 +132,14 @@ fn settings(seed: u64, args: &Args) -> Result<Settings> {
     if !args.tables.is_empty() {
         let names = args.tables.iter().map(|id| Ok(reproduce::named(id)?.id.to_owned()));
         settings.tables = names.collect::<Result<_>>()?;
-        settings.tables.dedup();
+        let mut seen = BTreeSet::new();
+        settings.tables.retain(|table| seen.insert(table.clone()));
     }
-    let given =
-        |net: &String, arch: Option<&String>| Given { net: net.clone(), arch: arch.cloned() };
+    let given = |net: &String, arch: Option<&String>| Given {
+        net: net.clone(),
+        arch: arch.cloned(),
+        name: None,
+    };
     settings.base = args.base.as_ref().map(|net| given(net, args.arch.as_ref()));
     settings.residual_base = args.residual_base.as_ref().map(|net| given(net, None));
     if let Some(narrow) = &args.narrow {
@@ -154,6 +160,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
     let mut file = File::new(common, args)?;
     let dataset = DataArgs { data: file.data.clone() }.open()?;
+    if args.resume.is_none() {
+        reproduce::name_given(&mut file.settings, &*dataset)?;
+    }
     if let Some(budget) = args.budget {
         let settings = &file.settings;
         let rates = Rates::measure(&cx, settings, &*dataset)?;
@@ -162,6 +171,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     }
     // What is wrong with the settings is found before anything is written.
     let cells = reproduce::cells(&file.settings, &*dataset)?;
+    check_use(args, &cells)?;
     if args.dry_run {
         let rates = Rates::measure(&cx, &file.settings, &*dataset)?;
         return plan(&file.settings, &cells, &rates, common.json);
@@ -171,7 +181,6 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         None => {
             reproduce::check(&cells, &args.cells, &*dataset, file.settings.seed)?;
             let run = args.run.create("reproduce")?;
-            reproduce::clear(&run)?;
             let environment = Environment::current(cx.isa(), cx.threads().count());
             run.write("run.toml", &toml::to_string_pretty(&file)?)?;
             run.write("env.json", &output::to_json(&environment))?;
@@ -181,7 +190,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let job = Job { cx: &cx, dataset: &dataset, run: &run, settings: &file.settings };
     if args.list_cells {
         let missing = reproduce::report(&job)?.missing;
-        let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
+        let is_timed = |cell: &&Cell| matches!(cell.work, Work::Speed { .. });
+        let timed: Vec<_> = cells.iter().filter(is_timed).map(|cell| &cell.id).collect();
+        let lines: String =
+            missing.iter().filter(|id| !timed.contains(id)).map(|id| format!("{id}\n")).collect();
         return output::print(&lines).map(|()| exit::OK);
     }
 
@@ -189,8 +201,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let mut watch = Watch::new(common);
     let path = run.path().display();
     if !args.merge {
-        let Settings { tables, model, .. } = &file.settings;
-        let (tables, data) = (tables.join(", "), &dataset.spec().name);
+        let Settings { tables, .. } = &file.settings;
+        let (tables, model) = (tables.join(", "), file.settings.model_name());
+        let data = &dataset.spec().name;
         watch.line(&format!("reproducing {tables} ({model} on {data}) into {path}"));
         let result = reproduce::run(&job, &args.cells, &mut watch);
         watch.finish();
@@ -210,6 +223,31 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         output::print(&format!("{text}\nFor a browser, with figures: {}\n", page.display()))?;
     }
     Ok(exit::OK)
+}
+
+/// An error if a network is named that no cell begins with.
+fn check_use(args: &Args, cells: &[Cell]) -> Result<()> {
+    let given = |name: &str| {
+        cells.iter().any(|cell| matches!(&cell.work, Work::Given { net, .. } if net == name))
+    };
+    let trained = |name: &str| {
+        cells.iter().any(|cell| matches!(&cell.work, Work::Train { model, .. } if model == name))
+    };
+    let is_used = |name: &Option<String>, used: &dyn Fn(&str) -> bool| {
+        name.as_ref().is_none_or(|name| used(name))
+    };
+    for (flag, is_used) in [
+        ("--base", is_used(&args.base, &given)),
+        ("--residual-base", is_used(&args.residual_base, &given)),
+        ("--narrow", is_used(&args.narrow, &trained)),
+    ] {
+        if !is_used {
+            return Err(usage(format!(
+                "{flag} has no effect: no cell of these tables begins with it"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Serialize)]

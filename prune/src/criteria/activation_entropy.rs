@@ -3,7 +3,7 @@ use pleach_core::graph::NodeId;
 
 /// Entropy `H(A)` of a filter's response: Luo and Wu 2017, "An Entropy-based Method for CNN
 /// Compression", section 3.2, with the bins of conditional entropy's settings.
-pub(super) struct ActivationEntropy;
+pub struct ActivationEntropy;
 
 impl Criterion for ActivationEntropy {
     fn name(&self) -> &'static str {

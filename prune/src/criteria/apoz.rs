@@ -5,7 +5,7 @@ use pleach_core::graph::NodeId;
 /// "Network Trimming", equation 1. The filters with most zeros go first, so the score is the share
 /// of other values. Where no ReLU follows directly (before a residual sum), the values that one
 /// would set to zero count.
-pub(super) struct Apoz;
+pub struct Apoz;
 
 impl Criterion for Apoz {
     fn name(&self) -> &'static str {

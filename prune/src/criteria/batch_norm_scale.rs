@@ -5,7 +5,7 @@ use pleach_core::graph::{Graph, NodeId};
 /// The magnitude of the scale `|gamma|` of the batch norm right after a filter: Liu et al. 2017,
 /// "Learning Efficient Convolutional Networks through Network Slimming", section 3 (without its
 /// sparsity penalty in training).
-pub(super) struct BatchNormScale;
+pub struct BatchNormScale;
 
 impl Criterion for BatchNormScale {
     fn name(&self) -> &'static str {

@@ -5,7 +5,7 @@ use pleach_core::graph::{Graph, NodeId};
 /// Two criteria at once: the geometric mean of both scores, each over its layer's mean, so that neither
 /// unit counts. A filter that is worthless to either is worthless. Ours; for criteria whose scores are
 /// never negative.
-pub(super) struct Combined {
+pub struct Combined {
     pub(super) name: &'static str,
     pub(super) parts: [&'static dyn Criterion; 2],
 }

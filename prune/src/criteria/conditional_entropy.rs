@@ -116,9 +116,9 @@ fn range(samples: &[f32]) -> (f32, f32) {
 }
 
 /// Conditional entropy `H(A | Z)` of a filter's response `A` given `Z`, by default the loss: our
-/// reading of Min et al. 2018 (2PFPCE), whose formulas are not public. A filter that answers every
+/// reading of Min et al. 2018 (2PFPCE), whose exact formulas were not available to us. A filter that answers every
 /// image alike has 0 and goes first.
-pub(super) struct ConditionalEntropy;
+pub struct ConditionalEntropy;
 
 impl Criterion for ConditionalEntropy {
     fn name(&self) -> &'static str {

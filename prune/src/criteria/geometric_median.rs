@@ -4,7 +4,7 @@ use pleach_core::graph::NodeId;
 /// The sum of a filter's Euclidean distances to all other filters of its layer: He et al. 2019,
 /// "Filter Pruning via Geometric Median", equation 6. The filters nearest to the geometric median,
 /// which the others can best stand in for, go first.
-pub(super) struct GeometricMedian;
+pub struct GeometricMedian;
 
 impl Criterion for GeometricMedian {
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@ use pleach_core::graph::NodeId;
 
 /// The sum of a filter's absolute weights, without bias: Li et al. 2017, "Pruning Filters for
 /// Efficient ConvNets", section 3.1. Breaks the ties of every other criterion.
-pub(super) struct L1Norm;
+pub struct L1Norm;
 
 impl Criterion for L1Norm {
     fn name(&self) -> &'static str {

@@ -3,7 +3,7 @@ use pleach_core::graph::NodeId;
 
 /// The mean of a filter's answer over all pixels and images: Molchanov et al. 2017, "Pruning
 /// Convolutional Neural Networks for Resource Efficient Inference", section 2.2 ("Activation").
-pub(super) struct MeanActivation;
+pub struct MeanActivation;
 
 impl Criterion for MeanActivation {
     fn name(&self) -> &'static str {

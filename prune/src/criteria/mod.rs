@@ -1,7 +1,8 @@
 //! What a filter is worth: one file a criterion, and how filters' scores become channels' scores.
 //!
 //! Every criterion scores the filters of one layer; higher is kept. A criterion is added by its file
-//! and its line in [`CRITERIA`]. Here is one, and a network that it takes half of the channels from:
+//! and its line in [`CRITERIA`]; the documentation of each says by which paper's definition, or which reading of it,
+//! it scores. Here is one, and a network that it takes half of the channels from:
 //!
 //! ```
 //! use pleach_core::{Network, NodeId, Shape, models};
@@ -76,7 +77,16 @@ mod mean_activation;
 mod random;
 mod taylor;
 
-pub use conditional_entropy::{ConEnt, Condition};
+pub use activation_entropy::ActivationEntropy;
+pub use apoz::Apoz;
+pub use batch_norm_scale::BatchNormScale;
+pub use combined::Combined;
+pub use conditional_entropy::{ConEnt, Condition, ConditionalEntropy};
+pub use geometric_median::GeometricMedian;
+pub use l1_norm::L1Norm;
+pub use mean_activation::MeanActivation;
+pub use random::Random;
+pub use taylor::Taylor;
 
 use crate::channels::{ChannelId, Channels};
 use crate::evidence::{Evidence, Wants};
@@ -88,23 +98,17 @@ use std::collections::BTreeMap;
 
 /// Every criterion, the default first.
 pub const CRITERIA: &[&dyn Criterion] = &[
-    &conditional_entropy::ConditionalEntropy,
-    &l1_norm::L1Norm,
-    &apoz::Apoz,
-    &activation_entropy::ActivationEntropy,
-    &mean_activation::MeanActivation,
-    &taylor::Taylor,
-    &batch_norm_scale::BatchNormScale,
-    &geometric_median::GeometricMedian,
-    &combined::Combined {
-        name: "con_ent+taylor",
-        parts: [&conditional_entropy::ConditionalEntropy, &taylor::Taylor],
-    },
-    &combined::Combined {
-        name: "con_ent+l1",
-        parts: [&conditional_entropy::ConditionalEntropy, &l1_norm::L1Norm],
-    },
-    &random::Random,
+    &ConditionalEntropy,
+    &L1Norm,
+    &Apoz,
+    &ActivationEntropy,
+    &MeanActivation,
+    &Taylor,
+    &BatchNormScale,
+    &GeometricMedian,
+    &Combined { name: "con_ent+taylor", parts: [&ConditionalEntropy, &Taylor] },
+    &Combined { name: "con_ent+l1", parts: [&ConditionalEntropy, &L1Norm] },
+    &Random,
 ];
 
 /// A way to score filters.

@@ -3,7 +3,7 @@ use pleach_core::graph::NodeId;
 use pleach_core::tensor::rng::{Purpose, Rng};
 
 /// Uniform numbers, a pure function of seed, step, layer and index.
-pub(super) struct Random;
+pub struct Random;
 
 impl Criterion for Random {
     fn name(&self) -> &'static str {

@@ -8,7 +8,7 @@ use pleach_core::graph::NodeId;
 /// weights and bias, with `g` the gradient of a batch's mean loss, averaged over the calibration
 /// batches. Gradients are taken with frozen statistics, so the size of the batches matters as in
 /// the paper: larger ones measure the mean gradient, smaller ones its spread too.
-pub(super) struct Taylor;
+pub struct Taylor;
 
 impl Criterion for Taylor {
     fn name(&self) -> &'static str {

@@ -43,7 +43,7 @@ pub enum Reference {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
-    /// By the multiply-adds of their layers and of those that take their channels, most first.
+    /// By the multiply-adds of the layers that make them, most first.
     #[default]
     Macs,
     /// By what a trial of each would lose right after surgery, in validation loss, for each of the target's

@@ -5,9 +5,7 @@ use crate::error::PruneError;
 use crate::plan;
 use crate::select::share_of;
 
-/// Phase I: score all channels, remove the lowest, update biases, fine-tune, evaluate; until the
-/// phase's share of the drop or of the target is spent. The last round stops at the target. This is
-/// the next round's removal; `None`: the phase is over.
+/// The removal of the next round of phase I (see [`super`]); `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.global_target(pruner.state.start);
     let limit = target.map_or(0, |target| pruner.limit(target));

@@ -5,15 +5,12 @@ use super::state::{Stage, Sweep};
 use super::trial::Removal;
 use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
-use crate::select::share_leaving;
+use crate::select::{most_leaving, share_leaving};
 use pleach_core::graph::NodeId;
 use std::collections::BTreeSet;
 
-/// Phase II: for each group of channels (a layer, or layers that a residual sum joins), by
-/// multiply-adds left, largest first: remove its lowest, update biases, fine-tune briefly; keep that
-/// if the drop stays within the limit, otherwise undo it and leave the group alone from then on.
-/// Again, until every group is left alone or the target is met. This is the next trial's removal, of
-/// the first group in the sweep's queue; `None`: the phase is over.
+/// The removal of the next trial of phase II (see [`super`]), of the first group in the sweep's queue; `None`: the
+/// phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.target;
     let limit = target.map_or(0, |target| pruner.limit(target));
@@ -39,6 +36,8 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
         let amount = share_leaving(all, pruner.config.layerwise_step, multiple);
         let scored = pruner.score()?;
         let mut removed = pruner.choose(&candidates, &scored.scores, amount);
+        // A floor may have cut it short.
+        removed.truncate(most_leaving(all, removed.len(), multiple));
         let left = all - pruner.enough(&removed, target, limit);
         removed.truncate(all - left / multiple * multiple);
         if removed.is_empty() {

@@ -1,8 +1,23 @@
 //! The pruning run: the global phase, the layer-wise phase, and the final fine-tuning.
 //!
 //! Source: Min, Wang, Chen, Xu, Chen, "2PFPCE: Two-Phase Filter Pruning Based on Conditional
-//! Entropy", arXiv 1809.02220. Its exact schedule is not public; ours is stated in [`PruneConfig`]
-//! and in the docs of the phases.
+//! Entropy", arXiv 1809.02220. Its exact schedule was not available to us; ours is this, with the numbers of
+//! [`PruneConfig`].
+//!
+//! **Phase I**, the global phase: score all channels, remove the lowest of the whole network, update biases,
+//! fine-tune, evaluate; until the phase's share of the drop or of the target is spent. The last round stops at the
+//! target. A round that loses more than the phase may is undone.
+//!
+//! **Phase II**, the layer-wise phase: for each group of channels (a layer, or layers that a residual sum joins), by
+//! multiply-adds, largest first ([`Order`] has another): remove its lowest, update biases, fine-tune briefly; keep
+//! that if the drop stays within the limit, otherwise undo it and leave the group alone from then on. Again, until
+//! every group is left alone or the target is met.
+//!
+//! **The final fine-tuning** follows if anything was removed. Its network, after the last epoch, is the result, unless
+//! it loses more validation accuracy than is allowed and the network before it does not.
+//!
+//! Without any fine-tuning ([`PruneConfig::epochs_budget`] of 0) channels are removed once: the lowest of the whole
+//! network, or, where phase II runs alone, the same share of every group.
 
 mod budget;
 mod config;

@@ -238,7 +238,9 @@ impl<'a> Pruner<'a> {
     pub(super) fn leave_phase(&mut self) {
         let phases = self.config.phases;
         let state = &mut self.state;
-        let last = if state.steps.is_empty() { Stage::Done } else { Stage::Final };
+        // Without a removal of its own, or one that stands, there is nothing to fine-tune.
+        let is_pruned = state.network > 0 && !state.steps.is_empty();
+        let last = if is_pruned { Stage::Final } else { Stage::Done };
         state.stage = match state.stage {
             Stage::Global if phases == Phases::Both => {
                 state.purse.hand_on(phases);

@@ -193,13 +193,21 @@ impl Pruner<'_> {
         }
     }
 
-    /// The end of the final fine-tuning: its network stands.
+    /// The end of the final fine-tuning: its network stands, unless it alone loses more than is allowed.
     fn keep_tuned(&mut self, epochs: f64, mut network: Network) {
         if epochs > 0.0 {
             freeze::clear(&mut network);
-            self.state.accuracy = self.validate(&network);
-            self.stand(network);
-            self.state.network += 1;
+            let accuracy = self.validate(&network);
+            let most = self.config.max_drop;
+            if self.drop_of(accuracy) <= most || self.drop_of(self.state.accuracy) > most {
+                self.state.accuracy = accuracy;
+                self.stand(network);
+                self.state.network += 1;
+            } else {
+                log::warn!(
+                    "the final fine-tuning lost more accuracy than is allowed: the network before it is kept"
+                );
+            }
         }
         self.leave_phase();
     }
@@ -245,5 +253,47 @@ impl Pruner<'_> {
         let rule = (self.config.freeze, self.config.freeze_rank);
         let con_ent = &self.config.con_ent;
         freeze::apply(network, &self.channels, kept, evidence, rule, con_ent, &self.base_losses);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::phases::{Phases, PruneConfig, Pruner};
+    use crate::target::{Target, Unit};
+    use crate::trainer::Silent;
+    use pleach_core::Network;
+    use pleach_core::loss::Distillation;
+    use pleach_core::models;
+    use pleach_core::tensor::Shape;
+    use pleach_kernels::{Context, Isa};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_teacher_is_the_same_for_all_epochs_of_a_trial_and_for_no_other() {
+        let cx = Context::new(Isa::from_env().unwrap(), 2);
+        let dataset = Arc::from(pleach_datasets::open(None).unwrap());
+        let graph = models::build("vgg-small:2,2,3,3,4,4", Shape::new(3, 32, 32), 10).unwrap();
+        let base = Network::init(graph, 1);
+        let amount = "1.1x".parse().unwrap();
+        let config = PruneConfig {
+            phases: Phases::Layerwise,
+            target: Some(Target { unit: Unit::Macs, amount }),
+            max_drop: 100.0,
+            calibration: 50,
+            layerwise_step: 0.5,
+            layerwise_epochs: 0.02,
+            final_epochs: 2.0,
+            distillation: Some(Distillation { weight: 0.5, temperature: 4.0 }),
+            ..PruneConfig::default()
+        };
+        let mut pruner = Pruner::new(&cx, &dataset, &base, "small", &config, &mut Silent).unwrap();
+        let mut kept = 0;
+        while !pruner.is_finished() {
+            pruner.step(&mut Silent).unwrap();
+            let under_way = pruner.state.trial.as_ref().is_some_and(|trial| trial.done > 0);
+            assert_eq!(pruner.teacher.is_some(), under_way);
+            kept += usize::from(under_way);
+        }
+        assert_eq!(kept, 1, "between the two final epochs");
     }
 }

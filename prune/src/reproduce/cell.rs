@@ -153,6 +153,9 @@ pub struct Record {
     pub schema: String,
     /// The cell.
     pub cell: Cell,
+    /// The data set's name; of cells done before they had it, nothing.
+    #[serde(default)]
+    pub dataset: String,
     /// The machine, as `pleach env --json` shows it.
     pub environment: serde_json::Value,
     /// The network that it made.

@@ -1,15 +1,19 @@
 //! A cell's folder: `cells/ID` in the study's, held by one process at a time.
 
-use super::ReproduceError;
 use super::cell::{Cell, Record};
+use super::{Job, ReproduceError};
 use crate::run_dir::RunDir;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 const CELLS: &str = "cells";
 const RECORD: &str = "cell.json";
 const LOCK: &str = "cell.lock";
+/// How often a folder that another process has is asked for: a signal can end the waiting in between.
+const POLL: Duration = Duration::from_millis(200);
 
 /// A cell's folder, which no other process has while this lives.
 pub(super) struct Folder {
@@ -34,9 +38,9 @@ pub(super) fn clear(run: &RunDir) -> Result<(), ReproduceError> {
     }
 }
 
-/// The record of a cell, if it is done, without holding its folder.
-pub(super) fn record(run: &RunDir, cell: &Cell) -> Result<Option<Record>, ReproduceError> {
-    let path = path(run, &cell.id).join(RECORD);
+/// The record of a cell, if it is done.
+pub(super) fn record(job: &Job<'_>, cell: &Cell) -> Result<Option<Record>, ReproduceError> {
+    let path = path(job.run, &cell.id).join(RECORD);
     let text = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => {
@@ -44,22 +48,27 @@ pub(super) fn record(run: &RunDir, cell: &Cell) -> Result<Option<Record>, Reprod
         }
     };
     match serde_json::from_str::<Record>(&text) {
-        Ok(record) if record.cell.is_same(cell) => Ok(Some(record)),
-        Ok(_) => {
+        Ok(record) if !record.cell.is_same(cell) => {
             let found = "that of a study with other settings".into();
             Err(ReproduceError::Cell { path, found })
         }
+        Ok(record) if ![&job.dataset.spec().name, ""].contains(&&*record.dataset) => {
+            let found =
+                format!("one on {}, where the data is {}", record.dataset, job.dataset.spec().name);
+            Err(ReproduceError::Cell { path, found })
+        }
+        Ok(record) => Ok(Some(record)),
         Err(error) => Err(ReproduceError::Cell { path, found: error.to_string() }),
     }
 }
 
 impl Folder {
-    /// The folder of a cell, made if it is not there; `wait` is called before waiting for another
-    /// process to be done with it.
+    /// The folder of a cell, made if it is not there. While another process has it, `wait` is called again and
+    /// again; `false` ends that.
     pub(super) fn lock(
         run: &RunDir,
         id: &str,
-        wait: &mut dyn FnMut(),
+        wait: &mut dyn FnMut() -> bool,
     ) -> Result<Self, ReproduceError> {
         let path = path(run, id);
         let fail = |error: io::Error| ReproduceError::Cell {
@@ -68,24 +77,23 @@ impl Folder {
         };
         fs::create_dir_all(&path).map_err(fail)?;
         let lock = File::create(path.join(LOCK)).map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                wait();
-                lock.lock().map_err(fail)?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if wait() => thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) => return Err(ReproduceError::Interrupted),
+                // Not every file system has locks.
+                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                    let path = path.display();
+                    log::warn!("{path}: {error}: two processes at once would go unnoticed");
+                    break;
+                }
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         let run = RunDir::existing(&path)?;
         run.tidy()?;
         Ok(Self { run, _lock: lock })
-    }
-
-    /// The record, if the cell is done.
-    pub(super) fn record(&self, cell: &Cell) -> Result<Option<Record>, ReproduceError> {
-        let path = self.run.path();
-        let study = path.parent().and_then(|cells| cells.parent()).expect("it is cells/ID");
-        record(&RunDir::existing(study)?, cell)
     }
 
     /// Writes the record: the cell is done.

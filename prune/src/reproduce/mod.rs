@@ -165,6 +165,23 @@ fn wanted<'a>(cells: &'a [Cell], ids: &[String]) -> Result<Vec<&'a Cell>, Reprod
     }
 }
 
+/// Lets `settings` say what the base networks are that are given, and so what cells are called and cost.
+///
+/// # Errors
+/// If one cannot be read or takes other images or has other classes.
+pub fn name_given(settings: &mut Settings, dataset: &dyn Dataset) -> Result<(), ReproduceError> {
+    let Settings { base, residual_base, model, residual, seed, .. } = settings;
+    for (given, model) in [(base, model), (residual_base, residual)] {
+        let Some(given) = given else { continue };
+        let net = work::given(&given.net, given.arch.as_deref(), dataset.spec(), *seed)?;
+        match work::model_of(&net) {
+            Some(found) => *model = found,
+            None => given.name = Some(net.name),
+        }
+    }
+    Ok(())
+}
+
 /// Checks what a study with these `cells` begins with: that it has those called `ids`, and that the networks
 /// which are given fit the data set.
 ///
@@ -185,12 +202,13 @@ pub fn check(
     Ok(())
 }
 
-/// Removes the cells of an earlier study from a folder.
+/// Removes an earlier study from a folder: its cells, tables and figures.
 ///
 /// # Errors
 /// If the operating system refuses.
 pub fn clear(run: &RunDir) -> Result<(), ReproduceError> {
-    folder::clear(run)
+    folder::clear(run)?;
+    study::clear(run)
 }
 
 fn to_json(value: &impl serde::Serialize) -> String {

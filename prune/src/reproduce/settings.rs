@@ -41,7 +41,7 @@ pub struct Settings {
 }
 
 /// A network that was trained before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
     /// The network, as users name networks.
@@ -49,6 +49,9 @@ pub struct Given {
     /// The architecture of a file that does not say its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
+    /// What tables call it, if it is none of the models at any widths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// How much work goes into a cell. A budget scales it.
@@ -164,11 +167,27 @@ impl Settings {
         }
     }
 
+    /// What tables call the network of T1 and T6.
+    #[must_use]
+    pub fn model_name(&self) -> &str {
+        name(self.base.as_ref(), &self.model)
+    }
+
+    /// What tables call that of T4.
+    #[must_use]
+    pub fn residual_name(&self) -> &str {
+        name(self.residual_base.as_ref(), &self.residual)
+    }
+
     /// The seeds of comparisons.
     pub(super) fn seeds(&self) -> impl Iterator<Item = u64> + use<> {
         let first = self.seed;
         (0..self.effort.seeds).map(move |i| first.wrapping_add(i))
     }
+}
+
+fn name<'a>(given: Option<&'a Given>, model: &'a str) -> &'a str {
+    given.and_then(|given| given.name.as_deref()).unwrap_or(model)
 }
 
 #[cfg(test)]

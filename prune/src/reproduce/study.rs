@@ -142,7 +142,7 @@ struct RunFile<'a> {
 pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
     let (mut cells, mut missing) = (Vec::new(), Vec::new());
     for cell in job.cells()? {
-        match folder::record(job.run, &cell)? {
+        match folder::record(job, &cell)? {
             Some(record) => cells.push(record),
             None => missing.push(cell.id),
         }
@@ -155,6 +155,22 @@ pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
         cells,
         missing,
     })
+}
+
+/// Removes what [`write`] wrote, but for the page, and if it did.
+pub(super) fn clear(run: &RunDir) -> Result<(), ReproduceError> {
+    if run.file(REPORT).exists() {
+        for table in tables::TABLES {
+            let prefix = format!("{}-", table.id.to_lowercase());
+            run.remove_some(|name| {
+                let kind = name.rsplit_once('.').map(|(_, kind)| kind);
+                name.starts_with(&prefix) && ["csv", "tex", "json", "svg"].map(Some).contains(&kind)
+            })?;
+        }
+        run.remove(TABLES_FILE)?;
+        run.remove(REPORT)?;
+    }
+    Ok(())
 }
 
 /// Writes [`REPORT`], [`TABLES_FILE`], [`PAGE`], each table as CSV, LaTeX and JSON, and each figure as SVG.

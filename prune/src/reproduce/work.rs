@@ -9,7 +9,7 @@ use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
 use crate::net::{self, Net, Resolve};
-use crate::phases::{Earlier, Facts};
+use crate::phases::{self, Earlier, Facts};
 use crate::plan::Plan;
 use crate::prune_run::{self, PLAN};
 use crate::ranking::{RankingConfig, rank};
@@ -18,11 +18,13 @@ use crate::run_dir::RunDir;
 use crate::train_run;
 use crate::trainer::{Observer, StepReport, TrainConfig};
 use pleach_core::checkpoint::{self, Checkpoint, Dtype, Meta};
+use pleach_core::graph::Graph;
 use pleach_core::models;
 use pleach_core::network::Network;
 use pleach_core::tensor::Shape;
 use pleach_datasets::{Spec, Split, class_balanced};
 use std::fs;
+use std::mem;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -37,10 +39,14 @@ pub(super) fn run(
     cell: &Cell,
     observer: &mut dyn ReproduceObserver,
 ) -> Result<Record, ReproduceError> {
+    let mut told = false;
     let folder = Folder::lock(job.run, &cell.id, &mut || {
-        observer.part(&format!("waiting for {}, which another process is doing", cell.id));
+        if !mem::replace(&mut told, true) {
+            observer.part(&format!("waiting for {}, which another process is doing", cell.id));
+        }
+        phases::RunObserver::goes_on(observer)
     })?;
-    if let Some(record) = folder.record(cell)? {
+    if let Some(record) = folder::record(job, cell)? {
         prune_run::forget(&folder.run)?;
         return Ok(record);
     }
@@ -54,6 +60,7 @@ pub(super) fn run(
     let record = Record {
         schema: CELL_SCHEMA.into(),
         cell: cell.clone(),
+        dataset: job.dataset.spec().name.clone(),
         environment: environment(job),
         network: match cell.work.network_file() {
             Some(file) => Some(network_file(&folder.run, file)?),
@@ -79,6 +86,19 @@ pub(super) fn given(
         true => Ok(net),
         false => Err(ReproduceError::Unfit { net: net.name, dataset: spec.name.clone() }),
     }
+}
+
+/// The model that a network is, at its widths where they are not the usual ones; nothing if it is none.
+pub(super) fn model_of(net: &Net) -> Option<String> {
+    let graph = net.network.graph();
+    let cost = |graph: &Graph| (graph.macs(), graph.trainable());
+    let widths: Vec<_> = models::widths(graph).iter().map(ToString::to_string).collect();
+    let name = &net.meta.model;
+    let mut names = [name.clone(), format!("{name}:{}", widths.join(","))].into_iter();
+    names.find(|name| {
+        let built = models::build(name, graph.input_shape(), graph.output_shape().channels);
+        built.is_ok_and(|built| cost(&built) == cost(graph))
+    })
 }
 
 /// What the cell finds, and the seconds where they are not those of this go.
@@ -222,7 +242,7 @@ fn earlier(job: &Job<'_>, id: &str) -> Result<Earlier, ReproduceError> {
     let unfit = |found: String| ReproduceError::Cell { path: path.clone(), found };
     let plan = fs::read_to_string(&path).map_err(|error| unfit(error.to_string()))?;
     let plan = Plan::from_json(&plan).map_err(|error| unfit(error.to_string()))?;
-    match folder::record(job.run, &needed(job, id)?)?.map(|record| record.found) {
+    match folder::record(job, &needed(job, id)?)?.map(|record| record.found) {
         Some(Found::Pruned(run)) => {
             Ok(Earlier { network: network(job, id)?.network, plan, epochs: run.epochs })
         }

@@ -64,9 +64,16 @@ impl RunDir {
     /// # Errors
     /// If the operating system refuses.
     pub fn remove_but(&self, prefix: &str, keep: &[String]) -> Result<(), RunDirError> {
+        self.remove_some(|name| name.starts_with(prefix) && !keep.iter().any(|kept| kept == name))
+    }
+
+    /// Removes the files whose names are `chosen`.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub fn remove_some(&self, chosen: impl Fn(&str) -> bool) -> Result<(), RunDirError> {
         let names = self.names()?.into_iter();
-        let mut names = names.filter(|name| name.starts_with(prefix) && !keep.contains(name));
-        names.try_for_each(|name| self.remove(&name))
+        names.filter(|name| chosen(name)).try_for_each(|name| self.remove(&name))
     }
 
     /// Removes what a process left that was killed while it wrote a file.
@@ -74,8 +81,7 @@ impl RunDir {
     /// # Errors
     /// If the operating system refuses.
     pub fn tidy(&self) -> Result<(), RunDirError> {
-        let names = self.names()?.into_iter();
-        names.filter(|name| is_temporary(name)).try_for_each(|name| self.remove(&name))
+        self.remove_some(is_temporary)
     }
 
     pub(super) fn names(&self) -> Result<Vec<String>, RunDirError> {

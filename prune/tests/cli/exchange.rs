@@ -34,8 +34,10 @@ fn pytorchs_state_dicts_give_pytorchs_logits_without_being_named() {
     let out = folder.path().join("logits.npy");
     for net in ["plain.pth", "wrapped.pth"] {
         let (net, images) = (fixture(net), fixture("images.npy"));
-        let out_arg = out.to_str().unwrap();
-        let found = json(&["eval", &net, "--input", &images, "--logits", out_arg, "--json"]);
+        let eval = ["eval", &net, "--input", &images, "--logits", out.to_str().unwrap(), "--json"];
+        let found = json(&[&eval[..], &["--force"]].concat());
+        let (code, said) = run(folder.path(), &eval);
+        assert!(code == Some(2) && said.contains("is there already"), "{said}");
         assert_keys(&found, &["schema", "weights", "images", "classes", "input", "logits"]);
         assert_eq!((&found["images"], &found["classes"]), (&4.into(), &2.into()));
         assert_close(&out, Path::new(&fixture("logits.npy")));

@@ -1,6 +1,7 @@
 //! `pleach reproduce`: what it lists and what it refuses. Its work is tested as the library's.
 
 use crate::command::pleach;
+use crate::kinds::LEAST;
 
 #[test]
 fn a_run_that_is_none_is_not_gone_on_with() {
@@ -35,7 +36,7 @@ fn cells_are_listed_by_name_for_workers_and_each_can_be_done_alone() {
     };
     let path = run.to_str().unwrap();
     let all = list(&["t1", "--quick", "-o", path, "--list-cells"]);
-    assert_eq!(all, "base\nt1-both\nt1-global\nt1-layerwise\nt1-speed\n");
+    assert_eq!(all, "base\nt1-both\nt1-global\nt1-layerwise\n", "speed is not for workers");
     assert_eq!(list(&["--resume", path, "--list-cells"]), all, "none was done");
     let merged = list(&["--resume", path, "--merge"]);
     assert!(
@@ -64,6 +65,31 @@ fn cells_are_listed_by_name_for_workers_and_each_can_be_done_alone() {
     let output = pleach().args(["reproduce", "--resume", path, "--cell", "t2"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("this study has no cell \"t2\""));
+}
+
+#[test]
+fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("study");
+    let path = run.to_str().unwrap();
+    let done = |args: &[&str]| {
+        let output = pleach().args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    done(&["reproduce", "t1", "--quick", "-o", path, "--list-cells"]);
+    done(&["reproduce", "--resume", path, "--merge"]);
+    std::fs::create_dir_all(run.join("cells/base")).unwrap();
+    for name in ["t1-phases.csv", "t3-criteria.svg", "t1-mine.txt", "latency.json"] {
+        std::fs::write(run.join(name), "").unwrap();
+    }
+    done(&["train", "--model", LEAST, "-e", "0.01", "-b", "10", "--force", "-o", path]);
+    let left = |name: &str| run.join(name).exists();
+    for name in
+        ["report.json", "report.md", "cells", "t1-phases.csv", "t3-criteria.svg", "latency.json"]
+    {
+        assert!(!left(name), "{name}");
+    }
+    assert!(left("t1-mine.txt") && left("result.json"));
 }
 
 #[test]

@@ -8,7 +8,9 @@ mod resume;
 
 use common::small_graph;
 use few::dataset;
+use pleach_core::checkpoint::{self, Dtype, Meta};
 use pleach_core::network::Network;
+use pleach_core::tensor::Shape;
 use pleach_datasets::Dataset;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::bias_update::BiasUpdate;
@@ -275,7 +277,7 @@ fn a_base_that_is_given_is_not_trained() {
     fs::copy(study.run.file("cells/base/best.safetensors"), &file).expect("it is there");
 
     let net = file.to_str().expect("a plain path").to_owned();
-    let given = Study::new(Settings { base: Some(Given { net, arch: None }), ..t1() });
+    let given = Study::new(Settings { base: Some(Given { net, ..Given::default() }), ..t1() });
     given.run(&["base"], &mut Silent).expect("it works");
     let (theirs, ours) = (study.report(), given.report());
     let (Some(Found::Network(trained)), Some(Found::Network(given))) =
@@ -285,6 +287,40 @@ fn a_base_that_is_given_is_not_trained() {
     };
     assert_eq!(trained.facts, given.facts);
     assert!(trained.training.is_some() && given.training.is_none());
+}
+
+#[test]
+fn a_base_that_is_given_gives_tables_and_costs_their_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let save = |name: &str, model: &str, network: &Network| {
+        let file = folder.path().join(name);
+        let meta = Meta { model: model.into(), ..Meta::default() };
+        checkpoint::save(&file, network, &meta, Dtype::F32, false).expect("it is saved");
+        Given { net: file.to_str().expect("a plain path").into(), ..Given::default() }
+    };
+    let image = Shape::new(3, 32, 32);
+    let named = |given: Given, is_residual: bool| {
+        let [base, residual_base] = match is_residual {
+            true => [None, Some(given)],
+            false => [Some(given), None],
+        };
+        let mut settings = Settings { base, residual_base, ..settings() };
+        reproduce::name_given(&mut settings, &*dataset()).expect("it fits");
+        settings
+    };
+    let [usual, narrow] = ["vgg-small", "resnet20:3,4,5"].map(|model| {
+        let graph = pleach_core::models::build(model, image, 10).expect("there is such a model");
+        save(model, model.split(':').next().expect("a name"), &Network::init(graph, 1))
+    });
+    assert_eq!(named(usual, false).model, "vgg-small");
+    // One width a group.
+    let groups = "resnet20:3,3,3,3,4,4,4,4,5,5,5,5";
+    assert_eq!(named(narrow.clone(), false).model, groups);
+    let residual = named(narrow, true);
+    assert_eq!((&*residual.residual, &*residual.model), (groups, &*settings().model));
+    let own = named(save("own", "own", &untrained()), false);
+    assert_eq!(own.model, settings().model, "costs go by the model that is nearest");
+    assert!(own.model_name().ends_with("own"), "{}", own.model_name());
 }
 
 #[test]
@@ -308,6 +344,11 @@ fn records_that_are_none_of_the_study_are_refused_by_their_path() {
     fs::write(&path, record.to_string()).expect("a file");
     let report = reproduce::report(&study.job()).expect("it is of this study");
     assert!(report.found("base").is_some() && !report.missing.contains(&"base".to_owned()));
+
+    record["dataset"] = "cifar-100".into();
+    fs::write(&path, record.to_string()).expect("a file");
+    let error = reproduce::report(&study.job()).expect_err("it is of other data");
+    assert!(error.to_string().contains("found one on cifar-100, where the data is"), "{error}");
 
     let other = Settings { train: TrainConfig { lr: 0.2, ..t1().train }, ..t1() };
     let job = Job { settings: &other, ..study.job() };

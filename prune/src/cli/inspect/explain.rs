@@ -71,7 +71,7 @@ fn text(explanation: &Explanation) -> String {
     });
     let table = output::listing(&["filter", "", "score", "threshold", "undone"], rows.collect());
     text + &table
-        + "a step removes the lowest scores, up to its threshold; scores of what stayed are of the last step\n"
+        + "a step of the phases removes the lowest scores, up to its threshold; scores of what stayed are of the last step\n"
 }
 
 fn by(removal: &Removal) -> String {

@@ -4,12 +4,12 @@ use crate::cli::exit::usage;
 use crate::cli::output::grouped;
 use anyhow::Result;
 use pleach_core::graph::Graph;
-use pleach_prune::channels::Channels;
+use pleach_prune::channels::{ChannelId, Channels};
 use pleach_prune::criteria::{self, Scores};
 use pleach_prune::lineage::Lineage;
-use pleach_prune::phases::PruneConfig;
+use pleach_prune::phases::{Phases, PruneConfig};
 use pleach_prune::plan;
-use pleach_prune::select::{Floors, lowest};
+use pleach_prune::select::{Floors, lowest, most_leaving};
 use pleach_prune::surgery::{self, Kept};
 use pleach_prune::target::Meter;
 
@@ -41,7 +41,7 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
     let least = meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
     if least > limit {
         return Err(usage(format!(
-            "a target of {:.2}x fewer {unit} is impossible: with every layer at its floor {} of {} are \
+            "a target of {:.2}x fewer {unit} is impossible: with every layer as narrow as it may be {} of {} are \
              left, more than {}",
             target.amount.factor(),
             grouped(least),
@@ -57,5 +57,15 @@ pub(super) fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) ->
     let floors = Floors::new(channels, &Lineage::of(graph), config.floor);
     let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
     let all = channels.prunable();
-    Kept::without(channels, &lowest(channels, &all, &scores, all.len(), &floors))
+    let mut removed = lowest(channels, &all, &scores, all.len(), &floors);
+    if config.phases == Phases::Layerwise {
+        for group in channels.groups() {
+            let of_it = |channel: &ChannelId| group.channels.binary_search(channel).is_ok();
+            let count = removed.iter().filter(|channel| of_it(channel)).count();
+            let most = most_leaving(group.channels.len(), count, config.round_to);
+            let mut kept = 0..;
+            removed.retain(|channel| !of_it(channel) || kept.next() < Some(most));
+        }
+    }
+    Kept::without(channels, &removed)
 }

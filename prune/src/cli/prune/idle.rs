@@ -1,6 +1,9 @@
 //! Settings that a pruning run with certain others never reads.
 
 use crate::cli::config::Idle;
+use pleach_prune::bias_update::BiasUpdate;
+use pleach_prune::criteria::Condition;
+use pleach_prune::freeze::Rank;
 use pleach_prune::phases::{Phases, PruneConfig};
 use pleach_prune::target::Unit;
 
@@ -40,7 +43,12 @@ const CHOOSING: &[&str] = &[
 pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
     let (phases, target, budget) = (config.phases, config.target, config.epochs_budget);
     let by_latency = target.is_some_and(|target| target.unit == Unit::Latency);
-    let rules: [(bool, &[&'static str], &'static str); 13] = [
+    let freezes = config.freeze > 0.0;
+    let conditional = config.criterion.starts_with("con_ent")
+        || config.bias_update == BiasUpdate::MaxEntropy
+        || freezes && config.freeze_rank == Rank::ConEnt;
+    let entropies = conditional || config.criterion == "entropy" || freezes;
+    let rules: [(bool, &[&'static str], &'static str); 18] = [
         (
             true,
             &["prune.tune.epochs", "prune.final_tune.epochs"],
@@ -94,7 +102,28 @@ pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
             &["prune.global_epochs", "prune.layerwise_epochs"],
             "--epochs-budget and the target set it",
         ),
-        (config.freeze == 0.0, &["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"),
+        (!freezes, &["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"),
+        (!entropies, &["prune.con_ent"], "nothing goes by entropies; set --criterion con_ent"),
+        (
+            !conditional,
+            &["prune.con_ent.condition", "prune.con_ent.loss_bins"],
+            "nothing goes by conditional entropy; set --criterion con_ent",
+        ),
+        (
+            config.con_ent.condition == Condition::Label,
+            &["prune.con_ent.loss_bins"],
+            "the condition is the label alone; set --condition loss",
+        ),
+        (
+            !config.tune.augment,
+            &["prune.tune.crop_padding", "prune.tune.border"],
+            "images are not augmented",
+        ),
+        (
+            !config.final_tune.augment,
+            &["prune.final_tune.crop_padding", "prune.final_tune.border"],
+            "images are not augmented",
+        ),
     ];
     let holding = rules.into_iter().filter(|(holds, _, _)| *holds);
     holding.flat_map(|(_, keys, why)| keys.iter().map(move |key| Idle { key, why })).collect()

@@ -62,8 +62,8 @@ pub(super) struct Settings {
     /// The type of the weights in best.safetensors [default: f32]
     #[arg(long, value_enum, value_name = "TYPE")]
     dtype: Option<DtypeName>,
-    /// Named settings: default; or best, what had the best test accuracy on CIFAR-10 in 15 to 22 epochs, for
-    /// networks that have the width to over-fit [default: default]
+    /// Named settings: default; or best, Muon with mirrored borders and cutout, for networks that have the width to
+    /// over-fit [default: default]
     #[arg(long, value_enum, value_name = "NAME")]
     preset: Option<Preset>,
 }
@@ -165,7 +165,11 @@ impl config::Settings for File {
     }
 
     fn idle(&self) -> Vec<Idle> {
-        Vec::new()
+        let why = "images are not augmented; leave out --no-augment";
+        match self.train.augment {
+            true => Vec::new(),
+            false => ["train.crop_padding", "train.border"].map(|key| Idle { key, why }).into(),
+        }
     }
 }
 

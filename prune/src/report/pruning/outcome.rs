@@ -67,8 +67,8 @@ pub(super) fn summary(result: &PruneResult) -> String {
     };
     let missed = match (result.target_met, &result.target) {
         (true, _) => "",
-        (false, Some(_)) => " The target was missed.",
-        (false, None) => " More accuracy was lost than was allowed.",
+        (false, Some(target)) if target.left > target.limit => " The target was missed.",
+        (false, _) => " More accuracy was lost than was allowed.",
     };
     format!(
         "{how}: {kept} of {} removals stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \

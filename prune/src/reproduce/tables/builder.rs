@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Base, ReproduceError> {
         let graph = models::build(model, image(self.spec), self.spec.classes)?;
         let (about, macs, work) = match given {
-            Some(Given { net, arch }) => {
+            Some(Given { net, arch, .. }) => {
                 let work = Work::Given { net: net.clone(), arch: arch.clone() };
                 (format!("{net}, given"), 0.0, work)
             }

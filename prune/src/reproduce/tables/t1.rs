@@ -86,7 +86,11 @@ fn phases(report: &Report) -> Option<Table> {
     for (id, (name, ..)) in ids().zip(PHASES) {
         let Some(run) = run(report, &id) else { continue };
         let kept = run.steps.iter().filter(|step| step.accepted).count();
-        let mut row = vec![name.to_owned(), percent(run.pruned.accuracy), drop_points(&run.drop)];
+        let name = match run.target_met {
+            true => name.to_owned(),
+            false => format!("{name} (beyond the limit)"),
+        };
+        let mut row = vec![name, percent(run.pruned.accuracy), drop_points(&run.drop)];
         row.push(percent(run.pruned.validation_accuracy));
         row.push(times(run.base.macs, run.pruned.macs));
         row.extend(size(&run.pruned, run.activation_bytes));
@@ -97,7 +101,7 @@ fn phases(report: &Report) -> Option<Table> {
     }
     let title = format!(
         "**T1.** {} on {}: {}.",
-        report.settings.model,
+        report.settings.model_name(),
         report.dataset,
         settings(&report.settings)
     );
@@ -107,8 +111,15 @@ fn phases(report: &Report) -> Option<Table> {
 
 /// The same over seeds.
 fn narrow(report: &Report) -> Option<Table> {
-    let columns =
-        ["phases", "seeds", "test acc %", "drop (points)", "fewer MACs", "fewer parameters"];
+    let columns = [
+        "phases",
+        "seeds",
+        "beyond the limit",
+        "test acc %",
+        "drop (points)",
+        "fewer MACs",
+        "fewer parameters",
+    ];
     let rows = PHASES.iter().filter_map(|(name, ..)| {
         let runs: Vec<_> = report
             .settings
@@ -123,6 +134,7 @@ fn narrow(report: &Report) -> Option<Table> {
             vec![
                 (*name).to_owned(),
                 runs.len().to_string(),
+                runs.iter().filter(|run| !run.target_met).count().to_string(),
                 of(&|run| 100.0 * run.pruned.accuracy),
                 of(&|run| run.drop.points),
                 of(&|run| ratio(run.base.macs, run.pruned.macs)),

@@ -51,7 +51,8 @@ fn render(report: &Report) -> Rendered {
     }
     let title = format!(
         "**T4.** {} on {}, both phases, each amount on from the one before.",
-        report.settings.residual, report.dataset
+        report.settings.residual_name(),
+        report.dataset
     );
     let table = Table { name: "t4-residual".into(), title, columns: heads(&columns), rows };
     let table = Some(table).filter(|table| table.rows.len() > 1);

@@ -113,7 +113,10 @@ fn paper(report: &Report, ids: &[String], measured: &str) -> Option<Table> {
             rows.push(vec![
                 format!(
                     "{id}, {} on {}, batch {}, threads {}",
-                    report.settings.model, report.dataset, ratio.batch, ratio.threads
+                    report.settings.model_name(),
+                    report.dataset,
+                    ratio.batch,
+                    ratio.threads
                 ),
                 format!("{fewer:.2}x"),
                 faster(&ratio.in_turn),
@@ -152,14 +155,19 @@ fn ways(report: &Report) -> Option<Table> {
         row.push(percent(scratch.facts.validation_accuracy));
         row.push(times(base.facts.macs, scratch.facts.macs));
         row.extend(size(&scratch.facts, scratch.activation_bytes));
-        row.push(scratch.training.as_ref().map_or(String::new(), |t| format!("{}.00", t.epochs)));
+        let id = id(SCRATCH, amount);
+        let epochs = report.cells.iter().find_map(|record| match &record.cell.work {
+            Work::Scratch { config, .. } if record.cell.id == id => Some(config.epochs),
+            _ => None,
+        });
+        row.push(epochs.map(|epochs| format!("{epochs:.2}")).unwrap_or_default());
         rows.push(row);
     }
     let title = format!(
         "**T6, amounts.** {} on {} (base {} % test accuracy): both phases to each amount by three criteria, \
          each amount on from the one before, and the shape that con_ent led to, trained from scratch. Epochs \
          are those of fine-tuning since the base, or of training.",
-        report.settings.model,
+        report.settings.model_name(),
         report.dataset,
         percent(base.facts.accuracy)
     );
@@ -188,7 +196,7 @@ fn macs_figure(report: &Report) -> Option<Figure> {
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     (!series.is_empty()).then(|| Figure {
         name: "t6-macs".into(),
-        title: format!("{} on {}", report.settings.model, report.dataset),
+        title: format!("{} on {}", report.settings.model_name(), report.dataset),
         x: Axis { label: "multiply-adds per image (M)".into(), logarithmic: true },
         y: accuracy_axis(),
         series,
@@ -214,7 +222,7 @@ fn time_figure(report: &Report) -> Option<Figure> {
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
     (!series.is_empty()).then(|| Figure {
         name: "t6-time".into(),
-        title: format!("{} on {}", report.settings.model, report.dataset),
+        title: format!("{} on {}", report.settings.model_name(), report.dataset),
         x: Axis {
             label: format!("milliseconds at batch {batch}, {threads} thread"),
             logarithmic: true,

@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
         &["short.npy: at byte ", "expected", "found"],
     ),
     case(&["eval", TINY, "--input", "full", "--logits", "l.npy"], 1, &["full: not a regular file"]),
-    case(&["eval", TINY, "--logits", "full"], 1, &["cannot write full"]),
+    case(&["eval", TINY, "--logits", "full", "--force"], 1, &["cannot write full"]),
     case(&["eval", TINY, "--logits", "nowhere/l.npy"], 1, &["cannot write nowhere/l.npy: No such"]),
     // Data.
     case(&["data", "info", "nowhere"], 1, &["nowhere: No such file"]),
