@@ -69,7 +69,7 @@ fn a_training_does_not_go_on_with_other_data() {
     let job = Job { meta, config, dtype: Dtype::F32 };
     let network = Network::init(small_graph(), 3);
     let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
-    let error = refused.err().expect("it was begun with others").to_string();
+    let error = refused.expect_err("it was begun with others").to_string();
     assert!(error.contains("the data set") && error.contains("cifar-10"), "{error}");
 }
 

@@ -94,7 +94,8 @@ fn every_format_that_is_written_is_read_as_the_same_network() {
     };
     npy::save(&folder.join("images.npy"), &images.shape, &images.values).unwrap();
     let eval = |net: &str, logits: &str| {
-        let (code, said) = run(folder, &["eval", net, "--input", "images.npy", "--logits", logits]);
+        let eval = ["eval", net, "--input", "images.npy", "--force", "--logits", logits];
+        let (code, said) = run(folder, &eval);
         assert_eq!(code, Some(0), "{said}");
     };
     eval(TINY, "expected.npy");
