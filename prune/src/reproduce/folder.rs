@@ -27,13 +27,23 @@ pub(super) fn path(run: &RunDir, id: &str) -> PathBuf {
     run.file(CELLS).join(id)
 }
 
-/// Removes all cells of an earlier study.
+/// Removes all cells of an earlier study. What is no cell stays.
 pub(super) fn clear(run: &RunDir) -> Result<(), ReproduceError> {
     let path = run.file(CELLS);
-    match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(ReproduceError::Cell { path, found: error.to_string() })
+    let fail =
+        |error: io::Error| ReproduceError::Cell { path: path.clone(), found: error.to_string() };
+    let entries = match fs::read_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(fail)?,
+    };
+    for entry in entries {
+        let cell = entry.map_err(fail)?.path();
+        if cell.join(LOCK).exists() {
+            fs::remove_dir_all(cell).map_err(fail)?;
         }
+    }
+    match fs::remove_dir(&path) {
+        Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(fail(error)),
         _ => Ok(()),
     }
 }

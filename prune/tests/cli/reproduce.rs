@@ -79,6 +79,7 @@ fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
     done(&["reproduce", "t1", "--quick", "-o", path, "--list-cells"]);
     done(&["reproduce", "--resume", path, "--merge"]);
     std::fs::create_dir_all(run.join("cells/base")).unwrap();
+    std::fs::write(run.join("cells/base/cell.lock"), "").unwrap();
     for name in ["t1-phases.csv", "t3-criteria.svg", "t1-mine.txt", "latency.json"] {
         std::fs::write(run.join(name), "").unwrap();
     }
@@ -90,6 +91,12 @@ fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
         assert!(!left(name), "{name}");
     }
     assert!(left("t1-mine.txt") && left("result.json"));
+
+    // Of a folder that only has the name, nothing goes.
+    std::fs::create_dir_all(run.join("cells/mine")).unwrap();
+    std::fs::write(run.join("cells/mine/notes.txt"), "mine").unwrap();
+    done(&["train", "--model", LEAST, "-e", "0.01", "-b", "10", "--force", "-o", path]);
+    assert!(left("cells/mine/notes.txt"));
 }
 
 #[test]

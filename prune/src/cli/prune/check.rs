@@ -58,7 +58,8 @@ pub(super) fn least(graph: &Graph, channels: &Channels, config: &PruneConfig) ->
     let scores = Scores::from_classes(vec![0.0; channels.len()], vec![0.0; channels.len()]);
     let all = channels.prunable();
     let mut removed = lowest(channels, &all, &scores, all.len(), &floors);
-    if config.phases == Phases::Layerwise {
+    // Only phase II by steps leaves multiples.
+    if config.phases == Phases::Layerwise && config.epochs_budget != Some(0.0) {
         for group in channels.groups() {
             let of_it = |channel: &ChannelId| group.channels.binary_search(channel).is_ok();
             let count = removed.iter().filter(|channel| of_it(channel)).count();
