@@ -70,6 +70,9 @@ impl SimdOp for AffineMaxPool<'_> {
 }
 
 /// The largest value of a window, and its place if it is positive.
+///
+/// A loop, because closures that an array is mapped by are not always compiled into it, and by themselves know
+/// no instruction set: every intrinsic is then a call.
 #[inline(always)]
 fn winner<S: Simd>(
     simd: S,
@@ -77,19 +80,19 @@ fn winner<S: Simd>(
     c: usize,
     [mean, scale, bias]: &[Floats; 3],
 ) -> (S::F32, S::F32) {
-    let [mean, scale, bias] = [&mean[c..], &scale[c..], &bias[c..]].map(
-        #[inline(always)]
-        |floats| simd.load(floats),
-    );
+    let (mean, scale, bias) =
+        (simd.load(&mean[c..]), simd.load(&scale[c..]), simd.load(&bias[c..]));
     let zero = simd.splat(0.0);
-    let [first, rest @ ..] = taps.map(
-        #[inline(always)]
-        |tap| simd.max(zero, simd.mul_add(simd.sub(simd.load(&tap[c..]), mean), scale, bias)),
-    );
-    let (mut best, mut place) = (first, zero);
-    for (i, x) in rest.into_iter().enumerate() {
-        place = simd.select_gt(x, best, simd.splat((i + 1) as f32), place);
-        best = simd.max_or_nan(x, best);
+    let (mut best, mut place) = (zero, zero);
+    for (i, tap) in taps.into_iter().enumerate() {
+        let x = simd.mul_add(simd.sub(simd.load(&tap[c..]), mean), scale, bias);
+        let x = simd.max(zero, x);
+        if i == 0 {
+            best = x;
+        } else {
+            place = simd.select_gt(x, best, simd.splat(i as f32), place);
+            best = simd.max_or_nan(x, best);
+        }
     }
     // NaN is not above zero either: its rectifier has no gradient.
     (best, simd.select_gt(best, zero, place, simd.splat(NOWHERE)))
