@@ -77,6 +77,16 @@ fn phase_two_leaves_multiples_of_what_it_is_to_round_to() {
 }
 
 #[test]
+fn multiples_end_as_near_to_the_target_as_they_can() {
+    // Four of the second layer's channels are 0.14 of all multiply-adds, four of the first's half of them. The
+    // second is tried first and does not suffice; the first, whose turn would be next, is far too much.
+    let config = PruneConfig { round_to: 4, ..config(Phases::Layerwise, "1.2x") };
+    let outcome = run(2, &config);
+    assert!(outcome.target_met);
+    assert_eq!(models::widths(outcome.network.graph()), [8, 8]);
+}
+
+#[test]
 fn a_run_gives_the_same_bits_for_every_number_of_threads() {
     let config = PruneConfig { epochs_budget: Some(0.1), ..config(Phases::Both, "1.5x") };
     let one = run(1, &config);

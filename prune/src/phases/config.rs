@@ -94,7 +94,8 @@ pub struct PruneConfig {
     /// Share of a layer's filters that a trial of phase II removes.
     pub layerwise_step: f64,
     /// Phase II leaves every group of channels a multiple of this many: vectors that are full take as long as
-    /// vectors that are not. 1: any number.
+    /// vectors that are not. 1: any number. The last removals are of the groups whose multiples come nearest to the
+    /// target.
     #[serde(default = "any")]
     pub round_to: usize,
     /// Which groups a sweep of phase II tries first.

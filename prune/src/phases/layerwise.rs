@@ -4,13 +4,18 @@ use super::pruner::Pruner;
 use super::state::{Stage, Sweep};
 use super::trial::Removal;
 use crate::channels::{ChannelGroup, ChannelId};
+use crate::criteria::Scores;
 use crate::error::PruneError;
 use crate::select::{most_leaving, share_leaving};
+use crate::target::Target;
 use pleach_core::graph::NodeId;
 use std::collections::BTreeSet;
 
-/// The removal of the next trial of phase II (see [`super`]), of the first group in the sweep's queue; `None`: the
-/// phase is over.
+/// A removal that leaves multiples is far beyond the target from this share of it on.
+const FAR: f64 = 0.01;
+
+/// The removal of the next trial of phase II (see [`super`]), of a group in the sweep's queue; `None`: the phase
+/// is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.target;
     let limit = target.map_or(0, |target| pruner.limit(target));
@@ -31,15 +36,12 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             sweep(pruner).queue.pop_front();
             continue;
         }
-        let candidates = candidates(pruner, &group);
-        let (all, multiple) = (candidates.len(), pruner.config.round_to);
-        let amount = share_leaving(all, pruner.config.layerwise_step, multiple);
         let scored = pruner.score()?;
-        let mut removed = pruner.choose(&candidates, &scored.scores, amount);
-        // A floor may have cut it short.
-        removed.truncate(most_leaving(all, removed.len(), multiple));
-        let left = all - pruner.enough(&removed, target, limit);
-        removed.truncate(all - left / multiple * multiple);
+        let group = match target {
+            Some(target) => nearest(pruner, group, &scored.scores, (target, limit)),
+            None => group,
+        };
+        let removed = removal(pruner, &group, &scored.scores, limit);
         if removed.is_empty() {
             let sweep = sweep(pruner);
             sweep.queue.pop_front();
@@ -60,6 +62,52 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             limit: pruner.config.layerwise_drop(),
         }));
     }
+}
+
+/// What a trial of `group` removes: nothing, if its floor or its multiple leave no more to take.
+fn removal(pruner: &Pruner<'_>, group: &[String], scores: &Scores, limit: u64) -> Vec<ChannelId> {
+    let candidates = candidates(pruner, group);
+    let (all, multiple) = (candidates.len(), pruner.config.round_to);
+    let amount = share_leaving(all, pruner.config.layerwise_step, multiple);
+    let mut removed = pruner.choose(&candidates, scores, amount);
+    // A floor may have cut it short.
+    removed.truncate(most_leaving(all, removed.len(), multiple));
+    let left = all - pruner.enough(&removed, pruner.config.target, limit);
+    removed.truncate(all - left / multiple * multiple);
+    removed
+}
+
+/// The group whose turn it is: `first`, the first of the queue, unless whole multiples take it [far](FAR) beyond the
+/// target. Then whichever stays nearest to it has its turn, in the order of the queue and of the network.
+fn nearest(
+    pruner: &mut Pruner<'_>,
+    first: Vec<String>,
+    scores: &Scores,
+    (target, limit): (Target, u64),
+) -> Vec<String> {
+    let far = (FAR * limit as f64) as u64;
+    let beyond = |group: &Vec<String>| {
+        let removed = removal(pruner, group, scores, limit);
+        if removed.is_empty() {
+            return u64::MAX;
+        }
+        let beyond = limit.saturating_sub(pruner.count_without(&removed, target));
+        if beyond > far { beyond } else { 0 }
+    };
+    if pruner.config.round_to == 1 || beyond(&first) == 0 {
+        return first;
+    }
+    let Stage::Layerwise(Sweep { queue, done, .. }) = &pruner.state.stage else {
+        unreachable!("phase II is at hand")
+    };
+    let groups = pruner.channels.groups().iter().filter(|group| group.prunable.is_ok());
+    let others = groups.map(|group| names(pruner, &group.producers));
+    let open = queue.iter().cloned().chain(others).filter(|group| !done.contains(group));
+    let nearest = open.min_by_key(beyond).unwrap_or(first);
+    let queue = &mut sweep(pruner).queue;
+    queue.retain(|group| *group != nearest);
+    queue.push_front(nearest.clone());
+    nearest
 }
 
 fn sweep<'a>(pruner: &'a mut Pruner<'_>) -> &'a mut Sweep {

@@ -73,6 +73,13 @@ impl Pruner<'_> {
         lowest(&self.channels, candidates, scores, amount, &floors)
     }
 
+    /// How much of the target's unit is left without `removed`.
+    pub(super) fn count_without(&self, removed: &[ChannelId], target: Target) -> u64 {
+        let kept = Kept::without(&self.channels, removed);
+        let graph = surgery::shrink(self.network.graph(), &self.channels, &kept);
+        self.meter(target).count(&graph)
+    }
+
     /// As few of `removed`, from the first on, as already meet `target`, or all.
     pub(super) fn enough(
         &self,
@@ -81,12 +88,7 @@ impl Pruner<'_> {
         limit: u64,
     ) -> usize {
         let Some(target) = target else { return removed.len() };
-        let meter = self.meter(target);
-        let meets = |count: usize| {
-            let kept = Kept::without(&self.channels, &removed[..count]);
-            let graph = surgery::shrink(self.network.graph(), &self.channels, &kept);
-            meter.count(&graph) <= limit
-        };
+        let meets = |count: usize| self.count_without(&removed[..count], target) <= limit;
         if removed.is_empty() || !meets(removed.len()) {
             return removed.len();
         }
