@@ -34,8 +34,11 @@ pub struct Settings {
     /// How base networks and pruned shapes are trained from scratch. The epochs are the effort's, and the
     /// rate is that of plain networks: others have theirs by it ([`TrainConfig::for_graph`]).
     pub train: TrainConfig,
-    /// What all pruning runs have in common.
+    /// What all pruning runs of the method and of its rivals have in common.
     pub prune: PruneConfig,
+    /// The best that was found for a large target, which T6 puts beside them, with the same epochs.
+    #[serde(default = "PruneConfig::best")]
+    pub best: PruneConfig,
     /// Everything random; comparisons over seeds use this and those after it.
     pub seed: u64,
 }
@@ -125,6 +128,7 @@ impl Settings {
             effort: Effort::FULL,
             train: TrainConfig::default(),
             prune: PruneConfig { max_drop: 2.0, recovery: 2.0, ..PruneConfig::default() },
+            best: PruneConfig::best(),
             seed,
         }
     }

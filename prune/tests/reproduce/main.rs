@@ -60,6 +60,8 @@ fn settings() -> Settings {
         },
         train: TrainConfig { batch: 64, ..TrainConfig::default() },
         prune,
+        // Layers are narrower than the multiple that wide ones keep.
+        best: PruneConfig { round_to: 1, calibration: 60, ..PruneConfig::best() },
         ..Settings::full(42)
     }
 }

@@ -155,6 +155,12 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The same for the best that was found, which has its own number of calibration images.
+    pub(super) fn best(&self, seed: u64) -> PruneConfig {
+        let epochs_budget = Some(self.effort().prune_epochs);
+        PruneConfig { epochs_budget, seed, ..self.settings.best.clone() }
+    }
+
     /// Adds a pruning run and returns its name.
     pub(super) fn prune(
         &mut self,

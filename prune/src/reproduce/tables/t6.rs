@@ -19,9 +19,11 @@ pub(super) const T6: PaperTable = PaperTable {
     render,
 };
 
-/// Criteria that lead to each amount.
+/// Criteria by which both phases get to each amount.
 const CRITERIA: [&str; 3] = ["con_ent", "l1", "random"];
-/// The shape that the first of them leads to, trained from scratch.
+/// The best way that was found.
+const BEST: &str = "best";
+/// The shape that the first of the criteria leads to, trained from scratch.
 const SCRATCH: &str = "scratch";
 /// The batch size and threads of the paper's comparison here.
 const TIMED: (usize, usize) = (1, 1);
@@ -29,6 +31,11 @@ const TIMED: (usize, usize) = (1, 1);
 /// What Min et al. 2018 (2PFPCE) report for VGG-16 on CIFAR-10, as their abstract has it: fewer
 /// FLOPs, share of inference time saved, accuracy lost in points.
 const PAPER: (f64, f64, f64) = (10.0, 0.46, 2.0);
+
+/// The ways by pruning.
+fn pruned() -> impl Iterator<Item = &'static str> {
+    CRITERIA.into_iter().chain([BEST])
+}
 
 fn way_id(way: &str) -> String {
     format!("t6-{way}")
@@ -46,13 +53,18 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     }
     let seed = builder.settings.seed;
     let mut timed = vec![base.id.clone()];
-    let ways = CRITERIA.map(|criterion| Way {
-        id: way_id(criterion),
-        about: format!("by {criterion}"),
-        config: PruneConfig { criterion: criterion.into(), ..builder.pruning(seed) },
-    });
-    for (criterion, ids) in CRITERIA.iter().zip(builder.prune_on(&base, &amounts, &ways)) {
-        if *criterion != "random" {
+    let ways: Vec<Way> = pruned()
+        .map(|way| Way {
+            id: way_id(way),
+            about: format!("by {way}"),
+            config: match way {
+                BEST => builder.best(seed),
+                _ => PruneConfig { criterion: way.into(), ..builder.pruning(seed) },
+            },
+        })
+        .collect();
+    for (way, ids) in pruned().zip(builder.prune_on(&base, &amounts, &ways)) {
+        if way != "random" {
             timed.extend(ids);
         }
     }
@@ -68,16 +80,18 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
 }
 
 fn render(report: &Report) -> Rendered {
-    let (amounts, measured) = match report.settings.amounts.is_empty() {
+    let amounts = &report.settings.amounts;
+    let (runs, measured) = match amounts.is_empty() {
         true => (t1::ids().collect(), "t1-speed"),
         false => {
-            let ids = report.settings.amounts.iter().map(|&amount| id(CRITERIA[0], amount));
-            (ids.collect::<Vec<_>>(), "t6-speed")
+            let ways = [CRITERIA[0], BEST].into_iter();
+            let runs = ways.flat_map(|way| amounts.iter().map(move |&amount| id(way, amount)));
+            (runs.collect::<Vec<_>>(), "t6-speed")
         }
     };
     let speed = speed(report, "t6-speed", "t6-speed");
     Rendered {
-        tables: paper(report, &amounts, measured)
+        tables: paper(report, &runs, measured)
             .into_iter()
             .chain(ways(report))
             .chain(speed)
@@ -139,7 +153,7 @@ fn ways(report: &Report) -> Option<Table> {
     let base = network(report, "base")?;
     let mut rows = Vec::new();
     for &amount in &report.settings.amounts {
-        for way in CRITERIA {
+        for way in pruned() {
             let Some(run) = run(report, &id(way, amount)) else { continue };
             let mut row = vec![format!("{amount}x"), way.to_owned(), percent(run.pruned.accuracy)];
             row.extend([drop_points(&run.drop), percent(run.pruned.validation_accuracy)]);
@@ -165,8 +179,9 @@ fn ways(report: &Report) -> Option<Table> {
     }
     let title = format!(
         "**T6, amounts.** {} on {} (base {} % test accuracy): both phases to each amount by three criteria, \
-         each amount on from the one before, and the shape that con_ent led to, trained from scratch. Epochs \
-         are those of fine-tuning since the base, or of training.",
+         and the best way that was found (settings.best in run.toml), each amount on from the one before, and the \
+         shape that con_ent led to, trained from scratch. Epochs are those of fine-tuning since the base, or of \
+         training.",
         report.settings.model_name(),
         report.dataset,
         percent(base.facts.accuracy)
@@ -189,7 +204,7 @@ fn macs_figure(report: &Report) -> Option<Figure> {
         let facts = facts(way, amount)?;
         Some((facts.macs as f64 / 1e6, 100.0 * facts.accuracy))
     };
-    let series = CRITERIA.into_iter().chain([SCRATCH]).map(|way| {
+    let series = pruned().chain([SCRATCH]).map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
         Series { name: way.to_owned(), points: points.collect(), joined: true }
     });
@@ -215,7 +230,7 @@ fn time_figure(report: &Report) -> Option<Figure> {
             .find(|row| (row.net.as_str(), row.batch, row.threads) == (&*id, batch, threads))?;
         Some((row.latency_ms_p50, 100.0 * run(report, &id)?.pruned.accuracy))
     };
-    let series = CRITERIA.into_iter().map(|way| {
+    let series = pruned().map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
         Series { name: way.to_owned(), points: points.collect(), joined: true }
     });
