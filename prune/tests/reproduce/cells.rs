@@ -58,10 +58,11 @@ fn each_amount_goes_on_from_the_one_before_and_ways_take_turns() {
     let pruned: Vec<_> = pruned.collect();
     let ids: Vec<&str> = pruned.iter().map(|(id, ..)| *id).collect();
     assert_eq!(ids[..4], ["t6-con_ent-2x", "t6-l1-2x", "t6-random-2x", "t6-best-2x"]);
-    assert_eq!(ids[23..], ["t6-best-15x", "t4-2x", "t4-3x", "t4-4.2x"]);
+    let residual = ["t4-2x", "t4-best-2x", "t4-3x", "t4-best-3x", "t4-4.2x", "t4-best-4.2x"];
+    assert_eq!((ids[23], &ids[24..]), ("t6-best-15x", &residual[..]));
     for (i, &(id, after, macs)) in pruned.iter().enumerate() {
-        let ways = if id.starts_with("t6") { 4 } else { 1 };
-        let before = if id == "t4-2x" { None } else { i.checked_sub(ways) };
+        let (first, ways) = if id.starts_with("t6") { (0, 4) } else { (24, 2) };
+        let before = (i - first).checked_sub(ways).map(|before| first + before);
         assert_eq!(after, before.map(|before| ids[before]), "{id}");
         assert!(before.is_none_or(|before| macs < pruned[before].2), "{id}: ever smaller ones");
     }

@@ -2,7 +2,8 @@
 
 use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
-use super::text::{SIZE, drop_points, heads, network, percent, run, size, speed, times};
+use super::text::{AMOUNTS, SIZE, amount_row, heads, network, percent, run, size, speed, times};
+use crate::phases::Facts;
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
 
@@ -13,49 +14,59 @@ pub(super) const T4: PaperTable = PaperTable {
     render,
 };
 
+/// What is pruned, and so how: by the method, and the best way that was found.
+const WAYS: [(&str, &str); 2] = [("t4", "con_ent"), ("t4-best", "best")];
+
 fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     let base = builder.residual()?;
     let seed = builder.settings.seed;
     let mut nets = vec![base.id.clone()];
     let amounts = builder.settings.residual_amounts.clone();
-    let (id, about) = ("t4".into(), format!("of {}", base.model));
-    let way = Way { id, about, config: builder.pruning(seed) };
-    nets.extend(builder.prune_on(&base, &amounts, &[way]).concat());
+    let configs = [builder.pruning(seed), builder.best(seed)];
+    let ways: Vec<Way> = WAYS
+        .into_iter()
+        .zip(configs)
+        .map(|((id, name), config)| Way {
+            id: id.into(),
+            about: format!("of {} by {name}", base.model),
+            config,
+        })
+        .collect();
+    nets.extend(builder.prune_on(&base, &amounts, &ways).concat());
     builder.speed("t4-speed", nets);
     Ok(())
 }
 
 fn render(report: &Report) -> Rendered {
-    let mut columns = vec!["network", "test acc %", "drop (95 %)", "val acc %", "fewer MACs"];
-    columns.extend(SIZE);
-    columns.push("tuning epochs");
     let mut rows = Vec::new();
-    if let Some(base) = network(report, "base-residual") {
-        let mut row = vec!["base".to_owned(), percent(base.facts.accuracy), String::new()];
-        row.extend([percent(base.facts.validation_accuracy), times(1, 1)]);
-        row.extend(size(&base.facts, base.activation_bytes));
-        row.push(String::new());
-        rows.push(row);
+    for &amount in &report.settings.residual_amounts {
+        let runs = WAYS.into_iter().filter_map(|(id, name)| {
+            Some(amount_row(amount, name, run(report, &amount_id(id, amount))?))
+        });
+        rows.extend(runs);
     }
-    for amount in &report.settings.residual_amounts {
-        let Some(run) = run(report, &amount_id("t4", *amount)) else { continue };
-        let mut row =
-            vec![format!("{amount}x"), percent(run.pruned.accuracy), drop_points(&run.drop)];
-        row.extend([
-            percent(run.pruned.validation_accuracy),
-            times(run.base.macs, run.pruned.macs),
-        ]);
-        row.extend(size(&run.pruned, run.activation_bytes));
-        row.push(format!("{:.2}", run.epochs));
-        rows.push(row);
+    let base = network(report, "base-residual");
+    if let (Some(base), false) = (base, rows.is_empty()) {
+        rows.insert(0, base_row(&base.facts, base.activation_bytes));
     }
     let title = format!(
-        "**T4.** {} on {}, both phases, each amount on from the one before.",
+        "**T4.** {} on {}: both phases to each amount, and the best way that was found (settings.best in \
+         run.toml), each amount on from the one before.",
         report.settings.residual_name(),
         report.dataset
     );
-    let table = Table { name: "t4-residual".into(), title, columns: heads(&columns), rows };
-    let table = Some(table).filter(|table| table.rows.len() > 1);
+    let columns = heads(&[&AMOUNTS[..], &SIZE, &["epochs"]].concat());
+    let table = Table { name: "t4-residual".into(), title, columns, rows };
+    let table = Some(table).filter(|table| !table.rows.is_empty());
     let speed = speed(report, "t4-speed", "t4-speed");
     Rendered { tables: table.into_iter().chain(speed).collect(), figures: Vec::new() }
+}
+
+/// The row of the network that is pruned, under the same heads.
+fn base_row(facts: &Facts, activation_bytes: usize) -> Vec<String> {
+    let mut row = vec!["1x".to_owned(), "base".to_owned(), percent(facts.accuracy), String::new()];
+    row.extend([percent(facts.validation_accuracy), times(1, 1)]);
+    row.extend(size(facts, activation_bytes));
+    row.push(String::new());
+    row
 }

@@ -4,8 +4,8 @@ use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
 use super::t1;
 use super::text::{
-    SIZE, drop_points, faster, faster_warm, heads, measurement, network, percent, run, size, speed,
-    times,
+    AMOUNTS, SIZE, amount_row, drop_points, faster, faster_warm, heads, measurement, network,
+    percent, run, size, speed, times,
 };
 use crate::phases::PruneConfig;
 use crate::report::{Axis, Figure, Rendered, Series, Table};
@@ -20,7 +20,9 @@ pub(super) const T6: PaperTable = PaperTable {
 };
 
 /// Criteria by which both phases get to each amount.
-const CRITERIA: [&str; 3] = ["con_ent", "l1", "random"];
+const CRITERIA: [&str; 3] = ["con_ent", "l1", RANDOM];
+/// That whose networks are not timed: they have the widths that chance gave them.
+const RANDOM: &str = "random";
 /// The best way that was found.
 const BEST: &str = "best";
 /// The shape that the first of the criteria leads to, trained from scratch.
@@ -35,6 +37,11 @@ const PAPER: (f64, f64, f64) = (10.0, 0.46, 2.0);
 /// The ways by pruning.
 fn pruned() -> impl Iterator<Item = &'static str> {
     CRITERIA.into_iter().chain([BEST])
+}
+
+/// Those whose networks are timed.
+fn timed() -> impl Iterator<Item = &'static str> {
+    pruned().filter(|&way| way != RANDOM)
 }
 
 fn way_id(way: &str) -> String {
@@ -52,7 +59,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         return (t1::T1.cells)(builder);
     }
     let seed = builder.settings.seed;
-    let mut timed = vec![base.id.clone()];
+    let mut nets = vec![base.id.clone()];
     let ways: Vec<Way> = pruned()
         .map(|way| Way {
             id: way_id(way),
@@ -64,8 +71,8 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         })
         .collect();
     for (way, ids) in pruned().zip(builder.prune_on(&base, &amounts, &ways)) {
-        if way != "random" {
-            timed.extend(ids);
+        if way != RANDOM {
+            nets.extend(ids);
         }
     }
     for &amount in &amounts {
@@ -75,7 +82,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         let like = id(CRITERIA[0], amount);
         builder.add(id(SCRATCH, amount), about, (&base, macs), Work::Scratch { like, config });
     }
-    builder.speed("t6-speed", timed);
+    builder.speed("t6-speed", nets);
     Ok(())
 }
 
@@ -147,20 +154,12 @@ fn paper(report: &Report, ids: &[String], measured: &str) -> Option<Table> {
 
 /// Every way to every amount.
 fn ways(report: &Report) -> Option<Table> {
-    let mut columns = vec!["amount", "way", "test acc %", "drop (95 %)", "val acc %", "fewer MACs"];
-    columns.extend(SIZE);
-    columns.push("epochs");
+    let columns = [&AMOUNTS[..], &SIZE, &["epochs"]].concat();
     let base = network(report, "base")?;
     let mut rows = Vec::new();
     for &amount in &report.settings.amounts {
         for way in pruned() {
-            let Some(run) = run(report, &id(way, amount)) else { continue };
-            let mut row = vec![format!("{amount}x"), way.to_owned(), percent(run.pruned.accuracy)];
-            row.extend([drop_points(&run.drop), percent(run.pruned.validation_accuracy)]);
-            row.push(times(run.base.macs, run.pruned.macs));
-            row.extend(size(&run.pruned, run.activation_bytes));
-            row.push(format!("{:.2}", run.epochs));
-            rows.push(row);
+            rows.extend(run(report, &id(way, amount)).map(|run| amount_row(amount, way, run)));
         }
         let Some(scratch) = network(report, &id(SCRATCH, amount)) else { continue };
         let lost = 100.0 * (base.facts.accuracy - scratch.facts.accuracy);
@@ -204,7 +203,8 @@ fn macs_figure(report: &Report) -> Option<Figure> {
         let facts = facts(way, amount)?;
         Some((facts.macs as f64 / 1e6, 100.0 * facts.accuracy))
     };
-    let series = pruned().chain([SCRATCH]).map(|way| {
+    // Those in both figures first: a way has one colour.
+    let series = timed().chain([RANDOM, SCRATCH]).map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
         Series { name: way.to_owned(), points: points.collect(), joined: true }
     });
@@ -230,7 +230,7 @@ fn time_figure(report: &Report) -> Option<Figure> {
             .find(|row| (row.net.as_str(), row.batch, row.threads) == (&*id, batch, threads))?;
         Some((row.latency_ms_p50, 100.0 * run(report, &id)?.pruned.accuracy))
     };
-    let series = pruned().map(|way| {
+    let series = timed().map(|way| {
         let points = report.settings.amounts.iter().filter_map(|&amount| point(way, amount));
         Series { name: way.to_owned(), points: points.collect(), joined: true }
     });

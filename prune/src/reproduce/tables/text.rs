@@ -67,6 +67,20 @@ pub(super) fn size(facts: &Facts, activation_bytes: usize) -> [String; 4] {
 pub(super) const SIZE: [&str; 4] =
     ["MACs (M)", "parameters (M)", "weights (kB)", "activations (kB)"];
 
+/// What tables of several amounts say of a network before [`SIZE`], and epochs after it.
+pub(super) const AMOUNTS: [&str; 6] =
+    ["amount", "way", "test acc %", "drop (95 %)", "val acc %", "fewer MACs"];
+
+/// The row of a way's run to an amount in a table with these heads.
+pub(super) fn amount_row(amount: f64, way: &str, run: &RunReport) -> Vec<String> {
+    let mut row = vec![format!("{amount}x"), way.to_owned(), percent(run.pruned.accuracy)];
+    row.extend([drop_points(&run.drop), percent(run.pruned.validation_accuracy)]);
+    row.push(times(run.base.macs, run.pruned.macs));
+    row.extend(size(&run.pruned, run.activation_bytes));
+    row.push(format!("{:.2}", run.epochs));
+    row
+}
+
 /// A pruning run that is done.
 pub(super) fn run<'a>(report: &'a Report, id: &str) -> Option<&'a RunReport> {
     match report.found(id)? {
