@@ -38,18 +38,30 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
     // What a latency target asks for is known when the run has measured the layers.
     let Some(meter) = Meter::new(unit, None) else { return Ok(()) };
     let limit = meter.limit(graph, target.amount);
-    let least = meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)));
-    if least > limit {
-        return Err(usage(format!(
-            "a target of {:.2}x fewer {unit} is impossible: with every layer as narrow as it may be {} of {} are \
-             left, more than {}",
-            target.amount.factor(),
-            grouped(least),
-            grouped(meter.count(graph)),
-            grouped(limit)
-        )));
+    let left = |config: &PruneConfig| {
+        meter.count(&surgery::shrink(graph, &channels, &least(graph, &channels, config)))
+    };
+    let least = left(config);
+    if least <= limit {
+        return Ok(());
     }
-    Ok(())
+    let multiples = (0..config.round_to.ilog2()).rev().map(|log| 1 << log);
+    let fits = |&round_to: &usize| left(&PruneConfig { round_to, ..config.clone() }) <= limit;
+    let advice = multiples.into_iter().find(fits).map(|multiple| {
+        format!(
+            "; layers keep multiples of {} channels: --round-to {multiple} would do",
+            config.round_to
+        )
+    });
+    Err(usage(format!(
+        "a target of {:.2}x fewer {unit} is impossible: with every layer as narrow as it may be {} of {} are left, \
+         more than {}{}",
+        target.amount.factor(),
+        grouped(least),
+        grouped(meter.count(graph)),
+        grouped(limit),
+        advice.unwrap_or_default()
+    )))
 }
 
 /// As few channels as the floors allow.

@@ -112,7 +112,12 @@ pub(super) const CASES: &[Case] = &[
             "run",
         ],
         2,
-        &["20.00x fewer MACs is impossible"],
+        &["20.00x fewer MACs is impossible", "multiples of 16 channels: --round-to "],
+    ),
+    case(
+        &["prune", "resnet20", "--preset", "best", "--macs", "4x", "-o", "run"],
+        2,
+        &["4.00x fewer MACs is impossible", "--round-to 8 would do"],
     ),
     case(
         &["prune", TINY, "--criterion", "l1", "--condition", "label", "--macs", "2x", "-o", "run"],
