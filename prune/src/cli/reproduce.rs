@@ -36,6 +36,12 @@ pub(super) struct Args {
     /// A small VGG and one seed, within three minutes on two cores with the built-in data set
     #[arg(long)]
     quick: bool,
+    /// The model of T1 and T6 [default: vgg16]
+    #[arg(long, value_name = "MODEL", conflicts_with = "base")]
+    model: Option<String>,
+    /// The model of T4 [default: resnet18]
+    #[arg(long, value_name = "MODEL", conflicts_with = "residual_base")]
+    residual: Option<String>,
     /// The base network of T1 and T6, instead of one that is trained here
     #[arg(long, value_name = "NET")]
     base: Option<String>,
@@ -63,8 +69,8 @@ pub(super) struct Args {
         long,
         value_name = "RUN",
         conflicts_with_all = [
-            "tables", "out", "force", "quick", "base", "arch", "residual_base", "narrow", "seeds",
-            "budget", "seed",
+            "tables", "out", "force", "quick", "model", "residual", "base", "arch", "residual_base",
+            "narrow", "seeds", "budget", "seed",
         ]
     )]
     resume: Option<PathBuf>,
@@ -142,6 +148,12 @@ fn settings(seed: u64, args: &Args) -> Result<Settings> {
     };
     settings.base = args.base.as_ref().map(|net| given(net, args.arch.as_ref()));
     settings.residual_base = args.residual_base.as_ref().map(|net| given(net, None));
+    if let Some(model) = &args.model {
+        settings.model.clone_from(model);
+    }
+    if let Some(residual) = &args.residual {
+        settings.residual.clone_from(residual);
+    }
     if let Some(narrow) = &args.narrow {
         settings.narrow.clone_from(narrow);
         settings.narrow_nobn = None;
@@ -237,6 +249,8 @@ fn check_use(args: &Args, cells: &[Cell]) -> Result<()> {
         name.as_ref().is_none_or(|name| used(name))
     };
     for (flag, is_used) in [
+        ("--model", is_used(&args.model, &trained)),
+        ("--residual", is_used(&args.residual, &trained)),
         ("--base", is_used(&args.base, &given)),
         ("--residual-base", is_used(&args.residual_base, &given)),
         ("--narrow", is_used(&args.narrow, &trained)),

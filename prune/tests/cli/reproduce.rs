@@ -103,9 +103,12 @@ fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
 fn tables_budgets_and_bases_that_cannot_be_leave_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("study");
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["T7"], "there is no table \"T7\": use T1, T2, T3, T4, T5, T6"),
         (&["T1", "--narrow", "vgg61"], "no model called \"vgg61\""),
+        (&["T1", "--model", "vgg61"], "no model called \"vgg61\""),
+        (&["T1", "--residual", "resnet20"], "--residual has no effect"),
+        (&["T4", "--residual", "resnet20", "--residual-base", "x"], "cannot be used with"),
         (&["T1", "--budget", "none"], "expected a number of hours above 0"),
         (&["T1", "--quick", "--budget", "1e-9"], "is too small: the least"),
     ];

@@ -67,3 +67,21 @@ fn each_amount_goes_on_from_the_one_before_and_ways_take_turns() {
         assert!(before.is_none_or(|before| macs < pruned[before].2), "{id}: ever smaller ones");
     }
 }
+
+#[test]
+fn the_best_way_keeps_smaller_multiples_of_narrow_layers() {
+    for (residual, expected) in [("resnet18", 16), ("resnet20", 4), ("resnet20:3,4,5", 1)] {
+        let tables = vec!["T4".into()];
+        let settings = Settings { tables, residual: residual.into(), ..Settings::full(42) };
+        let cells = reproduce::cells(&settings, &*common::dataset()).expect("a table");
+        let multiples: Vec<usize> = cells
+            .iter()
+            .filter(|cell| cell.id.starts_with("t4-best"))
+            .map(|cell| match &cell.work {
+                Work::Prune { config, .. } => config.round_to,
+                other => panic!("{} prunes: {other:?}", cell.id),
+            })
+            .collect();
+        assert_eq!(multiples, [expected; 3], "{residual}");
+    }
+}

@@ -60,8 +60,7 @@ fn settings() -> Settings {
         },
         train: TrainConfig { batch: 64, ..TrainConfig::default() },
         prune,
-        // Layers are narrower than the multiple that wide ones keep.
-        best: PruneConfig { round_to: 1, calibration: 60, ..PruneConfig::best() },
+        best: PruneConfig { calibration: 60, ..PruneConfig::best() },
         ..Settings::full(42)
     }
 }

@@ -1,6 +1,7 @@
 //! Makes the cells of tables.
 
 use crate::bias_update::BiasUpdate;
+use crate::channels::Channels;
 use crate::criteria::ConEnt;
 use crate::phases::{FINAL_SHARE, PruneConfig};
 use crate::reproduce::cell::{Cell, Work};
@@ -155,10 +156,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The same for the best that was found, which has its own number of calibration images.
-    pub(super) fn best(&self, seed: u64) -> PruneConfig {
+    /// The same for the best that was found, which has its own number of calibration images, and of which
+    /// narrow networks keep smaller multiples.
+    pub(super) fn best(&self, base: &Base, seed: u64) -> PruneConfig {
         let epochs_budget = Some(self.effort().prune_epochs);
-        PruneConfig { epochs_budget, seed, ..self.settings.best.clone() }
+        let round_to = self.settings.best.round_to.min(multiple_for(&base.graph));
+        PruneConfig { epochs_budget, round_to, seed, ..self.settings.best.clone() }
     }
 
     /// Adds a pruning run and returns its name.
@@ -278,6 +281,13 @@ impl<'a> Builder<'a> {
     pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
         (STEP * self.images + self.validation) * graph.macs() as f64 * epochs
     }
+}
+
+/// The largest number of channels by which every layer can get narrower at least three times.
+fn multiple_for(graph: &Graph) -> usize {
+    let layers = Channels::of(graph).prunable_layers();
+    let narrowest = layers.into_iter().map(|id| graph.node(id).shape.channels).min();
+    (narrowest.unwrap_or(1) / 4).max(1)
 }
 
 /// The name of a way's cell.

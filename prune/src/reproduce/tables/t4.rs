@@ -22,7 +22,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     let seed = builder.settings.seed;
     let mut nets = vec![base.id.clone()];
     let amounts = builder.settings.residual_amounts.clone();
-    let configs = [builder.pruning(seed), builder.best(seed)];
+    let configs = [builder.pruning(seed), builder.best(&base, seed)];
     let ways: Vec<Way> = WAYS
         .into_iter()
         .zip(configs)

@@ -65,7 +65,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
             id: way_id(way),
             about: format!("by {way}"),
             config: match way {
-                BEST => builder.best(seed),
+                BEST => builder.best(&base, seed),
                 _ => PruneConfig { criterion: way.into(), ..builder.pruning(seed) },
             },
         })
