@@ -37,7 +37,7 @@ pub struct Settings {
     /// What all pruning runs of the method and of its rivals have in common.
     pub prune: PruneConfig,
     /// The best that was found for a large target, which T4 and T6 put beside them, with the same epochs, and
-    /// with smaller multiples of channels where a layer has less than four of them.
+    /// with smaller multiples of channels in networks of which a layer has less than four of them.
     #[serde(default = "PruneConfig::best")]
     pub best: PruneConfig,
     /// Everything random; comparisons over seeds use this and those after it.

@@ -70,7 +70,9 @@ fn each_amount_goes_on_from_the_one_before_and_ways_take_turns() {
 
 #[test]
 fn the_best_way_keeps_smaller_multiples_of_narrow_layers() {
-    for (residual, expected) in [("resnet18", 16), ("resnet20", 4), ("resnet20:3,4,5", 1)] {
+    for (residual, expected) in
+        [("resnet18", 16), ("resnet20", 4), ("resnet20:20,40,80", 4), ("resnet20:3,4,5", 1)]
+    {
         let tables = vec!["T4".into()];
         let settings = Settings { tables, residual: residual.into(), ..Settings::full(42) };
         let cells = reproduce::cells(&settings, &*common::dataset()).expect("a table");

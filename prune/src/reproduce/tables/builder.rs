@@ -283,11 +283,11 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The largest number of channels by which every layer can get narrower at least three times.
+/// The largest power of two of which every layer has at least four, or 1.
 fn multiple_for(graph: &Graph) -> usize {
     let layers = Channels::of(graph).prunable_layers();
     let narrowest = layers.into_iter().map(|id| graph.node(id).shape.channels).min();
-    (narrowest.unwrap_or(1) / 4).max(1)
+    1 << (narrowest.unwrap_or(1) / 4).max(1).ilog2()
 }
 
 /// The name of a way's cell.
