@@ -51,6 +51,39 @@ pub fn cross_entropy(
     Loss { mean: per_image.iter().sum::<f64>() / n as f64, per_image, correct, is_correct }
 }
 
+/// Gives a part of each image's target to the class of something else that is in it: `loss` and its gradient
+/// `diff`, which [`cross_entropy`] made of `logits`, `labels` and `smoothing`, become those of `(1 - share)` times
+/// the label and `share` times the other class. `others` has that class and that share of each image. What counts
+/// as correct stays.
+///
+/// # Panics
+/// If there is not one label and one other class an image, or a class is not below the number of classes.
+pub fn mix_labels(
+    logits: &Tensor,
+    (labels, smoothing): (&[u32], f32),
+    others: &[(u32, f32)],
+    loss: &mut Loss,
+    diff: &mut Tensor,
+) {
+    let n = logits.n();
+    assert_eq!((labels.len(), others.len()), (n, n), "a label and another class an image");
+    let stride = diff.data().len() / n;
+    let images = loss.per_image.iter_mut().zip(diff.data_mut().chunks_exact_mut(stride));
+    let classes = labels.iter().zip(others).enumerate();
+    // Cross-entropy is linear in its target, and so is its gradient.
+    for ((i, (&label, &(other, share))), (per_image, diff)) in classes.zip(images) {
+        let (label, other) = (label as usize, other as usize);
+        let (moved, image) = (share * (1.0 - smoothing), logits.pixel(i, 0, 0));
+        // A share of nothing is nothing, whatever the logits.
+        if moved > 0.0 {
+            *per_image += f64::from(moved) * (f64::from(image[label]) - f64::from(image[other]));
+            diff[label] += moved / n as f32;
+            diff[other] -= moved / n as f32;
+        }
+    }
+    loss.mean = loss.per_image.iter().sum::<f64>() / n as f64;
+}
+
 /// How much a student listens to a teacher.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -128,6 +161,29 @@ mod tests {
         // 2.169846 + 0.169846) / 3, with ln(e + e^2 + e^4) = 4.169846.
         let (loss, _) = loss(&[1.0, 2.0, 4.0], &[1], 0.3);
         assert!((loss.mean - 2.069_846).abs() < 1e-6, "{loss:?}");
+    }
+
+    #[test]
+    fn a_part_of_another_class_moves_loss_and_gradient_as_pytorch_says() {
+        // import torch; F = torch.nn.functional
+        // z = torch.tensor([[1., 2., 4.], [0., -1., 3.]], dtype=torch.float64, requires_grad=True)
+        // t = torch.tensor([[0., 0.75, 0.25], [0., 0., 1.]], dtype=torch.float64)
+        // loss = F.cross_entropy(z, t, label_smoothing=0.1)
+        // loss.backward(); print(loss.item(), z.grad)
+        let labels = [1, 2];
+        let (mut found, mut diff) = loss(&[1.0, 2.0, 4.0, 0.0, -1.0, 3.0], &labels, 0.1);
+        let logits = Tensor::from_nchw(2, Shape::flat(3), &[1.0, 2.0, 4.0, 0.0, -1.0, 3.0]);
+        mix_labels(&logits, (&labels, 0.1), &[(2, 0.25), (0, 0.0)], &mut found, &mut diff);
+        assert!((found.mean - 0.992_864_961_656_857).abs() < 1e-6, "{found:?}");
+        let gradient = [
+            [0.004_338_366, -0.297_069_07, 0.292_730_7],
+            [0.006_639_645, -0.008_092_754, 0.001_453_109],
+        ];
+        for (i, row) in gradient.iter().enumerate() {
+            for (found, expected) in diff.pixel(i, 0, 0).iter().zip(row) {
+                assert!((found - expected).abs() < 1e-6, "{diff:?}");
+            }
+        }
     }
 
     #[test]

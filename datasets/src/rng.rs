@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Shapes = 4,
     Flip = 5,
     Cutout = 6,
+    Cutmix = 7,
 }
 
 /// The stream of one key: ChaCha8 whose 32-byte key is the four numbers, little-endian.

@@ -219,6 +219,51 @@ fn a_square_around_any_pixel_is_cut_out_and_nothing_else_changes() {
 }
 
 #[test]
+fn a_rectangle_of_another_image_is_pasted_from_its_own_place() {
+    let dataset = Ramp::new(20);
+    for augment in [false, true] {
+        let mut pastes = 0;
+        for epoch in 0..50 {
+            let spec = BatchSpec { augment, ..BatchSpec::training(20, STRIDE, 3, epoch) };
+            let whole = make(&dataset, &spec, 0);
+            let mixed = make(&dataset, &BatchSpec { cutmix: 0.5, ..spec }, 0);
+            assert_eq!((&whole.samples, &whole.labels), (&mixed.samples, &mixed.labels));
+            assert!(whole.pasted.is_empty());
+            let pixel = |batch: &Batch, i: usize, p: usize| {
+                batch.images[(i * 64 + p) * STRIDE..][..STRIDE].to_vec()
+            };
+            for (i, &(class, share)) in mixed.pasted.iter().enumerate() {
+                let changed: Vec<usize> =
+                    (0..64).filter(|&p| pixel(&whole, i, p) != pixel(&mixed, i, p)).collect();
+                let pasted = (share * 64.0) as usize;
+                assert_eq!(pasted as f32 / 64.0, share, "a number of pixels");
+                assert!((changed.len()..=32).contains(&pasted), "at most half of the image");
+                pastes += usize::from(pasted > 0);
+                if changed.is_empty() {
+                    continue;
+                }
+                let has_them = |&other: &usize| {
+                    let same = |&p: &usize| pixel(&whole, other, p) == pixel(&mixed, i, p);
+                    whole.labels[other] == class && changed.iter().all(same)
+                };
+                assert!((0..20).any(|other| has_them(&other)), "epoch {epoch}, image {i}");
+                if !augment {
+                    // No two of these images have a pixel in common.
+                    let ends = |at: fn(usize) -> usize| {
+                        let places = || changed.iter().map(|&p| at(p));
+                        places().max().unwrap() + 1 - places().min().unwrap()
+                    };
+                    let area = ends(|p| p / 8) * ends(|p| p % 8);
+                    assert_eq!((changed.len(), area), (pasted, pasted), "a rectangle");
+                }
+            }
+        }
+        // Half of 1,000, but for one in 32, which are less than a pixel wide; four standard deviations are 63.
+        assert!((421..=547).contains(&pastes), "{pastes}");
+    }
+}
+
+#[test]
 fn an_image_is_mirrored_in_every_other_epoch_from_a_random_one_of_two() {
     let dataset = Ramp::new(1);
     let mirrored_first = (0..200).filter(|&seed| {

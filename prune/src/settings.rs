@@ -81,6 +81,7 @@ impl TrainConfig {
         }
         of.number("crop_padding", self.crop_padding as f64, "0 to 16 pixels", |x| x <= 16.0)?;
         of.number("cutout", self.cutout as f64, "0 to 32 pixels", |x| x <= 32.0)?;
+        of.fraction("cutmix", f64::from(self.cutmix))?;
         of.number("views", self.views as f64, "0 to 1000", |x| x <= 1000.0)?;
         of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
         match self.optimizer {

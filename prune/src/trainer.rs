@@ -9,7 +9,7 @@ pub use config::{Border, Start, TrainConfig};
 
 use pleach_core::autograd::Tape;
 use pleach_core::layers::{Mode, StepKey};
-use pleach_core::loss::{Distillation, cross_entropy, distill};
+use pleach_core::loss::{Distillation, cross_entropy, distill, mix_labels};
 use pleach_core::network::Network;
 use pleach_core::tensor::Tensor;
 use pleach_datasets::batches::{BatchSpec, Loader};
@@ -208,8 +208,9 @@ impl Trainer {
         let batch = self.config.batch.min(images);
         let stride = channel_stride(self.network.graph().input_shape().channels);
         let spec = BatchSpec::training(batch, stride, self.config.seed, epoch);
-        let TrainConfig { augment, crop_padding: padding, border, cutout, views, .. } = self.config;
-        BatchSpec { augment, padding, border: border.into(), cutout, views, ..spec }
+        let TrainConfig { augment, crop_padding: padding, border, .. } = self.config;
+        let TrainConfig { cutout, cutmix, views, .. } = self.config;
+        BatchSpec { augment, padding, border: border.into(), cutout, cutmix, views, ..spec }
     }
 
     /// Trains for the next epoch, or for what is left of the run.
@@ -241,6 +242,10 @@ impl Trainer {
                 let logits = tape.forward(cx, network, &images, Mode::Train, key);
                 let smoothing = config.label_smoothing;
                 let mut loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
+                if !batch.pasted.is_empty() {
+                    let labels = (&batch.labels[..], smoothing);
+                    mix_labels(logits, labels, &batch.pasted, &mut loss, &mut diff);
+                }
                 if let Some(teacher) = teacher {
                     let distillation = teacher.distillation;
                     let taught = teacher.logits(cx, &images, (&batch, &spec, samples));

@@ -43,6 +43,7 @@ fn each_augmentation_changes_training_and_not_by_threads() {
     for config in [
         TrainConfig { augment: false, ..plain.clone() },
         TrainConfig { border: Border::Reflect, ..plain.clone() },
+        TrainConfig { cutmix: 0.5, ..plain.clone() },
         TrainConfig { cutout: 8, ..plain },
     ] {
         let other = trained(1, &config);
@@ -118,7 +119,8 @@ fn what_a_teacher_said_of_a_view_is_what_it_says_again() {
     let distillation = Distillation { weight: 0.7, temperature: 4.0 };
     // Batches of many images and of few, for which convolutions are computed in other ways.
     for batch in [96, 7] {
-        let config = TrainConfig { epochs: 5.0, views: 2, batch, ..TrainConfig::default() };
+        let config =
+            TrainConfig { epochs: 5.0, views: 2, cutmix: 0.5, batch, ..TrainConfig::default() };
         let resumed = |network: Network, done: u64| {
             Trainer::resume(&cx, few::dataset(), config.clone(), network, done)
                 .with_teacher(&teacher, distillation)

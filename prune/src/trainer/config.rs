@@ -34,7 +34,11 @@ pub struct TrainConfig {
     /// Pixels of the sides of a square that is cut out of each image; 0: none.
     #[serde(default)]
     pub cutout: usize,
-    /// Ways in which an image is cropped, flipped and cut, taken in turn; 0: another one each epoch. A teacher
+    /// Share of the images into which a part of another one is pasted, at most half of the image (CutMix), in `[0, 1]`.
+    /// Labels are mixed as pixels are.
+    #[serde(default)]
+    pub cutmix: f32,
+    /// Ways in which an image is cropped, flipped, cut and pasted into, taken in turn; 0: another one each epoch. A teacher
     /// is asked once about each, so that a few save most of its time.
     #[serde(default)]
     pub views: u64,
@@ -65,6 +69,7 @@ impl Default for TrainConfig {
             crop_padding: crop_padding(),
             border: Border::Black,
             cutout: 0,
+            cutmix: 0.0,
             views: 0,
             start: Start::Identity,
             direct: false,

@@ -12,6 +12,8 @@ use pleach_kernels::Context;
 pub(crate) struct Teacher {
     pub(super) distillation: Distillation,
     plan: Plan,
+    /// Images that it is asked about.
+    asked: Tensor,
     /// The logits of a batch.
     logits: Tensor,
     /// Of each view, what was said.
@@ -34,7 +36,8 @@ impl Teacher {
     ) -> Self {
         let logits = Tensor::zeros(batch, network.graph().output_shape());
         let plan = Plan::new(cx, network, batch);
-        Self { distillation, plan, logits, said: Vec::new() }
+        let asked = Tensor::zeros(0, network.graph().input_shape());
+        Self { distillation, plan, asked, logits, said: Vec::new() }
     }
 
     /// The logits of `images`, which are `batch`'s in an epoch of `spec` over `samples` samples.
@@ -55,9 +58,16 @@ impl Teacher {
             known.resize(samples, false);
         }
         let place = |sample: usize| sample * stride..(sample + 1) * stride;
-        if !batch.samples.iter().all(|&sample| known[sample]) {
-            let found = self.plan.run(cx, images).data().chunks_exact(stride);
-            for (&sample, found) in batch.samples.iter().zip(found) {
+        let image_len = images.data().len() / batch.n;
+        let image = |i: usize| &images.data()[i * image_len..][..image_len];
+        let unknown: Vec<usize> = (0..batch.n).filter(|&i| !known[batch.samples[i]]).collect();
+        if !unknown.is_empty() {
+            self.asked.reshape(unknown.len(), images.shape());
+            let places = self.asked.data_mut().chunks_exact_mut(image_len);
+            unknown.iter().zip(places).for_each(|(&i, place)| place.copy_from_slice(image(i)));
+            let found = self.plan.run(cx, &self.asked).data().chunks_exact(stride);
+            for (&i, found) in unknown.iter().zip(found) {
+                let sample = batch.samples[i];
                 logits[place(sample)].copy_from_slice(found);
                 known[sample] = true;
             }

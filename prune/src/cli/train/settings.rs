@@ -53,6 +53,10 @@ pub(super) struct Settings {
     /// Cut a square of this many pixels a side out of each image [default: 0, none]
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(0..=32))]
     cutout: Option<u32>,
+    /// Paste a rectangle of another image into this share of the images, at most half of one, and mix their labels
+    /// alike (CutMix) [default: 0]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
+    cutmix: Option<f32>,
     /// Train on the validation images too, for a last time after all choices: the last epoch's network is kept
     #[arg(long)]
     all_images: bool,
@@ -228,6 +232,7 @@ impl Settings {
         layers.put(&flag("--no-augment"), "train.augment", self.no_augment.then_some(false));
         layers.put(&flag("--crop-padding"), "train.crop_padding", self.crop_padding);
         layers.put(&flag("--cutout"), "train.cutout", self.cutout);
+        layers.put(&flag("--cutmix"), "train.cutmix", self.cutmix);
         layers.put(&flag("--all-images"), "all_images", self.all_images.then_some(true));
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
         let schedule = self.schedule.map(ScheduleName::schedule);
@@ -280,6 +285,10 @@ fn rate(text: &str) -> Result<f32, String> {
 
 fn decay(text: &str) -> Result<f32, String> {
     number(text, "a number, 0 or more", |x| (0.0..1e9).contains(&x)).map(|x| x as f32)
+}
+
+fn fraction(text: &str) -> Result<f32, String> {
+    number(text, "a fraction, 0 to 1", |x| (0.0..=1.0).contains(&x)).map(|x| x as f32)
 }
 
 fn smoothing(text: &str) -> Result<f32, String> {

@@ -45,6 +45,8 @@ pub(super) const CASES: &[Case] = &[
     case(&["train", "--model", TINY, "-b", "0", "-o", "run"], 2, &["'0'", "--batch"]),
     case(&["train", "--model", TINY, "--lr", "inf", "-o", "run"], 2, &["expected a number"]),
     case(&["train", "--model", TINY, "--cutout", "33", "-o", "run"], 2, &["33 is not in 0..=32"]),
+    case(&["train", "--model", TINY, "--cutmix", "2", "-o", "run"], 2, &["a fraction, 0 to 1"]),
+    case(&["train", "--set", "train.cutmix=-1", "-o", "run"], 2, &["train.cutmix is -1", "0 to 1"]),
     case(
         &["train", "--set", "train.cutout=40", "-o", "run"],
         2,
