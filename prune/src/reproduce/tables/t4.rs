@@ -2,8 +2,7 @@
 
 use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
-use super::text::{AMOUNTS, SIZE, amount_row, heads, network, percent, run, size, speed, times};
-use crate::phases::Facts;
+use super::text::{AMOUNTS, AmountRow, SIZE, heads, network, run, speed};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
 
@@ -41,13 +40,23 @@ fn render(report: &Report) -> Rendered {
     let mut rows = Vec::new();
     for &amount in &report.settings.residual_amounts {
         let runs = WAYS.into_iter().filter_map(|(id, name)| {
-            Some(amount_row(amount, name, run(report, &amount_id(id, amount))?))
+            let run = run(report, &amount_id(id, amount))?;
+            Some(AmountRow::of_run(amount, name, run).cells())
         });
         rows.extend(runs);
     }
     let base = network(report, "base-residual");
     if let (Some(base), false) = (base, rows.is_empty()) {
-        rows.insert(0, base_row(&base.facts, base.activation_bytes));
+        let row = AmountRow {
+            amount: 1.0,
+            way: "base",
+            facts: &base.facts,
+            activation_bytes: base.activation_bytes,
+            lost: String::new(),
+            base_macs: base.facts.macs,
+            epochs: None,
+        };
+        rows.insert(0, row.cells());
     }
     let title = format!(
         "**T4.** {} on {}: both phases to each amount, and the best way that was found (settings.best in \
@@ -60,13 +69,4 @@ fn render(report: &Report) -> Rendered {
     let table = Some(table).filter(|table| !table.rows.is_empty());
     let speed = speed(report, "t4-speed", "t4-speed");
     Rendered { tables: table.into_iter().chain(speed).collect(), figures: Vec::new() }
-}
-
-/// The row of the network that is pruned, under the same heads.
-fn base_row(facts: &Facts, activation_bytes: usize) -> Vec<String> {
-    let mut row = vec!["1x".to_owned(), "base".to_owned(), percent(facts.accuracy), String::new()];
-    row.extend([percent(facts.validation_accuracy), times(1, 1)]);
-    row.extend(size(facts, activation_bytes));
-    row.push(String::new());
-    row
 }

@@ -4,8 +4,8 @@ use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
 use super::t1;
 use super::text::{
-    AMOUNTS, SIZE, amount_row, drop_points, faster, faster_warm, heads, measurement, network,
-    percent, run, size, speed, times,
+    AMOUNTS, AmountRow, SIZE, drop_points, faster, faster_warm, heads, measurement, network,
+    percent, run, speed,
 };
 use crate::phases::PruneConfig;
 use crate::report::{Axis, Figure, Rendered, Series, Table};
@@ -159,22 +159,26 @@ fn ways(report: &Report) -> Option<Table> {
     let mut rows = Vec::new();
     for &amount in &report.settings.amounts {
         for way in pruned() {
-            rows.extend(run(report, &id(way, amount)).map(|run| amount_row(amount, way, run)));
+            let run = run(report, &id(way, amount));
+            rows.extend(run.map(|run| AmountRow::of_run(amount, way, run).cells()));
         }
         let Some(scratch) = network(report, &id(SCRATCH, amount)) else { continue };
         let lost = 100.0 * (base.facts.accuracy - scratch.facts.accuracy);
-        let mut row = vec![format!("{amount}x"), SCRATCH.to_owned()];
-        row.extend([percent(scratch.facts.accuracy), format!("{lost:+.2}")]);
-        row.push(percent(scratch.facts.validation_accuracy));
-        row.push(times(base.facts.macs, scratch.facts.macs));
-        row.extend(size(&scratch.facts, scratch.activation_bytes));
         let id = id(SCRATCH, amount);
         let epochs = report.cells.iter().find_map(|record| match &record.cell.work {
             Work::Scratch { config, .. } if record.cell.id == id => Some(config.epochs),
             _ => None,
         });
-        row.push(epochs.map(|epochs| format!("{epochs:.2}")).unwrap_or_default());
-        rows.push(row);
+        let row = AmountRow {
+            amount,
+            way: SCRATCH,
+            facts: &scratch.facts,
+            activation_bytes: scratch.activation_bytes,
+            lost: format!("{lost:+.2}"),
+            base_macs: base.facts.macs,
+            epochs,
+        };
+        rows.push(row.cells());
     }
     let title = format!(
         "**T6, amounts.** {} on {} (base {} % test accuracy): both phases to each amount by three criteria, \

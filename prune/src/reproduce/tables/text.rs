@@ -71,14 +71,41 @@ pub(super) const SIZE: [&str; 4] =
 pub(super) const AMOUNTS: [&str; 6] =
     ["amount", "way", "test acc %", "drop (95 %)", "val acc %", "fewer MACs"];
 
-/// The row of a way's run to an amount in a table with these heads.
-pub(super) fn amount_row(amount: f64, way: &str, run: &RunReport) -> Vec<String> {
-    let mut row = vec![format!("{amount}x"), way.to_owned(), percent(run.pruned.accuracy)];
-    row.extend([drop_points(&run.drop), percent(run.pruned.validation_accuracy)]);
-    row.push(times(run.base.macs, run.pruned.macs));
-    row.extend(size(&run.pruned, run.activation_bytes));
-    row.push(format!("{:.2}", run.epochs));
-    row
+/// A network in a table with these heads.
+pub(super) struct AmountRow<'a> {
+    pub(super) amount: f64,
+    pub(super) way: &'a str,
+    pub(super) facts: &'a Facts,
+    pub(super) activation_bytes: usize,
+    /// Points of test accuracy that it lost.
+    pub(super) lost: String,
+    /// Multiply-adds of the network that amounts are counted from.
+    pub(super) base_macs: u64,
+    pub(super) epochs: Option<f64>,
+}
+
+impl<'a> AmountRow<'a> {
+    /// That of a way's run to an amount.
+    pub(super) fn of_run(amount: f64, way: &'a str, run: &'a RunReport) -> Self {
+        Self {
+            amount,
+            way,
+            facts: &run.pruned,
+            activation_bytes: run.activation_bytes,
+            lost: drop_points(&run.drop),
+            base_macs: run.base.macs,
+            epochs: Some(run.epochs),
+        }
+    }
+
+    pub(super) fn cells(self) -> Vec<String> {
+        let Self { amount, way, facts, activation_bytes, lost, base_macs, epochs } = self;
+        let mut row = vec![format!("{amount}x"), way.to_owned(), percent(facts.accuracy), lost];
+        row.extend([percent(facts.validation_accuracy), times(base_macs, facts.macs)]);
+        row.extend(size(facts, activation_bytes));
+        row.push(epochs.map(|epochs| format!("{epochs:.2}")).unwrap_or_default());
+        row
+    }
 }
 
 /// A pruning run that is done.
