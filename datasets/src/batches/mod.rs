@@ -32,7 +32,8 @@ pub struct Batch {
 }
 
 /// Writes batch `index` of `spec` to `images` (`[n, height, width, channel_stride]`, all of it
-/// overwritten) and its classes to `labels` (cleared first), those of what is pasted left out, and returns `n`.
+/// overwritten) and its classes to `labels` (cleared first), those of what is pasted left out, and
+/// returns `n`.
 ///
 /// To make many batches of one epoch, an [`Epoch`] does the same without finding the order anew.
 ///

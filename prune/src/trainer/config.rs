@@ -34,12 +34,12 @@ pub struct TrainConfig {
     /// Pixels of the sides of a square that is cut out of each image; 0: none.
     #[serde(default)]
     pub cutout: usize,
-    /// Share of the images into which a part of another one is pasted, at most half of the image (CutMix), in `[0, 1]`.
-    /// Labels are mixed as pixels are.
+    /// Share of the images into which a part of another one is pasted, at most half of the image, and whose labels
+    /// are mixed as their pixels are (CutMix), in `[0, 1]`.
     #[serde(default)]
     pub cutmix: f32,
-    /// Ways in which an image is cropped, flipped, cut and pasted into, taken in turn; 0: another one each epoch. A teacher
-    /// is asked once about each, so that a few save most of its time.
+    /// Ways in which an image is cropped, flipped, cut and pasted into, taken in turn; 0: another one each epoch. A
+    /// teacher is asked once about each, so that a few save most of its time.
     #[serde(default)]
     pub views: u64,
     /// The values that training from scratch begins with.
