@@ -84,6 +84,14 @@ impl Network {
         Self { graph, params }
     }
 
+    /// The network without what a training keeps beside values, for another training to begin with.
+    #[must_use]
+    pub fn without_training_state(self) -> Self {
+        let params = self.params.into_iter();
+        let params = params.map(|Param { value, .. }| Param { value, ..Param::default() });
+        Self { params: params.collect(), ..self }
+    }
+
     /// The structure.
     #[must_use]
     pub fn graph(&self) -> &Graph {

@@ -10,6 +10,7 @@ use crate::run_dir::{RunDir, RunDirError};
 use crate::trainer::{EpochReport, Observer, TrainConfig, TrainError, Trainer};
 use pleach_core::Network;
 use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Dtype, Meta};
+use pleach_core::loss::Distillation;
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::Context;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct Job {
     pub config: TrainConfig,
     /// The type of the weights in [`BEST`].
     pub dtype: Dtype,
+    /// The network that it learns from too, and how much.
+    pub teacher: Option<(Network, Distillation)>,
 }
 
 /// An epoch and where it leaves the run.
@@ -159,6 +162,9 @@ pub fn train(
     } else {
         (Trainer::new(cx, Arc::clone(dataset), config, network), State::default())
     };
+    if let Some((teacher, distillation)) = &job.teacher {
+        trainer = trainer.with_teacher(teacher, *distillation);
+    }
     let epochs = trainer.epochs();
     assert!(epochs > 0, "a run has epochs");
     forget_later_epochs(run, trainer.epochs_done())?;

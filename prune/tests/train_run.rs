@@ -6,6 +6,7 @@ mod few;
 
 use common::small_graph;
 use pleach_core::checkpoint::{Dtype, Meta};
+use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::run_dir::RunDir;
@@ -17,7 +18,9 @@ use std::fs;
 fn train(run: &RunDir, observer: &mut dyn RunObserver) {
     let cx = Context::new(Isa::from_env().unwrap(), 2);
     let config = TrainConfig { epochs: 3.5, batch: 50, ..TrainConfig::default() };
-    let job = Job { meta: Meta::default(), config, dtype: Dtype::F32 };
+    let taught = Distillation { weight: 0.5, temperature: 4.0 };
+    let teacher = Some((Network::init(small_graph(), 4), taught));
+    let job = Job { meta: Meta::default(), config, dtype: Dtype::F32, teacher };
     let network = Network::init(small_graph(), 3);
     let trained = train_run::train(&cx, &few::dataset(), run, &job, network, observer);
     assert_eq!(trained.expect("it works").epochs, 4);
@@ -66,7 +69,7 @@ fn a_training_does_not_go_on_with_other_data() {
     let cx = Context::new(Isa::from_env().unwrap(), 2);
     let config = TrainConfig { epochs: 5.0, batch: 50, ..TrainConfig::default() };
     let meta = Meta { dataset: Some("cifar-10".into()), ..Meta::default() };
-    let job = Job { meta, config, dtype: Dtype::F32 };
+    let job = Job { meta, config, dtype: Dtype::F32, teacher: None };
     let network = Network::init(small_graph(), 3);
     let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
     let error = refused.expect_err("it was begun with others").to_string();

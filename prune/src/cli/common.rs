@@ -2,7 +2,7 @@
 
 mod nets;
 
-pub(super) use nets::{net_for_data, warn_of_other_data};
+pub(super) use nets::{model_name, net_for_data, warn_of_other_data};
 
 use super::config::Origin;
 use super::exit::usage;

@@ -10,7 +10,7 @@ pub(super) fn step(report: &StepReport) -> String {
     format!("loss {:.3}, lr {:.4}, {:.0} img/s", report.loss, report.lr, report.images_per_s)
 }
 
-/// Training from scratch, as it goes.
+/// A training, as it goes.
 #[derive(Default)]
 pub(super) struct Training {
     /// Epochs of the run, and those that were done when it began or went on.

@@ -102,7 +102,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
-    let model = model_name(&net.meta, &file.net);
+    let model = common::model_name(&net.meta, &file.net);
     let meta = Meta { extra: net.meta.extra.clone(), ..common::meta(&model, dataset.spec()) };
     let mut watch = Watch::new(common.style());
     watch.line(&format!(
@@ -222,11 +222,6 @@ fn tell(common: &Common, document: &PruneResult, config: &PruneConfig, run: &Run
     let (reasons, path) = (reasons.join(", "), run.file(PRUNED));
     log::warn!("the {what} was missed: {reasons}; the best network is {}", path.display());
     Ok(exit::MISSED)
-}
-
-/// The model's name in plans and checkpoints: what the file says, else what the user says.
-fn model_name(meta: &Meta, argument: &str) -> String {
-    if meta.model.is_empty() { argument.to_owned() } else { meta.model.clone() }
 }
 
 /// How far the original network with the plan's channels alone is from the original network with the

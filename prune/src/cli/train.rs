@@ -1,17 +1,21 @@
 //! `pleach train`
 
+mod beginning;
+mod file;
 mod settings;
 
-use super::common::{self, Common, DataArgs, DryRunArg, RunArgs};
+use super::common::{Common, DataArgs, DryRunArg, RunArgs};
 use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
 use super::progress::Progress;
 use super::{exit, interrupt, output};
 use anyhow::Result;
+use beginning::Beginning;
 use clap::Args as ClapArgs;
+pub(super) use file::File;
+use pleach_core::Graph;
 use pleach_core::checkpoint;
-use pleach_core::{Graph, Shape, models};
 use pleach_datasets::{Dataset, Split, WholeTraining};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
@@ -19,15 +23,15 @@ use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
 use pleach_prune::trainer::{Observer, StepReport, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
-pub(super) use settings::File;
 use settings::Settings;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Train a network from scratch
+/// Train a network, from scratch or from one that there is
 ///
-/// The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
+/// With --init an existing network is trained on, such as one that was pruned; with --teacher it learns from
+/// another. The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
 /// (to go on from), metrics.jsonl, result.json, run.toml and env.json.
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -50,7 +54,11 @@ pub(super) struct Args {
 #[derive(Serialize, Deserialize)]
 struct Document {
     schema: String,
+    /// By its name, or by the file that training began with.
     model: String,
+    /// What it learned from besides the labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    teacher: Option<String>,
     dataset: String,
     seed: u64,
     epochs: u64,
@@ -78,28 +86,28 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if file.all_images {
         dataset = Arc::new(WholeTraining::new(dataset));
     }
-    let spec = dataset.spec();
-    let image = Shape::new(spec.channels, spec.height, spec.width);
-    let graph = models::build(&file.model, image, spec.classes)?;
+    let Beginning { name, meta, network, teacher } = Beginning::of(file, &*dataset)?;
     check_batch(file, &*dataset)?;
     if args.dry.dry_run {
-        return plan(common, file, &graph, &*dataset, planned.place(&args.run)?);
+        let out = planned.place(&args.run)?;
+        return plan(common, file, (&name, network.graph()), &*dataset, out);
     }
-    let meta = common::meta(file.model.split(':').next().unwrap_or_default(), spec);
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
 
     let mut watch = Watch { progress: Progress::new(common.style()), lines: Training::default() };
     watch.progress.line(&format!(
-        "training {} ({:.1} M MACs, {:.2} M parameters) on {} into {}",
-        file.model,
-        graph.macs() as f64 / 1e6,
-        graph.trainable() as f64 / 1e6,
-        spec.name,
+        "training {name} ({}) on {} into {}",
+        sizes(network.graph()),
+        dataset.spec().name,
         run.path().display()
     ));
-    let job = Job { meta, config: file.train.clone(), dtype: file.dtype() };
-    let network = file.train.network(graph);
+    let validates = !dataset.is_empty(Split::Validation);
+    if file.init.is_some() && validates && !run.file(train_run::LAST).exists() {
+        let found = evaluate(&cx, &network, &dataset, Split::Validation, None);
+        watch.progress.line(&format!("it begins with val {:.2} %", 100.0 * found.accuracy));
+    }
+    let job = Job { meta, config: file.train.clone(), dtype: file.dtype(), teacher };
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {
@@ -111,7 +119,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         Some(document) => document,
         None => {
             let test = evaluate(&cx, &trained.best, &dataset, Split::Test, None);
-            let document = document(file, &run, &spec.name, &trained, test.accuracy, test.loss);
+            let found = (&*dataset.spec().name, test.accuracy, test.loss);
+            let document = document(file, &run, name, &trained, found);
             run.write("result.json", &output::to_json(&document))?;
             document
         }
@@ -149,11 +158,17 @@ struct PlanDocument<'a> {
     out: PathBuf,
 }
 
+/// The size of a network.
+fn sizes(graph: &Graph) -> String {
+    let [macs, params] = [graph.macs(), graph.trainable()].map(|count| count as f64 / 1e6);
+    format!("{macs:.1} M MACs, {params:.2} M parameters")
+}
+
 /// Says what would be done.
 fn plan(
     common: &Common,
     file: &File,
-    graph: &Graph,
+    (model, graph): (&str, &Graph),
     dataset: &dyn Dataset,
     out: PathBuf,
 ) -> Result<u8> {
@@ -161,7 +176,7 @@ fn plan(
     let images = dataset.len(Split::Train);
     let document = PlanDocument {
         schema: "pleach.train-plan/1",
-        model: &file.model,
+        model,
         dataset: &dataset.spec().name,
         macs: graph.macs(),
         params: graph.trainable(),
@@ -174,13 +189,11 @@ fn plan(
         output::json(&document)?;
     } else {
         output::print(&format!(
-            "would train {} ({:.1} M MACs, {:.2} M parameters) on {} images of {} for {epochs} epochs, {} steps of \
-             {batch}, into {}\n",
-            document.model,
-            document.macs as f64 / 1e6,
-            document.params as f64 / 1e6,
+            "would train {model} ({}) on {} images of {} for {epochs} {}, {} steps of {batch}, into {}\n",
+            sizes(graph),
             output::grouped(images as u64),
             document.dataset,
+            if epochs == 1.0 { "epoch" } else { "epochs" },
             output::grouped(document.steps),
             document.out.display()
         ))?;
@@ -207,15 +220,15 @@ fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
 fn document(
     file: &File,
     run: &RunDir,
-    dataset: &str,
+    model: String,
     trained: &Trained,
-    test_accuracy: f64,
-    test_loss: f64,
+    (dataset, test_accuracy, test_loss): (&str, f64, f64),
 ) -> Document {
     let graph = trained.best.graph();
     Document {
         schema: SCHEMA.into(),
-        model: file.model.clone(),
+        model,
+        teacher: file.teacher.as_ref().map(|teacher| teacher.net.clone()),
         dataset: dataset.into(),
         seed: file.train.seed,
         epochs: trained.epochs,

@@ -191,7 +191,8 @@ fn trained(
     config: &TrainConfig,
     observer: &mut dyn ReproduceObserver,
 ) -> Result<(Found, Option<f64>), ReproduceError> {
-    let training = train_run::Job { meta, config: config.clone(), dtype: Dtype::F32 };
+    let (config, dtype) = (config.clone(), Dtype::F32);
+    let training = train_run::Job { meta, config, dtype, teacher: None };
     let trained = train_run::train(job.cx, job.dataset, run, &training, network, observer)?;
     let training = TrainingReport {
         epochs: trained.epochs,

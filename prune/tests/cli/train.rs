@@ -94,6 +94,59 @@ fn all_images_are_trained_on_when_asked_for_and_nothing_is_chosen_by_them() {
     assert!(names.map(|name| bytes(&run, name)) == before);
 }
 
+/// Which network training begins with, not what another training kept beside it.
+#[test]
+fn a_network_that_there_is_is_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, still, on] = ["first", "still", "on"].map(|name| folder.path().join(name));
+    let before = train(&first, "1");
+    let begin = |from: &str, more: &[&str], out: &Path| {
+        let from = first.join(from);
+        let args = ["train", "-e", "0.25", "-b", "256", "--init", from.to_str().unwrap()];
+        let output = pleach().args(args).args(more).arg("--json").arg("-o").arg(out).output();
+        let output = output.unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && stderr.contains("it begins with val "), "{stderr}");
+        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), bytes(out, "best.safetensors"))
+    };
+    // Steps too small to see leave filters where they were.
+    begin("best.safetensors", &["--lr", "1e-12"], &still);
+    let nets = [&first, &still].map(|run| run.join("best.safetensors"));
+    let nets = nets.each_ref().map(|net| net.to_str().unwrap());
+    let same = json(&["eval", nets[1], "--json"]);
+    let accuracy = |found: &Value, key: &str| found[key].as_f64().unwrap();
+    let moved = accuracy(&before, "test_accuracy") - accuracy(&same, "accuracy");
+    assert!(moved.abs() < 0.1, "batch norm's statistics alone changed: {before} {same}");
+
+    let (found, best) = begin("best.safetensors", &["--seed", "3"], &on);
+    assert_eq!(found["model"], nets[0]);
+    assert_eq!(found["params"], before["params"]);
+    fs::remove_dir_all(&on).unwrap();
+    let (_, last) = begin("last.safetensors", &["--seed", "3"], &on);
+    assert!(best == last, "its velocities are of the training before");
+    assert_ne!(bytes(&first, "best.safetensors"), last);
+}
+
+/// With nothing but a teacher to learn from, labels play no part.
+#[test]
+fn a_network_learns_from_a_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, taught] = ["first", "taught"].map(|name| folder.path().join(name));
+    let before = train(&first, "4");
+    let teacher = first.join("best.safetensors");
+    let args = ["train", "--model", TINY, "-e", "4", "-b", "128", "--seed", "8", "--teacher"];
+    let mut args = [&args[..], &[teacher.to_str().unwrap(), "--distill", "1", "--json"]].concat();
+    let plan = json(&[&args[..], &["-n"]].concat());
+    assert_eq!(plan["steps"], 248);
+    args.extend(["-o", taught.to_str().unwrap()]);
+    let found = json(&args);
+    assert_eq!(found["teacher"], teacher.to_str().unwrap());
+    assert_eq!(before.get("teacher"), None);
+    assert!(found["test_accuracy"].as_f64().unwrap() > 0.15, "better than chance: {found}");
+    let toml = String::from_utf8(bytes(&taught, "run.toml")).unwrap();
+    assert!(toml.contains("[teacher]") && toml.contains("temperature = 4.0"), "{toml}");
+}
+
 /// Starts a run in an empty folder, and interrupts it in its second epoch.
 #[cfg(unix)]
 fn stop_after_an_epoch(args: &[&str], run: &Path) {

@@ -3,7 +3,7 @@
 use crate::cli::exit::usage;
 use anyhow::Result;
 use pleach_core::Shape;
-use pleach_core::checkpoint::Normalisation;
+use pleach_core::checkpoint::{Meta, Normalisation};
 use pleach_datasets::{Dataset, Spec};
 use pleach_prune::net::{Net, Resolve};
 
@@ -33,6 +33,11 @@ pub(in crate::cli) fn net_for_data(
     }
     warn_of_other_data(&net, spec);
     Ok(net)
+}
+
+/// The model's name in plans and checkpoints: what the file says, else what the user says.
+pub(in crate::cli) fn model_name(meta: &Meta, argument: &str) -> String {
+    if meta.model.is_empty() { argument.to_owned() } else { meta.model.clone() }
 }
 
 /// Warns where a network expects other images than these.

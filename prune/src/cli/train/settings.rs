@@ -1,21 +1,13 @@
-//! The flags and the file that make a training run's configuration.
+//! The flags that make a training run's configuration.
 
-use super::Args;
-use crate::cli::common::Common;
-use crate::cli::config::{self, Idle, Layers, Source, flag};
+use super::file::DtypeName;
+use crate::cli::config::{self, Layers, flag};
+use crate::cli::exit::usage;
 use anyhow::Result;
 use clap::ValueEnum;
-use pleach_core::checkpoint::Dtype;
 use pleach_core::graph::Graph;
 use pleach_core::optim::{Optimizer, Schedule};
-use pleach_core::{Shape, models};
-use pleach_prune::settings::SettingError;
 use pleach_prune::trainer::TrainConfig;
-use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
-
-/// The model whose settings hold where none is named, or one that there is not.
-const PLAIN: &str = "vgg16";
 
 /// How to train. What is not given is as the configuration file has it, or else the preset, or else the default.
 #[derive(clap::Args)]
@@ -23,13 +15,29 @@ pub(super) struct Settings {
     /// The model, at its usual widths or at given ones: vgg16:21,43,67,...
     #[arg(short, long, value_name = "NAME")]
     model: Option<String>,
+    /// Begin with this network instead of a fresh one: a checkpoint, pruned or not, a state dict that PyTorch saved, an
+    /// ONNX model
+    #[arg(long, value_name = "NET", conflicts_with = "model")]
+    init: Option<String>,
+    /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
+    #[arg(long)]
+    arch: Option<String>,
+    /// Learn from what this network says of the same images, too (knowledge distillation)
+    #[arg(long, value_name = "NET")]
+    teacher: Option<String>,
+    /// The fraction of the loss that compares the network with its teacher [default: 0.7]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
+    distill: Option<f32>,
+    /// What logits are divided by for that comparison [default: 4]
+    #[arg(long, value_name = "T", value_parser = rate, allow_negative_numbers = true)]
+    temperature: Option<f32>,
     /// Passes over the training images [default: 15]
     #[arg(short, long, value_name = "E", value_parser = epochs)]
     epochs: Option<f64>,
     /// Images of a step [default: 128]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     batch: Option<u32>,
-    /// The largest learning rate [default: 0.05; residual networks: 0.4; adam: 0.001; muon: 0.03]
+    /// The largest learning rate [default: 0.05; residual models from scratch: 0.4; adam: 0.001; muon: 0.03]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_negative_numbers = true)]
     lr: Option<f32>,
     /// The learning rate over the run [default: one-cycle]
@@ -116,108 +124,43 @@ enum OptimizerName {
     Muon,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DtypeName {
-    #[default]
-    F32,
-    F16,
-    Bf16,
-}
-
-/// `run.toml`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::cli) struct File {
-    verb: String,
-    /// Empty if it is not named.
-    pub(super) model: String,
-    #[serde(default)]
-    pub(super) data: Option<PathBuf>,
-    /// Whether the validation images are trained on too.
-    #[serde(default)]
-    pub(super) all_images: bool,
-    #[serde(default)]
-    dtype: DtypeName,
-    pub(super) train: TrainConfig,
-}
-
-impl Default for File {
-    /// No model, and the defaults.
-    fn default() -> Self {
-        Self {
-            verb: "train".into(),
-            model: String::new(),
-            data: None,
-            all_images: false,
-            dtype: DtypeName::default(),
-            train: TrainConfig::default(),
-        }
-    }
-}
-
-impl config::Settings for File {
-    const VERB: &'static str = "train";
-    const UNNAMED: &'static str = "name a model to train (--model), such as vgg-small or vgg16";
-
-    fn is_named(&self) -> bool {
-        !self.model.is_empty()
-    }
-
-    fn check(&self) -> Result<(), SettingError> {
-        self.train.check("train")
-    }
-
-    fn idle(&self) -> Vec<Idle> {
-        let why = "images are not augmented; leave out --no-augment";
-        match self.train.augment {
-            true => Vec::new(),
-            false => ["train.crop_padding", "train.border"].map(|key| Idle { key, why }).into(),
-        }
-    }
-}
-
-impl File {
-    pub(super) fn dtype(&self) -> Dtype {
-        match self.dtype {
-            DtypeName::F32 => Dtype::F32,
-            DtypeName::F16 => Dtype::F16,
-            DtypeName::Bf16 => Dtype::Bf16,
-        }
-    }
-}
-
-impl Args {
-    /// The settings that the command line and the environment say, over those of `file`.
-    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
-        // The layers name the model, whose defaults lie under them.
-        let model = self.over(PLAIN, common, file)?.get("model");
-        self.over(model.as_str().unwrap_or(PLAIN), common, file)
-    }
-
-    /// The layers over the defaults, or the preset, for `model`.
-    fn over(&self, model: &str, common: &Common, file: Source<'_>) -> Result<Layers> {
-        // Whatever the images: their size does not change the kinds of layers.
-        let build = |model: &str| models::build(model, Shape::new(3, 32, 32), 10);
-        let graph = build(model).or_else(|_| build(PLAIN)).expect("a model that there is");
-        let defaults = File { train: TrainConfig::for_graph(&graph), ..File::default() };
-        let mut layers = Layers::over(&defaults);
-        if let Some(preset) = self.settings.preset {
-            layers.preset(preset.name(), "train", &preset.config(&graph));
-        }
-        layers.file::<File>(file)?;
-        layers.environment("train", config::variables());
-        layers.put(&common.origin("seed"), "train.seed", common.seed_given());
-        layers.put(&common.origin("data"), "data", self.data.text()?);
-        self.settings.lay(&mut layers, &defaults.train);
-        layers.set(&self.config.set)?;
-        Ok(layers)
-    }
-}
-
 impl Settings {
-    fn lay(&self, layers: &mut Layers, defaults: &TrainConfig) {
-        layers.put(&flag("--model"), "model", self.model.as_deref());
+    /// The preset, for networks of the structure of `graph`.
+    pub(super) fn lay_preset(&self, layers: &mut Layers, graph: &Graph) {
+        if let Some(preset) = self.preset {
+            layers.preset(preset.name(), "train", &preset.config(graph));
+        }
+    }
+
+    /// What training begins with: another thing than that of a file below takes its place.
+    pub(super) fn lay_beginning(&self, layers: &mut Layers) -> Result<()> {
+        if let Some(model) = self.model.as_deref() {
+            let model_flag = flag("--model");
+            layers.imply(&model_flag, "init", None::<&str>);
+            layers.imply(&model_flag, "arch", None::<&str>);
+            layers.put(&model_flag, "model", Some(model));
+        }
+        if let Some(init) = self.init.as_deref() {
+            let init_flag = flag("--init");
+            if layers.get("init") != init {
+                layers.imply(&init_flag, "arch", None::<&str>);
+            }
+            layers.imply(&init_flag, "model", "");
+            layers.put(&init_flag, "init", Some(init));
+        }
+        layers.put(&flag("--arch"), "arch", self.arch.as_deref());
+        if !layers.get("init").is_null() && matches!(self.preset, Some(Preset::Best)) {
+            return Err(usage(
+                "--preset best is for training from scratch: leave it out with --init",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) fn lay(&self, layers: &mut Layers, defaults: &TrainConfig) {
+        layers.put(&flag("--teacher"), "teacher.net", self.teacher.as_deref());
+        layers.put(&flag("--distill"), "teacher.distill", self.distill);
+        layers.put(&flag("--temperature"), "teacher.temperature", self.temperature);
         layers.put(&flag("--dtype"), "dtype", self.dtype);
         layers.put(&flag("--epochs"), "train.epochs", self.epochs);
         layers.put(&flag("--batch"), "train.batch", self.batch);

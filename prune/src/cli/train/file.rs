@@ -1,0 +1,190 @@
+//! The settings of a training run, as its folder has them.
+
+use super::Args;
+use crate::cli::common::Common;
+use crate::cli::config::{self, Idle, Layers, Source};
+use anyhow::Result;
+use clap::ValueEnum;
+use pleach_core::checkpoint::Dtype;
+use pleach_core::loss::Distillation;
+use pleach_core::{Shape, models};
+use pleach_prune::settings::SettingError;
+use pleach_prune::trainer::TrainConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The model whose settings hold where none is named, or one that there is not, and for networks that there are.
+const PLAIN: &str = "vgg16";
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DtypeName {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+/// What a network learns from besides the labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Teacher {
+    /// The network; empty if it is not named.
+    #[serde(default)]
+    pub(super) net: String,
+    /// The fraction of the loss that compares the two.
+    #[serde(default = "distill")]
+    distill: f32,
+    /// What logits are divided by for that.
+    #[serde(default = "temperature")]
+    temperature: f32,
+}
+
+fn distill() -> f32 {
+    0.7
+}
+
+fn temperature() -> f32 {
+    4.0
+}
+
+impl Teacher {
+    pub(super) fn distillation(&self) -> Distillation {
+        Distillation { weight: self.distill, temperature: self.temperature }
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        let Self { net, distill, temperature } = self;
+        let wrong = |key: &str, expected: &'static str, found: String| {
+            Err(SettingError { key: format!("teacher.{key}"), expected, found })
+        };
+        if net.is_empty() {
+            return wrong("net", "a network to learn from (--teacher)", "unset".into());
+        }
+        if !(*distill > 0.0 && *distill <= 1.0) {
+            return wrong("distill", "a fraction, more than 0 and at most 1", distill.to_string());
+        }
+        if !(*temperature > 0.0 && *temperature < 1e30) {
+            return wrong("temperature", "a number, more than 0", temperature.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// `run.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::cli) struct File {
+    verb: String,
+    /// Empty if it is not named, and where training begins with a network that there is.
+    #[serde(default)]
+    pub(super) model: String,
+    /// That network.
+    #[serde(default)]
+    pub(super) init: Option<String>,
+    /// The architecture of its file, if that does not say it.
+    #[serde(default)]
+    pub(super) arch: Option<String>,
+    #[serde(default)]
+    pub(super) data: Option<PathBuf>,
+    /// Whether the validation images are trained on too.
+    #[serde(default)]
+    pub(super) all_images: bool,
+    #[serde(default)]
+    dtype: DtypeName,
+    #[serde(default)]
+    pub(super) teacher: Option<Teacher>,
+    pub(super) train: TrainConfig,
+}
+
+impl Default for File {
+    /// No model, and the defaults.
+    fn default() -> Self {
+        Self {
+            verb: "train".into(),
+            model: String::new(),
+            init: None,
+            arch: None,
+            data: None,
+            all_images: false,
+            dtype: DtypeName::default(),
+            teacher: None,
+            train: TrainConfig::default(),
+        }
+    }
+}
+
+impl config::Settings for File {
+    const VERB: &'static str = "train";
+    const UNNAMED: &'static str = "name a model to train (--model), such as vgg-small or vgg16, or a network to begin with (--init)";
+
+    fn is_named(&self) -> bool {
+        !self.model.is_empty() || self.init.is_some()
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        if let (Some(init), false) = (&self.init, self.model.is_empty()) {
+            let (expected, found) = ("unset where a model is named", init.clone());
+            return Err(SettingError { key: "init".into(), expected, found });
+        }
+        if let Some(teacher) = &self.teacher {
+            teacher.check()?;
+        }
+        self.train.check("train")
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        let rules: [(bool, &[&'static str], &'static str); 3] = [
+            (
+                !self.train.augment,
+                &["train.crop_padding", "train.border"],
+                "images are not augmented; leave out --no-augment",
+            ),
+            (self.init.is_some(), &["train.start"], "training begins with the network of --init"),
+            (
+                self.init.is_none() && self.arch.is_some(),
+                &["arch"],
+                "it is of the network to begin with; set --init",
+            ),
+        ];
+        let holding = rules.into_iter().filter(|(holds, _, _)| *holds);
+        holding.flat_map(|(_, keys, why)| keys.iter().map(move |key| Idle { key, why })).collect()
+    }
+}
+
+impl File {
+    pub(super) fn dtype(&self) -> Dtype {
+        match self.dtype {
+            DtypeName::F32 => Dtype::F32,
+            DtypeName::F16 => Dtype::F16,
+            DtypeName::Bf16 => Dtype::Bf16,
+        }
+    }
+}
+
+impl Args {
+    /// The settings that the command line and the environment say, over those of `file`.
+    pub(in crate::cli) fn layers(&self, common: &Common, file: Source<'_>) -> Result<Layers> {
+        // The layers name the model, whose defaults lie under them.
+        let model = self.over(PLAIN, common, file)?.get("model");
+        self.over(model.as_str().unwrap_or(PLAIN), common, file)
+    }
+
+    /// The layers over the defaults, or the preset, for `model`.
+    fn over(&self, model: &str, common: &Common, file: Source<'_>) -> Result<Layers> {
+        // Whatever the images: their size does not change the kinds of layers.
+        let build = |model: &str| models::build(model, Shape::new(3, 32, 32), 10);
+        let graph = build(model).or_else(|_| build(PLAIN)).expect("a model that there is");
+        let defaults = File { train: TrainConfig::for_graph(&graph), ..File::default() };
+        let mut layers = Layers::over(&defaults);
+        self.settings.lay_preset(&mut layers, &graph);
+        layers.file::<File>(file)?;
+        layers.environment("train", config::variables());
+        layers.put(&common.origin("seed"), "train.seed", common.seed_given());
+        layers.put(&common.origin("data"), "data", self.data.text()?);
+        self.settings.lay_beginning(&mut layers)?;
+        self.settings.lay(&mut layers, &defaults.train);
+        layers.set(&self.config.set)?;
+        Ok(layers)
+    }
+}
