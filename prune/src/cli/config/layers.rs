@@ -64,6 +64,9 @@ pub(in crate::cli) struct Key {
     pub(super) value: Value,
     #[serde(flatten)]
     pub(super) origin: Origin,
+    /// Why it is never read, if it is not, beside the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unread: Option<&'static str>,
 }
 
 impl Layers {
@@ -197,14 +200,20 @@ impl Layers {
         origins.find(|origin| matches!(origin, Origin::Preset(_)))
     }
 
-    fn keys(&self, settings: &impl Serialize) -> Vec<Key> {
-        let tree = to_value(settings);
+    fn keys(&self, settings: &impl Settings) -> Vec<Key> {
+        let (tree, idle) = (to_value(settings), settings.idle());
+        let unread =
+            |key: &str| idle.iter().find(|idle| is_at_or_below(key, idle.key)).map(|idle| idle.why);
         let origin = |key: &str| {
             let above = |o: &&Override| is_at_or_below(key, &o.key) || is_at_or_below(&o.key, key);
             self.overrides.iter().rev().find(above).map_or(Origin::Default, |o| o.origin.clone())
         };
         let keys = leaves(&tree).into_iter().filter(|(key, _)| key != "verb");
-        keys.map(|(key, value)| Key { origin: origin(&key), value: value.clone(), key }).collect()
+        let key = |(key, value): (String, &Value)| {
+            let (origin, unread, value) = (origin(&key), unread(&key), value.clone());
+            Key { key, value, origin, unread }
+        };
+        keys.map(key).collect()
     }
 
     /// The override without which the settings could be read; if there is none, the first with which they
@@ -234,7 +243,7 @@ pub(in crate::cli) struct Settled<T> {
 impl<T> Settled<T> {
     /// Tells which settings are not the defaults, and why, to those who want to hear more.
     pub(super) fn log(&self) {
-        for Key { key, value, origin } in &self.keys {
+        for Key { key, value, origin, .. } in &self.keys {
             if *origin != Origin::Default {
                 log::info!("{key} = {value}, from {origin}");
             }

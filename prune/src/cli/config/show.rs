@@ -10,7 +10,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Show the settings of a run and where each is from
+/// Show the settings of a run, where each is from, and which are not read beside the others
 ///
 /// A flag beats the environment, that a file, that a preset, that the default. Variables are PLEACH_TRAIN__KEY and
 /// PLEACH_PRUNE__KEY, in capitals and with two underscores for a dot: PLEACH_PRUNE__CON_ENT__BINS=16.
@@ -86,7 +86,7 @@ fn of_environment<T: Settings>() -> Result<OfVerb> {
 
 fn text(verbs: &[OfVerb]) -> String {
     let tables = verbs.iter().map(|OfVerb { verb, keys }| {
-        let rows = keys.iter().map(|Key { key, value, origin }| {
+        let rows = keys.iter().map(|Key { key, value, origin, unread }| {
             let value = match value {
                 Value::Null => "unset".to_owned(),
                 Value::String(text) if text.is_empty() => "unset".to_owned(),
@@ -100,7 +100,8 @@ fn text(verbs: &[OfVerb]) -> String {
                 Origin::Environment(name) => format!("environment {name}"),
                 Origin::Flag(name) => format!("flag {name}"),
             };
-            vec![key.clone(), value, origin]
+            let unread = unread.map_or(String::new(), |why| format!("; not read: {why}"));
+            vec![key.clone(), value, origin + &unread]
         });
         let table = output::listing(&[verb, "value", "from"], rows.collect());
         format!("{table}\n")

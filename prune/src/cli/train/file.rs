@@ -141,11 +141,7 @@ impl config::Settings for File {
                 "images are not augmented; leave out --no-augment",
             ),
             (self.init.is_some(), &["train.start"], "training begins with the network of --init"),
-            (
-                self.init.is_none() && self.arch.is_some(),
-                &["arch"],
-                "it is of the network to begin with; set --init",
-            ),
+            (self.init.is_none(), &["arch"], "it is of the network to begin with; set --init"),
         ];
         let holding = rules.into_iter().filter(|(holds, _, _)| *holds);
         holding.flat_map(|(_, keys, why)| keys.iter().map(move |key| Idle { key, why })).collect()
