@@ -94,6 +94,11 @@ pub struct Distillation {
     pub temperature: f32,
 }
 
+impl Distillation {
+    /// A usual temperature.
+    pub const TEMPERATURE: f32 = 4.0;
+}
+
 /// Mixes what a teacher says into `loss` and its gradient `diff`, which [`cross_entropy`] made of
 /// `logits`: `(1 - w)` of it remains, and `w T^2 KL(teacher || student)` of the distributions at
 /// temperature `T` is added (Hinton, Vinyals and Dean 2015, section 2). What counts as correct stays.

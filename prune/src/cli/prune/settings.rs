@@ -222,7 +222,7 @@ impl Settings {
         put(layers, "--batch", "tune.batch", self.batch);
         put(layers, "--batch", "final_tune.batch", self.batch);
         if let Some(weight) = self.distill {
-            let temperature = self.temperature.unwrap_or(4.0);
+            let temperature = self.temperature.unwrap_or(Distillation::TEMPERATURE);
             let distillation = Distillation { weight: weight as f32, temperature };
             let distillation = (weight > 0.0).then_some(distillation);
             layers.put(&flag("--distill"), "prune.distillation", Some(distillation));

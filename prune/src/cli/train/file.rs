@@ -45,7 +45,7 @@ fn distill() -> f32 {
 }
 
 fn temperature() -> f32 {
-    4.0
+    Distillation::TEMPERATURE
 }
 
 impl Teacher {
@@ -116,7 +116,8 @@ impl Default for File {
 
 impl config::Settings for File {
     const VERB: &'static str = "train";
-    const UNNAMED: &'static str = "name a model to train (--model), such as vgg-small or vgg16, or a network to begin with (--init)";
+    const UNNAMED: &'static str = "name a model to train (--model), such as vgg-small or vgg16, or a network to begin \
+                                   with (--init)";
 
     fn is_named(&self) -> bool {
         !self.model.is_empty() || self.init.is_some()
