@@ -40,6 +40,8 @@ pub struct Job {
     pub dtype: Dtype,
     /// The network that it learns from too, and how much.
     pub teacher: Option<(Network, Distillation)>,
+    /// Whether it is a network that there was: it is then the best until an epoch is better.
+    pub existing: bool,
 }
 
 /// An epoch and where it leaves the run.
@@ -69,6 +71,8 @@ pub struct Validation {
 /// What happens in a run, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// The validation accuracy (a fraction) of a network that there was, before its first epoch.
+    Before(f64),
     /// Training begins, or goes on.
     Begins {
         /// Epochs done.
@@ -97,7 +101,7 @@ impl RunObserver for crate::trainer::Silent {
 pub struct Trained {
     /// The best network by validation accuracy, or without images to validate on the last, as [`BEST`] has it.
     pub best: Network,
-    /// Its epoch, from 1.
+    /// Its epoch, from 1; 0: the network that there was.
     pub best_epoch: u64,
     /// Its validation accuracy (a fraction); nothing without images to validate on.
     pub best_accuracy: Option<f64>,
@@ -120,6 +124,9 @@ pub enum TrainRunError {
     /// Another file cannot be.
     #[error(transparent)]
     Run(#[from] RunDirError),
+    /// Values overflow in the network that training is to begin with.
+    #[error("its validation loss is {0}: values overflow in the network that training begins with")]
+    NotFinite(f64),
     /// The last checkpoint is not one of this run.
     #[error("{file}: {key} is {found}, expected {expected}: it is not a checkpoint of this run")]
     Foreign {
@@ -150,18 +157,7 @@ pub fn train(
     network: Network,
     observer: &mut dyn RunObserver,
 ) -> Result<Trained, TrainRunError> {
-    let config = job.config.clone();
-    let last = run.file(LAST);
-    let (mut trainer, mut best) = if last.exists() {
-        let checkpoint = checkpoint::load(&last)?;
-        let validates = !dataset.is_empty(Split::Validation);
-        let file = last.display().to_string();
-        let state = State::of(&file, &checkpoint, (&network, &job.meta), validates)?;
-        let network = checkpoint.network;
-        (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
-    } else {
-        (Trainer::new(cx, Arc::clone(dataset), config, network), State::default())
-    };
+    let (mut trainer, mut best) = begin(cx, dataset, run, job, network, observer)?;
     if let Some((teacher, distillation)) = &job.teacher {
         trainer = trainer.with_teacher(teacher, *distillation);
     }
@@ -175,11 +171,10 @@ pub fn train(
         let validation = validation(cx, &trainer, dataset)?;
         best.epoch = trainer.epochs_done();
         let accuracy = validation.as_ref().map(|validation| validation.accuracy);
-        // At chance level the first epoch may be no better than nothing; it is the best all the same.
-        if best.best_epoch == 0 || accuracy.is_none() || accuracy > best.best_accuracy {
+        // Nothing is less than any accuracy.
+        if accuracy.is_none() || accuracy > best.best_accuracy {
             (best.best_epoch, best.best_accuracy) = (best.epoch, accuracy);
-            let meta = best.meta(&job.meta);
-            checkpoint::save(&run.file(BEST), trainer.network(), &meta, job.dtype, false)?;
+            save_best(run, job, trainer.network(), &best)?;
         }
         let validation = validation.zip(best.best_accuracy).map(|(found, best_accuracy)| {
             Validation { accuracy: found.accuracy, loss: found.loss, best_accuracy }
@@ -189,7 +184,13 @@ pub fn train(
         // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
         // this order none is missing and none is there twice.
         run.append(METRICS, &[line])?;
-        checkpoint::save(&last, trainer.network(), &best.meta(&job.meta), Dtype::F32, true)?;
+        checkpoint::save(
+            &run.file(LAST),
+            trainer.network(),
+            &best.meta(&job.meta),
+            Dtype::F32,
+            true,
+        )?;
         observer.event(&Event::Epoch(&epoch));
     }
     Ok(Trained {
@@ -199,6 +200,47 @@ pub fn train(
         epochs,
         seconds: seconds(run)?,
     })
+}
+
+/// The training, as it is in `run` or about to begin.
+fn begin(
+    cx: &Context,
+    dataset: &Arc<dyn Dataset>,
+    run: &RunDir,
+    job: &Job,
+    network: Network,
+    observer: &mut dyn RunObserver,
+) -> Result<(Trainer, State), TrainRunError> {
+    let (config, last) = (job.config.clone(), run.file(LAST));
+    let validates = !dataset.is_empty(Split::Validation);
+    if last.exists() {
+        let checkpoint = checkpoint::load(&last)?;
+        let file = last.display().to_string();
+        let state = State::of(&file, &checkpoint, (&network, &job.meta), validates)?;
+        let network = checkpoint.network;
+        let trainer = Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch);
+        return Ok((trainer, state));
+    }
+    let mut best = State::default();
+    if job.existing && validates {
+        let before = evaluate(cx, &network, dataset, Split::Validation, None);
+        if !before.loss.is_finite() {
+            return Err(TrainRunError::NotFinite(before.loss));
+        }
+        best.best_accuracy = Some(before.accuracy);
+        save_best(run, job, &network, &best)?;
+        observer.event(&Event::Before(before.accuracy));
+    }
+    Ok((Trainer::new(cx, Arc::clone(dataset), config, network), best))
+}
+
+fn save_best(
+    run: &RunDir,
+    job: &Job,
+    network: &Network,
+    best: &State,
+) -> Result<(), CheckpointError> {
+    checkpoint::save(&run.file(BEST), network, &best.meta(&job.meta), job.dtype, false)
 }
 
 /// What the validation images say of the network as it is now; nothing without such images, when a few of

@@ -20,7 +20,7 @@ fn train(run: &RunDir, observer: &mut dyn RunObserver) {
     let config = TrainConfig { epochs: 3.5, batch: 50, ..TrainConfig::default() };
     let taught = Distillation { weight: 0.5, temperature: 4.0 };
     let teacher = Some((Network::init(small_graph(), 4), taught));
-    let job = Job { meta: Meta::default(), config, dtype: Dtype::F32, teacher };
+    let job = Job { meta: Meta::default(), config, dtype: Dtype::F32, teacher, existing: true };
     let network = Network::init(small_graph(), 3);
     let trained = train_run::train(&cx, &few::dataset(), run, &job, network, observer);
     assert_eq!(trained.expect("it works").epochs, 4);
@@ -69,7 +69,7 @@ fn a_training_does_not_go_on_with_other_data() {
     let cx = Context::new(Isa::from_env().unwrap(), 2);
     let config = TrainConfig { epochs: 5.0, batch: 50, ..TrainConfig::default() };
     let meta = Meta { dataset: Some("cifar-10".into()), ..Meta::default() };
-    let job = Job { meta, config, dtype: Dtype::F32, teacher: None };
+    let job = Job { meta, config, dtype: Dtype::F32, teacher: None, existing: false };
     let network = Network::init(small_graph(), 3);
     let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
     let error = refused.expect_err("it was begun with others").to_string();

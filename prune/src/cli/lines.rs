@@ -23,6 +23,9 @@ pub(super) struct Training {
 impl Training {
     pub(super) fn event(&mut self, event: &train_run::Event<'_>, progress: &mut Progress) {
         match *event {
+            train_run::Event::Before(accuracy) => {
+                progress.line(&format!("it begins with val {:.2} %", 100.0 * accuracy));
+            }
             train_run::Event::Begins { done, epochs, steps } => {
                 (self.began, self.epochs) = (done, epochs);
                 if done >= epochs {

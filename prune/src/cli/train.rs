@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 /// Train a network, from scratch or from one that there is
 ///
-/// With --init an existing network is trained on, such as one that was pruned; with --teacher it learns from
-/// another. The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
+/// With --init an existing network is trained on, such as one that was pruned, and is itself the best until an epoch is
+/// better; with --teacher it learns from another. The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
 /// (to go on from), metrics.jsonl, result.json, run.toml and env.json.
 #[derive(ClapArgs)]
 pub(super) struct Args {
@@ -62,6 +62,7 @@ struct Document {
     dataset: String,
     seed: u64,
     epochs: u64,
+    /// From 1; 0: the network that there was.
     best_epoch: u64,
     /// Nothing if the validation images were trained on.
     #[serde(default)]
@@ -102,12 +103,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         dataset.spec().name,
         run.path().display()
     ));
-    let validates = !dataset.is_empty(Split::Validation);
-    if file.init.is_some() && validates && !run.file(train_run::LAST).exists() {
-        let found = evaluate(&cx, &network, &dataset, Split::Validation, None);
-        watch.progress.line(&format!("it begins with val {:.2} %", 100.0 * found.accuracy));
-    }
-    let job = Job { meta, config: file.train.clone(), dtype: file.dtype(), teacher };
+    let (config, existing) = (file.train.clone(), file.init.is_some());
+    let job = Job { meta, config, dtype: file.dtype(), teacher, existing };
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {
@@ -132,13 +129,15 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             Some(accuracy) => format!("the best by validation accuracy, {:.2} %", 100.0 * accuracy),
             None => "the last, without validation".to_owned(),
         };
+        let epoch = match document.best_epoch {
+            0 => "as it was before the first epoch".to_owned(),
+            epoch => format!("epoch {epoch} of {}", document.epochs),
+        };
         output::print(&format!(
-            "{}: {:.2} % of the test images are right, loss {:.4} (epoch {} of {}, {chosen})\n",
+            "{}: {:.2} % of the test images are right, loss {:.4} ({epoch}, {chosen})\n",
             document.best.display(),
             100.0 * document.test_accuracy,
             document.test_loss,
-            document.best_epoch,
-            document.epochs,
         ))?;
     }
     Ok(exit::OK)

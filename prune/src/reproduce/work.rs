@@ -192,7 +192,7 @@ fn trained(
     observer: &mut dyn ReproduceObserver,
 ) -> Result<(Found, Option<f64>), ReproduceError> {
     let (config, dtype) = (config.clone(), Dtype::F32);
-    let training = train_run::Job { meta, config, dtype, teacher: None };
+    let training = train_run::Job { meta, config, dtype, teacher: None, existing: false };
     let trained = train_run::train(job.cx, job.dataset, run, &training, network, observer)?;
     let training = TrainingReport {
         epochs: trained.epochs,

@@ -94,37 +94,38 @@ fn all_images_are_trained_on_when_asked_for_and_nothing_is_chosen_by_them() {
     assert!(names.map(|name| bytes(&run, name)) == before);
 }
 
-/// Which network training begins with, not what another training kept beside it.
+/// With what another training kept beside it, or without.
 #[test]
-fn a_network_that_there_is_is_trained_on() {
+fn a_network_that_there_is_is_trained_on_and_is_the_best_until_an_epoch_is_better() {
     let folder = tempfile::tempdir().unwrap();
-    let [first, still, on] = ["first", "still", "on"].map(|name| folder.path().join(name));
+    let [first, on, worse] = ["first", "on", "worse"].map(|name| folder.path().join(name));
     let before = train(&first, "1");
     let begin = |from: &str, more: &[&str], out: &Path| {
         let from = first.join(from);
-        let args = ["train", "-e", "0.25", "-b", "256", "--init", from.to_str().unwrap()];
-        let output = pleach().args(args).args(more).arg("--json").arg("-o").arg(out).output();
-        let output = output.unwrap();
+        let args = ["train", "-b", "256", "--init", from.to_str().unwrap(), "--json", "-f"];
+        let output = pleach().args(args).args(more).arg("-o").arg(out).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && stderr.contains("it begins with val "), "{stderr}");
-        (serde_json::from_slice::<Value>(&output.stdout).unwrap(), bytes(out, "best.safetensors"))
+        let began = 100.0 * before["validation_accuracy"].as_f64().unwrap();
+        assert!(stderr.contains(&format!("it begins with val {began:.2} %")), "{stderr}");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["model"], from.to_str().unwrap());
+        (found, bytes(out, "best.safetensors"))
     };
-    // Steps too small to see leave filters where they were.
-    begin("best.safetensors", &["--lr", "1e-12"], &still);
-    let nets = [&first, &still].map(|run| run.join("best.safetensors"));
-    let nets = nets.each_ref().map(|net| net.to_str().unwrap());
-    let same = json(&["eval", nets[1], "--json"]);
-    let accuracy = |found: &Value, key: &str| found[key].as_f64().unwrap();
-    let moved = accuracy(&before, "test_accuracy") - accuracy(&same, "accuracy");
-    assert!(moved.abs() < 0.1, "batch norm's statistics alone changed: {before} {same}");
+    let epochs = ["-e", "2", "--seed", "3"];
+    let (found, best) = begin("best.safetensors", &epochs, &on);
+    assert!(found["best_epoch"].as_u64() > Some(0), "one epoch was not enough: {found}");
+    let (_, again) = begin("last.safetensors", &epochs, &on);
+    assert!(best == again, "velocities of the training before play no part");
 
-    let (found, best) = begin("best.safetensors", &["--seed", "3"], &on);
-    assert_eq!(found["model"], nets[0]);
-    assert_eq!(found["params"], before["params"]);
-    fs::remove_dir_all(&on).unwrap();
-    let (_, last) = begin("last.safetensors", &["--seed", "3"], &on);
-    assert!(best == last, "its velocities are of the training before");
-    assert_ne!(bytes(&first, "best.safetensors"), last);
+    let (found, _) = begin("best.safetensors", &["-e", "1", "--lr", "2"], &worse);
+    assert_eq!(found["best_epoch"], 0, "{found}");
+    for key in ["validation_accuracy", "test_accuracy", "test_loss"] {
+        assert_eq!(found[key], before[key], "{key}");
+    }
+    let output = pleach().args(["train", "--resume"]).arg(&worse).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("(as it was before the first epoch, the best by"), "{stdout}");
+    assert_ne!(bytes(&worse, "last.safetensors"), bytes(&first, "last.safetensors"));
 }
 
 /// With nothing but a teacher to learn from, labels play no part.
