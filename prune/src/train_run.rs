@@ -5,15 +5,18 @@
 //! `metrics.jsonl` a line. A run that was interrupted goes on from its last full epoch and ends with the same
 //! bits as one that was not.
 
+mod state;
+
 use crate::eval::{EVAL_BATCH, Evaluation, evaluate};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::trainer::{EpochReport, Observer, TrainConfig, TrainError, Trainer};
 use pleach_core::Network;
-use pleach_core::checkpoint::{self, Checkpoint, CheckpointError, Dtype, Meta};
+use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_core::loss::Distillation;
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::Context;
 use serde::{Deserialize, Serialize};
+use state::State;
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -24,10 +27,6 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// One line an epoch.
 pub const METRICS: &str = "metrics.jsonl";
-
-const EPOCH: &str = "epoch";
-const BEST_EPOCH: &str = "best_epoch";
-const BEST_ACCURACY: &str = "best_accuracy";
 
 /// What is trained, and how.
 #[derive(Clone, Debug)]
@@ -184,13 +183,8 @@ pub fn train(
         // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
         // this order none is missing and none is there twice.
         run.append(METRICS, &[line])?;
-        checkpoint::save(
-            &run.file(LAST),
-            trainer.network(),
-            &best.meta(&job.meta),
-            Dtype::F32,
-            true,
-        )?;
+        let (last, meta) = (run.file(LAST), best.meta(&job.meta));
+        checkpoint::save(&last, trainer.network(), &meta, Dtype::F32, true)?;
         observer.event(&Event::Epoch(&epoch));
     }
     Ok(Trained {
@@ -262,68 +256,6 @@ fn validation(
         return Err(TrainError::Diverged { epoch, step: trainer.steps_done(), loss });
     }
     Ok((!none).then_some(found))
-}
-
-/// Where a run is; in a checkpoint's extra metadata.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct State {
-    epoch: u64,
-    best_epoch: u64,
-    /// Nothing without images to validate on.
-    best_accuracy: Option<f64>,
-}
-
-impl State {
-    fn of(
-        file: &str,
-        checkpoint: &Checkpoint,
-        (network, meta): (&Network, &Meta),
-        validates: bool,
-    ) -> Result<Self, TrainRunError> {
-        let foreign = |key, expected: &str, found: String| TrainRunError::Foreign {
-            file: file.into(),
-            key,
-            expected: expected.into(),
-            found,
-        };
-        if checkpoint.network.graph() != network.graph() {
-            let (expected, found) = ("that of the run's model", "another one".to_owned());
-            return Err(foreign("the architecture", expected, found));
-        }
-        let named = |meta: &Meta| meta.dataset.clone().unwrap_or_else(|| "none".into());
-        let (expected, found) = (named(meta), named(&checkpoint.meta));
-        if expected != found {
-            return Err(foreign("the data set", &expected, found));
-        }
-        let extra = &checkpoint.meta.extra;
-        let text = |key: &str| extra.get(key).map_or("", String::as_str);
-        let count = |key: &'static str| {
-            let found = text(key);
-            found.parse().map_err(|_| foreign(key, "a number of epochs", format!("{found:?}")))
-        };
-        let accuracy = || {
-            let accuracy: Option<f64> = text(BEST_ACCURACY).parse().ok();
-            let found = || format!("{:?}", text(BEST_ACCURACY));
-            let accuracy = accuracy.filter(|accuracy| (0.0..=1.0).contains(accuracy));
-            accuracy.ok_or_else(|| foreign(BEST_ACCURACY, "a fraction from 0 to 1", found()))
-        };
-        Ok(Self {
-            epoch: count(EPOCH)?,
-            best_epoch: count(BEST_EPOCH)?,
-            best_accuracy: validates.then(accuracy).transpose()?,
-        })
-    }
-
-    fn meta(&self, meta: &Meta) -> Meta {
-        let mut meta = meta.clone();
-        meta.extra.insert(EPOCH.into(), self.epoch.to_string());
-        meta.extra.insert(BEST_EPOCH.into(), self.best_epoch.to_string());
-        if let Some(accuracy) = self.best_accuracy {
-            // The shortest text that reads back as the same number.
-            meta.extra.insert(BEST_ACCURACY.into(), accuracy.to_string());
-        }
-        meta
-    }
 }
 
 /// The lines of the metrics, each with its epoch; nothing before the first.
