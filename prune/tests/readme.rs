@@ -8,6 +8,7 @@ const README: &str = include_str!("../../README.md");
 fn the_readmes_tables_are_those_of_the_committed_results() {
     let results = [
         include_str!("../results/vgg16-cifar10.json"),
+        include_str!("../results/vgg16-cifar10-10x-given/result.json"),
         include_str!("../results/vgg16-cifar10-10x-distilled/result.json"),
     ];
     for result in results {
