@@ -16,6 +16,8 @@ pub struct Isa {
     pub lanes: usize,
     /// Rows of a tile of the matrix product.
     pub(crate) rows: usize,
+    /// [`Simd::FETCH_PER_ROW`].
+    pub(crate) fetch_per_row: f64,
     detect: fn() -> bool,
     pub(crate) add: add::Table,
     pub(crate) batch_norm: batch_norm::Table,
@@ -36,6 +38,7 @@ impl Isa {
             name: S::NAME,
             lanes: S::LANES,
             rows: S::MR,
+            fetch_per_row: S::FETCH_PER_ROW,
             detect: || S::detect().is_some(),
             add: add::Table::of::<S>(),
             batch_norm: batch_norm::Table::of::<S>(),

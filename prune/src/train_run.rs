@@ -156,7 +156,23 @@ pub fn train(
     network: Network,
     observer: &mut dyn RunObserver,
 ) -> Result<Trained, TrainRunError> {
-    let (mut trainer, mut best) = begin(cx, dataset, run, job, network, observer)?;
+    let config = job.config.clone();
+    let validates = !dataset.is_empty(Split::Validation);
+    let (mut trainer, mut best) = match saved(run, job, &network, validates)? {
+        Some((network, state)) => {
+            (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
+        }
+        None => {
+            let mut best = State::default();
+            if job.existing && validates {
+                let accuracy = accuracy_before(cx, &network, dataset)?;
+                best.best_accuracy = Some(accuracy);
+                save_best(run, job, &network, &best)?;
+                observer.event(&Event::Before(accuracy));
+            }
+            (Trainer::new(cx, Arc::clone(dataset), config, network), best)
+        }
+    };
     if let Some((teacher, distillation)) = &job.teacher {
         trainer = trainer.with_teacher(teacher, *distillation);
     }
@@ -196,36 +212,35 @@ pub fn train(
     })
 }
 
-/// The training, as it is in `run` or about to begin.
-fn begin(
-    cx: &Context,
-    dataset: &Arc<dyn Dataset>,
+/// The network of the last full epoch of `run` and where it stands; nothing before the first. `network` gives the
+/// structure.
+fn saved(
     run: &RunDir,
     job: &Job,
-    network: Network,
-    observer: &mut dyn RunObserver,
-) -> Result<(Trainer, State), TrainRunError> {
-    let (config, last) = (job.config.clone(), run.file(LAST));
-    let validates = !dataset.is_empty(Split::Validation);
-    if last.exists() {
-        let checkpoint = checkpoint::load(&last)?;
-        let file = last.display().to_string();
-        let state = State::of(&file, &checkpoint, (&network, &job.meta), validates)?;
-        let network = checkpoint.network;
-        let trainer = Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch);
-        return Ok((trainer, state));
+    network: &Network,
+    validates: bool,
+) -> Result<Option<(Network, State)>, TrainRunError> {
+    let last = run.file(LAST);
+    if !last.exists() {
+        return Ok(None);
     }
-    let mut best = State::default();
-    if job.existing && validates {
-        let before = evaluate(cx, &network, dataset, Split::Validation, None);
-        if !before.loss.is_finite() {
-            return Err(TrainRunError::NotFinite(before.loss));
-        }
-        best.best_accuracy = Some(before.accuracy);
-        save_best(run, job, &network, &best)?;
-        observer.event(&Event::Before(before.accuracy));
+    let checkpoint = checkpoint::load(&last)?;
+    let file = last.display().to_string();
+    let state = State::of(&file, &checkpoint, (network, &job.meta), validates)?;
+    Ok(Some((checkpoint.network, state)))
+}
+
+/// The validation accuracy (a fraction) of a network that there was.
+fn accuracy_before(
+    cx: &Context,
+    network: &Network,
+    dataset: &Arc<dyn Dataset>,
+) -> Result<f64, TrainRunError> {
+    let before = evaluate(cx, network, dataset, Split::Validation, None);
+    match before.loss.is_finite() {
+        true => Ok(before.accuracy),
+        false => Err(TrainRunError::NotFinite(before.loss)),
     }
-    Ok((Trainer::new(cx, Arc::clone(dataset), config, network), best))
 }
 
 fn save_best(

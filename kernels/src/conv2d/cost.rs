@@ -40,11 +40,8 @@ const CACHED: f64 = (1 << 20) as f64;
 
 /// Cycles to fetch `floats` weights for products of `rows` rows.
 fn fetching(isa: &Isa, rows: usize, floats: usize) -> f64 {
-    // A core looks ahead by instructions, of which there are more between the weights with each row more of a
-    // tile. With AVX-512 no such difference is known.
-    let row = if isa.name == "avx2" { 0.2 } else { 0.0 };
     let more = (rows.clamp(1, isa.rows) - 1) as f64;
-    ((4 * floats) as f64 - CACHED).max(0.0) / MEMORY * (1.0 + row * more)
+    ((4 * floats) as f64 - CACHED).max(0.0) / MEMORY * (1.0 + isa.fetch_per_row * more)
 }
 
 /// Cycles to pack a vector of weights as they are.

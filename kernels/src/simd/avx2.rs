@@ -24,6 +24,7 @@ impl Simd for Avx2 {
     const NAME: &'static str = "avx2";
     const LANES: usize = 8;
     const MR: usize = 6;
+    const FETCH_PER_ROW: f64 = 0.2;
 
     fn detect() -> Option<Self> {
         let found = is_x86_feature_detected!("avx2")

@@ -69,6 +69,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     const MR: usize;
     /// Whether [`Simd::mul_add_low`] computes half a vector, which some CPUs do in half the time.
     const HALVES: bool = false;
+    /// What share longer each further row of a tile makes the wait for weights that are in no cache: a core looks
+    /// ahead by instructions, of which there are more between the weights the more rows there are. Measured;
+    /// none where it is not.
+    const FETCH_PER_ROW: f64 = 0.0;
 
     /// The token, if this CPU has the instructions.
     fn detect() -> Option<Self>;

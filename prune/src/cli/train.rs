@@ -31,8 +31,10 @@ use std::sync::Arc;
 /// Train a network, from scratch or from one that there is
 ///
 /// With --init an existing network is trained on, such as one that was pruned, and is itself the best until an epoch is
-/// better; with --teacher it learns from another. The run's folder gets best.safetensors (the best epoch by validation accuracy; with --all-images the last), last.safetensors
-/// (to go on from), metrics.jsonl, result.json, run.toml and env.json.
+/// better; one that has seen the validation images scores higher by them than on others, and may stay the best although
+/// the last is better. With --teacher it learns from another network. The run's folder gets best.safetensors (the best
+/// epoch by validation accuracy; with --all-images the last), last.safetensors (to go on from), metrics.jsonl,
+/// result.json, run.toml and env.json.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     #[command(flatten)]

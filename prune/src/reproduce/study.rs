@@ -2,6 +2,7 @@
 
 use super::cell::{Found, Record};
 use super::{Job, ReproduceError, Settings, folder, tables, to_json};
+use crate::phases::Facts;
 use crate::report::{Block, PAGE, Page, Picture, Rendered, Section, Table, machine};
 use crate::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,15 @@ impl Report {
     #[must_use]
     pub fn found(&self, id: &str) -> Option<&Found> {
         self.cells.iter().find(|record| record.cell.id == id).map(|record| &record.found)
+    }
+
+    /// Accuracies and size of the network of a cell, if it is done and has one.
+    pub(super) fn facts(&self, id: &str) -> Option<&Facts> {
+        match self.found(id)? {
+            Found::Network(network) => Some(&network.facts),
+            Found::Pruned(run) => Some(&run.pruned),
+            Found::Curve(_) | Found::Ranking(_) | Found::Speed(_) => None,
+        }
     }
 
     /// Its tables and figures; those that no cell has anything for are left out.

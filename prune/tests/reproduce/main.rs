@@ -183,12 +183,14 @@ fn every_table_has_rows_and_every_cell_leaves_its_record() {
         "t3-criteria",
         "t3-tuned",
         "t3-ranks",
+        "t4-overview",
         "t4-residual",
         "t4-speed",
         "t5-updates",
         "t5-tuned",
         "t5-updates-nobn",
         "t5-tuned-nobn",
+        "t6-overview",
         "t6-paper",
         "t6-amounts",
         "t6-speed",
@@ -214,6 +216,13 @@ fn every_table_has_rows_and_every_cell_leaves_its_record() {
     let (first, second) = (run("t6-l1-1.5x"), run("t6-l1-2x"));
     assert_eq!(first.base, second.base);
     assert!(first.epochs > 0.0 && second.epochs > 1.9 * first.epochs, "{first:?} {second:?}");
+    let overview = rendered.tables.iter().find(|table| table.name == "t6-overview");
+    let overview = overview.expect("there is one");
+    let accuracies = ["con_ent", "l1", "random", "best"]
+        .map(|way| format!("{:.2}", 100.0 * run(&format!("t6-{way}-2x")).pruned.accuracy));
+    let row = overview.rows.iter().find(|row| row[0] == "2x").expect("it has this amount");
+    assert_eq!(row[1..5], accuracies);
+    assert!(row[6..].iter().all(|faster| faster.contains("x, ")), "in turn and warm: {row:?}");
     let layerwise = run("t1-layerwise");
     let accuracy = format!("{:.2}", 100.0 * layerwise.pruned.accuracy);
     assert_eq!(rendered.tables[0].rows[3][..2], ["layerwise".to_owned(), accuracy]);

@@ -2,6 +2,7 @@
 
 use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
+use super::overview::{Overview, Shown};
 use super::text::{AMOUNTS, AmountRow, SIZE, heads, network, run, speed};
 use crate::report::{Rendered, Table};
 use crate::reproduce::{Report, ReproduceError};
@@ -68,5 +69,19 @@ fn render(report: &Report) -> Rendered {
     let table = Table { name: "t4-residual".into(), title, columns, rows };
     let table = Some(table).filter(|table| !table.rows.is_empty());
     let speed = speed(report, "t4-speed", "t4-speed");
-    Rendered { tables: table.into_iter().chain(speed).collect(), figures: Vec::new() }
+    let tables = overview(report).into_iter().chain(table).chain(speed).collect();
+    Rendered { tables, figures: Vec::new() }
+}
+
+/// The ways side by side.
+fn overview(report: &Report) -> Option<Table> {
+    let overview = Overview {
+        report,
+        of: T4.id,
+        model: report.settings.residual_name(),
+        base: "base-residual",
+        amounts: &report.settings.residual_amounts,
+        ways: WAYS.map(|(id, name)| Shown { name, id: id.into(), timed: true }).into(),
+    };
+    overview.table()
 }

@@ -2,6 +2,7 @@
 
 use super::PaperTable;
 use super::builder::{Builder, Way, amount_id};
+use super::overview::{Overview, Shown, TIMED};
 use super::t1;
 use super::text::{
     AMOUNTS, AmountRow, SIZE, drop_points, faster, faster_warm, heads, measurement, network,
@@ -27,9 +28,6 @@ const RANDOM: &str = "random";
 const BEST: &str = "best";
 /// The shape that the first of the criteria leads to, trained from scratch.
 const SCRATCH: &str = "scratch";
-/// The batch size and threads of the paper's comparison here.
-const TIMED: (usize, usize) = (1, 1);
-
 /// What Min et al. 2018 (2PFPCE) report for VGG-16 on CIFAR-10, as their abstract has it: fewer
 /// FLOPs, share of inference time saved, accuracy lost in points.
 const PAPER: (f64, f64, f64) = (10.0, 0.46, 2.0);
@@ -98,13 +96,28 @@ fn render(report: &Report) -> Rendered {
     };
     let speed = speed(report, "t6-speed", "t6-speed");
     Rendered {
-        tables: paper(report, &runs, measured)
+        tables: overview(report)
             .into_iter()
+            .chain(paper(report, &runs, measured))
             .chain(ways(report))
             .chain(speed)
             .collect(),
         figures: macs_figure(report).into_iter().chain(time_figure(report)).collect(),
     }
+}
+
+/// The ways side by side.
+fn overview(report: &Report) -> Option<Table> {
+    let way = |name| Shown { name, id: way_id(name), timed: timed().any(|timed| timed == name) };
+    let overview = Overview {
+        report,
+        of: T6.id,
+        model: report.settings.model_name(),
+        base: "base",
+        amounts: &report.settings.amounts,
+        ways: pruned().chain([SCRATCH]).map(way).collect(),
+    };
+    overview.table()
 }
 
 fn paper(report: &Report, ids: &[String], measured: &str) -> Option<Table> {
@@ -199,12 +212,8 @@ fn accuracy_axis() -> Axis {
 
 /// Test accuracy and multiply-adds (M) of the network of each amount.
 fn macs_figure(report: &Report) -> Option<Figure> {
-    let facts = |way: &str, amount: f64| match way {
-        SCRATCH => network(report, &id(way, amount)).map(|network| &network.facts),
-        _ => run(report, &id(way, amount)).map(|run| &run.pruned),
-    };
     let point = |way: &str, amount: f64| {
-        let facts = facts(way, amount)?;
+        let facts = report.facts(&id(way, amount))?;
         Some((facts.macs as f64 / 1e6, 100.0 * facts.accuracy))
     };
     // Those in both figures first: a way has one colour.
