@@ -1,8 +1,27 @@
-//! What the README says of results is what they say.
+//! What documents say of results is what they say.
 
-use pleach_prune::report::{self, PruneResult};
+use pleach_prune::report::{self, PruneResult, Table};
+use pleach_prune::reproduce::Report;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 const README: &str = include_str!("../../README.md");
+
+fn results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
+}
+
+/// A study that is committed.
+fn study(folder: &Path) -> Report {
+    let json = fs::read_to_string(folder.join("report.json")).expect("it has a report");
+    serde_json::from_str(&json).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+}
+
+fn assert_has(table: &Table) {
+    let markdown = table.to_markdown();
+    let (_, table) = markdown.split_once("\n\n").expect("a title and a table");
+    assert!(README.contains(table), "README.md should have this table:\n\n{table}");
+}
 
 #[test]
 fn the_readmes_tables_are_those_of_the_committed_results() {
@@ -13,8 +32,25 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
     ];
     for result in results {
         let result: PruneResult = serde_json::from_str(result).unwrap();
-        let markdown = report::headline(&result).to_markdown();
-        let (_, table) = markdown.split_once("\n\n").expect("a title and a table");
-        assert!(README.contains(table), "README.md should have this table:\n\n{table}");
+        assert_has(&report::headline(&result));
+    }
+}
+
+#[test]
+fn committed_studies_have_the_tables_of_their_cells() {
+    let folders = fs::read_dir(results()).expect("it is there").map(|entry| entry.unwrap().path());
+    let studies: Vec<PathBuf> =
+        folders.filter(|folder| folder.join("report.json").exists()).collect();
+    assert!(studies.len() >= 4, "{studies:?}");
+    for folder in studies {
+        let page = study(&folder).page();
+        let committed = fs::read_to_string(folder.join("report.md")).expect("it has tables");
+        let name = folder.display();
+        assert!(page.to_markdown() == committed, "{name}: report.md is not of report.json");
+        for table in page.sections.iter().flat_map(|section| &section.tables) {
+            let file = folder.join(format!("{}.csv", table.name));
+            let committed = fs::read_to_string(&file).expect("each table is committed");
+            assert!(table.to_csv() == committed, "{} is not of report.json", file.display());
+        }
     }
 }
