@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 const README: &str = include_str!("../../README.md");
 
-fn results() -> PathBuf {
+fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
@@ -34,23 +34,27 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         let result: PruneResult = serde_json::from_str(result).unwrap();
         assert_has(&report::headline(&result));
     }
+    let amounts = study(&committed().join("vgg16-cifar10-amounts")).rendered();
+    let overview = amounts.tables.iter().find(|table| table.name == "t6-overview");
+    assert_has(overview.expect("T6 has an overview"));
 }
 
 #[test]
 fn committed_studies_have_the_tables_of_their_cells() {
-    let folders = fs::read_dir(results()).expect("it is there").map(|entry| entry.unwrap().path());
+    let folders =
+        fs::read_dir(committed()).expect("it is there").map(|entry| entry.unwrap().path());
     let studies: Vec<PathBuf> =
         folders.filter(|folder| folder.join("report.json").exists()).collect();
     assert!(studies.len() >= 4, "{studies:?}");
     for folder in studies {
         let page = study(&folder).page();
-        let committed = fs::read_to_string(folder.join("report.md")).expect("it has tables");
+        let written = fs::read_to_string(folder.join("report.md")).expect("it has tables");
         let name = folder.display();
-        assert!(page.to_markdown() == committed, "{name}: report.md is not of report.json");
+        assert!(page.to_markdown() == written, "{name}: report.md is not of report.json");
         for table in page.sections.iter().flat_map(|section| &section.tables) {
             let file = folder.join(format!("{}.csv", table.name));
-            let committed = fs::read_to_string(&file).expect("each table is committed");
-            assert!(table.to_csv() == committed, "{} is not of report.json", file.display());
+            let written = fs::read_to_string(&file).expect("each table is committed");
+            assert!(table.to_csv() == written, "{} is not of report.json", file.display());
         }
     }
 }
