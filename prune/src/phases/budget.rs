@@ -7,14 +7,25 @@ pub(crate) const FINAL_SHARE: f64 = 0.4;
 /// Less than this many epochs is nothing: a thousandth is 45 images of CIFAR-10.
 const NOTHING: f64 = 1e-3;
 
+/// How many times fewer multiply-adds a drop limit is expected to allow, where it alone says how far to go.
+pub(crate) const WITHIN_LIMIT: f64 = 4.0;
+
+/// How many steps a phase still expects to take.
+#[derive(Clone, Copy)]
+pub(super) enum Steps {
+    /// To a target.
+    ToTarget(f64),
+    /// As far as the drop limit allows, which nobody knows: a guess, after which there is still some of the budget.
+    WithinLimit(f64),
+}
+
 /// The epochs that each part of a run may still spend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Purse {
     /// No budget: each step has its configured epochs.
     Unlimited { global: f64, layerwise: f64, last: f64 },
-    /// A budget, and the configured epochs for phases without a target, whose number of rounds
-    /// nobody knows.
+    /// A budget, and the most epochs of a step of either phase where there is no target.
     Limited { global: f64, layerwise: f64, last: f64, steps: [f64; 2] },
 }
 
@@ -40,7 +51,7 @@ impl Purse {
 
     /// Epochs for the next round of phase I, when so many are still expected; `None` when they are
     /// spent.
-    pub(super) fn global(&self, rounds: Option<f64>) -> Option<f64> {
+    pub(super) fn global(&self, rounds: Steps) -> Option<f64> {
         match *self {
             Self::Unlimited { global, .. } => Some(global),
             Self::Limited { global, steps, .. } => portion(global, rounds, steps[0]),
@@ -49,7 +60,7 @@ impl Purse {
 
     /// Epochs for the next trial of phase II, when so many are still expected; `None` when they are
     /// spent.
-    pub(super) fn layerwise(&self, trials: Option<f64>) -> Option<f64> {
+    pub(super) fn layerwise(&self, trials: Steps) -> Option<f64> {
         match *self {
             Self::Unlimited { layerwise, .. } => Some(layerwise),
             Self::Limited { layerwise, steps, .. } => portion(layerwise, trials, steps[1]),
@@ -85,10 +96,10 @@ impl Purse {
     }
 }
 
-fn portion(left: f64, steps: Option<f64>, configured: f64) -> Option<f64> {
+fn portion(left: f64, steps: Steps, configured: f64) -> Option<f64> {
     let epochs = match steps {
-        Some(steps) => left / steps,
-        None => configured.min(left),
+        Steps::ToTarget(steps) => left / steps,
+        Steps::WithinLimit(steps) => configured.min(left / steps),
     };
     (left > NOTHING).then_some(epochs)
 }
@@ -105,18 +116,37 @@ mod tests {
             let mut purse = Purse::new(&config);
             let mut spent = 0.0;
             for rounds in [3.0, 2.0, 1.0, 1.0, 1.0] {
-                let epochs = purse.global(Some(rounds)).unwrap_or(0.0);
+                let epochs = purse.global(Steps::ToTarget(rounds)).unwrap_or(0.0);
                 purse.spend_global(epochs);
                 spent += epochs;
             }
             purse.hand_on(phases);
             for _ in 0..4 {
-                let epochs = purse.layerwise(None).unwrap_or(0.0);
+                let epochs = purse.layerwise(Steps::WithinLimit(2.0)).unwrap_or(0.0);
                 assert!(epochs <= config.layerwise_epochs);
                 purse.spend_layerwise(epochs);
                 spent += epochs;
             }
             assert!((spent + purse.last() - 10.0).abs() < 1e-9, "{phases:?}: {spent}");
         }
+    }
+    #[test]
+    fn without_a_target_a_small_budget_is_spread_and_a_large_one_has_steps_as_configured() {
+        let phases = Phases::Global;
+        let budget = |epochs| PruneConfig {
+            phases,
+            epochs_budget: Some(epochs),
+            global_epochs: 2.0,
+            ..PruneConfig::default()
+        };
+        let mut purse = Purse::new(&budget(1.0));
+        for _ in 0..20 {
+            let epochs = purse.global(Steps::WithinLimit(7.0)).expect("some is left of it");
+            assert!((0.0..0.1).contains(&epochs), "{epochs}");
+            purse.spend_global(epochs);
+        }
+        assert!(purse.last() > 0.4);
+        let large = Purse::new(&budget(100.0));
+        assert_eq!(large.global(Steps::WithinLimit(7.0)), Some(2.0));
     }
 }

@@ -1,3 +1,4 @@
+use super::budget::WITHIN_LIMIT;
 use crate::bias_update::BiasUpdate;
 use crate::criteria::{ConEnt, Join, Normalise};
 use crate::freeze::Rank;
@@ -111,7 +112,8 @@ pub struct PruneConfig {
     pub final_epochs: f64,
     /// Epochs of all fine-tuning together. Of these, four tenths are the final fine-tuning's; each
     /// phase spreads its part evenly over the rounds that it expects to need, and what is left over
-    /// goes to the final fine-tuning too. 0: prune once, without fine-tuning; in the whole network,
+    /// goes to the final fine-tuning too. Without a target, these are as many as get to a fourth of the
+    /// multiply-adds, a round has its usual epochs at most, and always something is left for another. 0: prune once, without fine-tuning; in the whole network,
     /// or, with phase II alone, the same share of every layer.
     pub epochs_budget: Option<f64>,
     /// Share of each layer's filters frozen in fine-tuning.
@@ -251,5 +253,18 @@ impl PruneConfig {
             Phases::Both => self.target.map(|target| target.part(start, self.global_target_share)),
             _ => self.target,
         }
+    }
+
+    /// How many times fewer of something phase I and phase II make it if both together make it `fewer` times fewer.
+    /// `None`: as many as the drop limit allows, of which both get the same.
+    pub(super) fn parts(&self, fewer: Option<f64>) -> [f64; 2] {
+        let share = match (self.phases, fewer) {
+            (Phases::Both, Some(_)) => self.global_target_share,
+            (Phases::Both, None) => 0.5,
+            (Phases::Global, _) => 1.0,
+            (Phases::Layerwise, _) => 0.0,
+        };
+        let fewer = fewer.unwrap_or(WITHIN_LIMIT);
+        [share, 1.0 - share].map(|share| fewer.powf(share))
     }
 }

@@ -1,3 +1,4 @@
+use super::budget::Steps;
 use super::config::Phases;
 use super::pruner::Pruner;
 use super::trial::Removal;
@@ -17,10 +18,11 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     let scored = pruner.score()?;
     let mut removed = pruner.choose(&candidates, &scored.scores, amount);
     removed.truncate(pruner.enough(&removed, target, limit));
-    let rounds = target.map(|target| {
-        let left = pruner.count(target) as f64 / limit.max(1) as f64;
-        rounds_for(left, pruner.config.global_step)
-    });
+    let rounds = |fewer| rounds_for(fewer, pruner.config.global_step);
+    let rounds = match target {
+        Some(target) => Steps::ToTarget(rounds(pruner.left(target, limit))),
+        None => Steps::WithinLimit(rounds(pruner.config.parts(None)[0])),
+    };
     let epochs = pruner.state.purse.global(rounds).filter(|_| !removed.is_empty());
     Ok(epochs.map(|epochs| Removal {
         layers: Vec::new(),
@@ -32,9 +34,14 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
 }
 
 /// Rounds that take `step` of all channels, and so about its square of the multiply-adds, to get
-/// fewer by `factor`.
+/// fewer by `factor`: whole ones, one at least.
 pub(super) fn rounds_for(factor: f64, step: f64) -> f64 {
-    (factor.max(1.0).ln() / (-2.0 * (1.0 - step).ln())).ceil().max(1.0)
+    rounds(factor, step).ceil().max(1.0)
+}
+
+/// The same, with the part of the last round that is needed.
+pub(super) fn rounds(factor: f64, step: f64) -> f64 {
+    factor.max(1.0).ln() / (-2.0 * (1.0 - step).ln())
 }
 
 /// Prunes once, to the target, without fine-tuning: the lowest channels of the whole network, or,

@@ -1,3 +1,4 @@
+use super::budget::Steps;
 use super::global::rounds_for;
 use super::order;
 use super::pruner::Pruner;
@@ -48,12 +49,13 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             sweep.done.insert(group);
             continue;
         }
-        let trials = target.map(|target| {
-            let left = pruner.count(target) as f64 / limit.max(1) as f64;
-            let sweeps = rounds_for(left, pruner.config.layerwise_step);
-            let done = sweep(pruner).done.clone();
-            sweeps * (groups_left(pruner, &done) as f64)
-        });
+        let done = sweep(pruner).done.clone();
+        let groups = groups_left(pruner, &done) as f64;
+        let trials = |fewer| rounds_for(fewer, pruner.config.layerwise_step) * groups;
+        let trials = match target {
+            Some(target) => Steps::ToTarget(trials(pruner.left(target, limit))),
+            None => Steps::WithinLimit(trials(pruner.config.parts(None)[1])),
+        };
         return Ok(pruner.state.purse.layerwise(trials).map(|epochs| Removal {
             layers: group,
             removed,

@@ -21,6 +21,7 @@
 
 mod budget;
 mod config;
+mod foresight;
 mod free;
 mod global;
 mod layerwise;
@@ -32,7 +33,7 @@ mod scoring;
 mod state;
 mod trial;
 
-pub(crate) use budget::FINAL_SHARE;
+pub(crate) use budget::{FINAL_SHARE, WITHIN_LIMIT};
 pub use config::{Order, Phases, PruneConfig, Reference};
 pub use pruner::Pruner;
 pub use record::{Counted, Earlier, Event, Facts, Outcome, PairedDrop, RunObserver, StepRecord};

@@ -64,6 +64,11 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
         costs.push((harm / saved as f64, name));
     }
     costs.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    costs.truncate(costs.len().div_ceil(2));
+    costs.truncate(tried(costs.len()));
     Ok(costs.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Of so many groups that a sweep orders by sensitivity, those that it tries: the others are ordered anew before that.
+pub(super) fn tried(groups: usize) -> usize {
+    groups.div_ceil(2)
 }

@@ -276,6 +276,11 @@ impl<'a> Pruner<'a> {
         self.meter(target).limit(self.base.graph(), target.amount)
     }
 
+    /// How many times more than that the network still has.
+    pub(super) fn left(&self, target: Target, limit: u64) -> f64 {
+        self.count(target) as f64 / limit.max(1) as f64
+    }
+
     pub(super) fn meter(&self, target: Target) -> Meter<'_> {
         let meter = Meter::new(target.unit, self.state.times.as_ref());
         meter.expect("a state has the times that its target is counted by")

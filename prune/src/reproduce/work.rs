@@ -29,7 +29,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 /// Training images, as they are, on which a network's training accuracy is measured.
-const TRAIN_SAMPLE: usize = 5_000;
+pub(super) const TRAIN_SAMPLE: usize = 5_000;
 
 /// Does `cell`, one of `cells`, unless it is done, and first what it needs. A cell that another process
 /// is doing is waited for.

@@ -90,7 +90,8 @@ pub(super) struct Settings {
     /// The fraction of the filters that a round of phase I removes [default: 0.1]
     #[arg(long, value_name = "FRACTION", value_parser = step)]
     global_step: Option<f64>,
-    /// Epochs of fine-tuning after each of them, without a budget [default: 2]
+    /// Epochs of fine-tuning after each of them; with --epochs-budget the most, and without effect if there is a target
+    /// too [default: 2]
     #[arg(long, value_name = "E", value_parser = amount)]
     global_epochs: Option<f64>,
     /// The fraction of a layer's filters that a trial of phase II removes [default: 0.1]
@@ -100,7 +101,8 @@ pub(super) struct Settings {
     /// [default: 1; 16 with --preset best]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
     round_to: Option<u32>,
-    /// Epochs of fine-tuning after each of them, without a budget [default: 0.25]
+    /// Epochs of fine-tuning after each of them; with --epochs-budget the most, and without effect if there is a target
+    /// too [default: 0.25]
     #[arg(long, value_name = "E", value_parser = amount)]
     layerwise_epochs: Option<f64>,
     /// The fraction of the drop that phase I may spend where both run [default: 0.5]

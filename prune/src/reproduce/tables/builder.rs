@@ -1,9 +1,10 @@
 //! Makes the cells of tables.
 
+use super::cost::Images;
 use crate::bias_update::BiasUpdate;
 use crate::channels::Channels;
 use crate::criteria::ConEnt;
-use crate::phases::{FINAL_SHARE, PruneConfig};
+use crate::phases::PruneConfig;
 use crate::reproduce::cell::{Cell, Work};
 use crate::reproduce::work::image;
 use crate::reproduce::{Effort, Given, ReproduceError, Settings};
@@ -11,25 +12,13 @@ use crate::target::{Amount, Target, Unit};
 use crate::trainer::TrainConfig;
 use pleach_core::graph::Graph;
 use pleach_core::models;
-use pleach_datasets::{Dataset, Spec, Split};
-
-/// A training step takes about three times the multiply-adds of a forward pass.
-const STEP: f64 = 3.0;
-/// A network that is being pruned takes this share of its base's time, on average over the run: less of a wide one
-/// that loses most of its multiply-adds; of a quarter of VGG-16's widths, cut to a fourth, 0.9 was measured.
-const WHILE_PRUNED: f64 = 0.5;
-/// The same for a comparison's networks, which lose 10 to 50 % of each layer's channels: measured on a VGG-16
-/// of a quarter of the widths, whose layers then fill their vectors no better than before.
-const WHILE_COMPARED: f64 = 0.8;
+use pleach_datasets::{Dataset, Spec};
 
 /// A list of cells in the making.
 pub(super) struct Builder<'a> {
     pub(super) settings: &'a Settings,
     spec: &'a Spec,
-    /// Training images.
-    images: f64,
-    /// Validation images.
-    validation: f64,
+    images: Images,
     cells: Vec<Cell>,
 }
 
@@ -71,9 +60,8 @@ impl<'a> Compared<'a> {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(settings: &'a Settings, dataset: &'a dyn Dataset) -> Self {
-        let [images, validation] =
-            [Split::Train, Split::Validation].map(|split| dataset.len(split) as f64);
-        Self { settings, spec: dataset.spec(), images, validation, cells: Vec::new() }
+        let (spec, images) = (dataset.spec(), Images::of(dataset));
+        Self { settings, spec, images, cells: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Vec<Cell> {
@@ -172,8 +160,7 @@ impl<'a> Builder<'a> {
         base: &Base,
         config: PruneConfig,
     ) -> String {
-        let macs =
-            WHILE_PRUNED * self.epochs(&base.graph, config.epochs_budget.unwrap_or_default());
+        let macs = self.images.pruning(&base.graph, &config, 1.0);
         let work = Work::Prune { base: base.id.clone(), after: None, config: Box::new(config) };
         self.add(id.clone(), about, (base, macs), work);
         id
@@ -194,8 +181,6 @@ impl<'a> Builder<'a> {
         amounts.sort_by(f64::total_cmp);
         let (mut ids, mut start) = (vec![Vec::<String>::new(); ways.len()], 1.0);
         for amount in amounts {
-            let end = 1.0 / amount;
-            let share = (1.0 - FINAL_SHARE) * 0.5 * (start + end) + FINAL_SHARE * end;
             for (way, ids) in ways.iter().zip(&mut ids) {
                 let id = amount_id(&way.id, amount);
                 let mut about = format!("{amount}x fewer MACs {}", way.about);
@@ -203,14 +188,13 @@ impl<'a> Builder<'a> {
                 if let Some(after) = &after {
                     about += &format!(", on from {after}");
                 }
-                let epochs = way.config.epochs_budget.unwrap_or_default();
                 let config = Box::new(to_amount(way.config.clone(), amount));
+                let macs = self.images.pruning(&base.graph, &config, start);
                 let work = Work::Prune { base: base.id.clone(), after, config };
-                let macs = share * self.epochs(&base.graph, epochs);
                 self.add(id.clone(), about, (base, macs), work);
                 ids.push(id);
             }
-            start = end;
+            start = 1.0 / amount;
         }
         ids
     }
@@ -230,10 +214,7 @@ impl<'a> Builder<'a> {
         let tune = TrainConfig { epochs, lr: base.rate * usual.lr, seed, ..usual };
         let tune = (epochs > 0.0).then_some(tune);
         let shares = self.settings.shares.clone();
-        // Each point is evaluated right after surgery too.
-        let images = shares.len() as f64 * self.validation + calibration as f64;
-        let tuning = shares.len() as f64 * self.epochs(&base.graph, epochs);
-        let macs = WHILE_COMPARED * (tuning + images * base.graph.macs() as f64);
+        let macs = self.images.curve(&base.graph, shares.len(), calibration, epochs);
         let work = Work::Curve {
             base: base.id.clone(),
             criterion: how.criterion.into(),
@@ -279,7 +260,7 @@ impl<'a> Builder<'a> {
 
     /// Multiply-adds of so many epochs of training, each with its evaluation.
     pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
-        (STEP * self.images + self.validation) * graph.macs() as f64 * epochs
+        self.images.training(graph, epochs)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The paper's tables, one file each: the cells that a table is made of, and the table.
 
 mod builder;
+mod cost;
 mod overview;
 mod t1;
 mod t2;
