@@ -112,9 +112,10 @@ pub struct PruneConfig {
     pub final_epochs: f64,
     /// Epochs of all fine-tuning together. Of these, four tenths are the final fine-tuning's; each
     /// phase spreads its part evenly over the rounds that it expects to need, and what is left over
-    /// goes to the final fine-tuning too. Without a target, these are as many as get to a fourth of the
-    /// multiply-adds, a round has its usual epochs at most, and always something is left for another. 0: prune once, without fine-tuning; in the whole network,
-    /// or, with phase II alone, the same share of every layer.
+    /// goes to the final fine-tuning too. Without a target it expects as many as get to a fourth of the
+    /// multiply-adds, gives none more than its usual epochs, and always leaves something for another.
+    /// 0: prune once, without fine-tuning; in the whole network, or, with phase II alone, the same share
+    /// of every layer.
     pub epochs_budget: Option<f64>,
     /// Share of each layer's filters frozen in fine-tuning.
     pub freeze: f64,

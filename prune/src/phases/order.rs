@@ -68,7 +68,7 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
     Ok(costs.into_iter().map(|(_, name)| name).collect())
 }
 
-/// Of so many groups that a sweep orders by sensitivity, those that it tries: the others are ordered anew before that.
+/// Of so many groups that are ordered by sensitivity, how many a sweep tries before all are ordered anew.
 pub(super) fn tried(groups: usize) -> usize {
     groups.div_ceil(2)
 }
