@@ -18,7 +18,7 @@ use pleach_datasets::{Dataset, Spec};
 pub(super) struct Builder<'a> {
     pub(super) settings: &'a Settings,
     spec: &'a Spec,
-    images: Images,
+    pub(super) images: Images,
     cells: Vec<Cell>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> Builder<'a> {
             None => {
                 let mut config = self.scratch(&graph, seed);
                 config.lr *= rate;
-                let macs = self.epochs(&graph, config.epochs);
+                let macs = self.images.training(&graph, config.epochs);
                 let about = format!("{model}, trained for {} epochs, seed {seed}", config.epochs);
                 (about, macs, Work::Train { model: model.into(), config })
             }
@@ -256,11 +256,6 @@ impl<'a> Builder<'a> {
         if self.cells.iter().all(|other| other.id != cell.id) {
             self.cells.push(cell);
         }
-    }
-
-    /// Multiply-adds of so many epochs of training, each with its evaluation.
-    pub(super) fn epochs(&self, graph: &Graph, epochs: f64) -> f64 {
-        self.images.training(graph, epochs)
     }
 }
 

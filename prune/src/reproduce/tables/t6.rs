@@ -75,7 +75,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     }
     for &amount in &amounts {
         let config = builder.scratch(&base.graph, seed);
-        let macs = builder.epochs(&base.graph, config.epochs) / amount;
+        let macs = builder.images.training(&base.graph, config.epochs) / amount;
         let about = format!("the shape of {amount}x fewer MACs from scratch");
         let like = id(CRITERIA[0], amount);
         builder.add(id(SCRATCH, amount), about, (&base, macs), Work::Scratch { like, config });
