@@ -200,8 +200,7 @@ impl<'a> Pruner<'a> {
     ///
     /// # Errors
     /// If fine-tuning diverges or the observer stops it, or a criterion cannot score the network or values
-    /// overflow in it. The run
-    /// is then between two steps and not to be gone on with.
+    /// overflow in it. The run is then between two steps and not to be gone on with.
     ///
     /// # Panics
     /// If the run is finished.
