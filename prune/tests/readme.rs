@@ -29,6 +29,7 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         include_str!("../results/vgg16-cifar10.json"),
         include_str!("../results/vgg16-cifar10-10x-given/result.json"),
         include_str!("../results/vgg16-cifar10-10x-cutmix/result.json"),
+        include_str!("../results/vgg16-cifar10-10x-distilled/result.json"),
     ];
     for result in results {
         let result: PruneResult = serde_json::from_str(result).unwrap();
