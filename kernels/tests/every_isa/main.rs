@@ -5,6 +5,7 @@ mod batch_norm;
 mod batch_norm_then;
 mod conv2d;
 mod conv2d_limits;
+mod conv2d_many_tiles;
 mod elementwise;
 mod gemm;
 mod linear;

@@ -17,6 +17,7 @@ use crate::Context;
 use crate::conv2d::algorithm::{Algorithm, Operands, nothing_packed};
 use crate::conv2d::{Conv2dGeometry, cost};
 use crate::gemm::micro::MAX_NR;
+use crate::par::TASK_BUFFER;
 use std::ops::Range;
 
 pub(crate) const BACKWARD_WEIGHTS_F43: Algorithm = gradient::<F43, 6>("winograd_4x4");
@@ -37,6 +38,19 @@ const FACTORS: usize = 3 << 20;
 /// Floats of sums that exist at a time, if all tiles do: 8 MiB, for the last cache.
 const SUMS: usize = 2 << 20;
 
+/// The most floats of sums that a task has of its own. They stay in the second-level cache, beside the factors
+/// of [`OWN_TILES`] tiles, or not far from it: 64 by 64 channels have the most, 0.7 MiB.
+const OWN_SUMS: usize = 192 << 10;
+
+/// Tiles whose factors a task has at a time where it has sums of its own.
+const OWN_TILES: usize = 48;
+
+/// Parts of the batch, a task with sums of its own for each: a number that does not depend on the threads.
+const PARTS: usize = 16;
+
+/// Floats of the sums of parts that are added by a task.
+const ADDED: usize = 4 << 10;
+
 /// Output channels whose weights' gradients are written by one task: the lanes of the longest vector.
 const FILTERS: usize = 16;
 
@@ -54,7 +68,10 @@ const fn gradient<T: Kind<SIDE>, const SIDE: usize>(name: &'static str) -> Algor
         pack: |_, _, _, _| (),
         scratch_len: |g| {
             let cuts = Cuts::of::<T, SIDE>(g);
-            cuts.factors_len() + cuts.spread_len() + cuts.sums_len()
+            match cuts.parts {
+                Some(parts) => parts * cuts.sums_len(),
+                None => cuts.buffer_len() + cuts.sums_len(),
+            }
         },
         run: run::<T, SIDE>,
         ..algorithm::<T, SIDE, true>(name)
@@ -68,6 +85,9 @@ pub(super) struct Cuts {
     pub(super) chunk: usize,
     /// Floats between the sums of two input channels: an odd number of cache lines.
     pub(super) ldc: usize,
+    /// Parts of the batch, each of which a task takes from inputs to sums in the cache of its core; `None`: tasks
+    /// share the factors of many tiles, each summing those of some places.
+    parts: Option<usize>,
 }
 
 impl Cuts {
@@ -75,6 +95,10 @@ impl Cuts {
         let tiling = T::tiling(&pass::<true>(g));
         let places = tiling.places();
         let columns = tiling.columns.next_multiple_of(MAX_NR);
+        let apart = Self::apart(tiling);
+        if apart.sums_len() <= OWN_SUMS && apart.buffer_len() <= TASK_BUFFER {
+            return apart;
+        }
         let tile = places * (tiling.blocks() * tiling.row + columns);
         let tiling = tiling.regrouped(FACTORS / tile, GROUP);
         // The sums over all tiles of some channels after others, or over some tiles after others of all.
@@ -82,7 +106,20 @@ impl Cuts {
             true => (SUMS / (places * tiling.k) / MAX_NR * MAX_NR).clamp(MAX_NR, columns),
             false => columns,
         };
-        Self { tiling, chunk, ldc: odd_lines(chunk.min(tiling.columns)) }
+        Self { tiling, chunk, ldc: odd_lines(chunk.min(tiling.columns)), parts: None }
+    }
+
+    /// By parts of the batch.
+    fn apart(tiling: Tiling) -> Self {
+        let tiling = tiling.regrouped(OWN_TILES, usize::MAX); // A single group, of a row at least.
+        let parts = tiling.rows.div_ceil(tiling.rows_at_a_time).clamp(1, PARTS);
+        let chunk = tiling.columns.next_multiple_of(MAX_NR);
+        Self { tiling, chunk, ldc: odd_lines(tiling.columns), parts: Some(parts) }
+    }
+
+    /// Floats that a task needs beside sums of its own.
+    fn buffer_len(&self) -> usize {
+        self.factors_len() + self.spread_len()
     }
 
     fn factors_len(&self) -> usize {
@@ -119,8 +156,79 @@ fn run<T: Kind<SIDE>, const SIDE: usize>(
     operands: Operands<'_>,
     scratch: &mut [f32],
 ) {
-    let Operands { a: src, b: diff_dst, dst: diff_weights, .. } = operands;
     let cuts = &Cuts::of::<T, SIDE>(g);
+    match cuts.parts {
+        Some(parts) => apart::<T, SIDE>(cx, cuts, parts, operands, scratch),
+        None => together::<T, SIDE>(cx, cuts, operands, scratch),
+    }
+}
+
+/// Each task takes a part of the batch from inputs to sums, in its buffer, and the sums of all are added.
+fn apart<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    cuts: &Cuts,
+    parts: usize,
+    operands: Operands<'_>,
+    sums: &mut [f32],
+) {
+    let Operands { a: src, b: diff_dst, dst: diff_weights, .. } = operands;
+    let (tiling, len) = (&cuts.tiling, cuts.sums_len());
+    let (threads, table) = (cx.threads(), &cx.isa().conv2d.winograd);
+    let kernels = T::kernels(table);
+    let first = |part: usize| part * tiling.rows / parts;
+    let task = |part: usize, sums: &mut [f32], buffer: &mut [f32]| {
+        let (factors, buffer) = buffer.split_at_mut(cuts.factors_len());
+        let spread = &mut buffer[..cuts.spread_len()];
+        let rows = first(part)..first(part + 1);
+        for row in rows.clone().step_by(tiling.rows_at_a_time) {
+            let last = rows.end.min(row + tiling.rows_at_a_time);
+            let tiles = row * tiling.per_row..last * tiling.per_row;
+            (kernels.factors)(Factors { tiling, src, tiles: tiles.clone(), factors });
+            let columns = 0..tiling.columns;
+            (kernels.spread)(Spread { cuts, diff_dst, tiles: tiles.clone(), columns, spread });
+            for (place, sums) in sums.chunks_exact_mut(cuts.sums_place()).enumerate() {
+                for block in 0..tiling.blocks() {
+                    (table.accumulate)(Accumulate {
+                        cuts,
+                        factors,
+                        spread,
+                        tiles: tiles.len(),
+                        place,
+                        block,
+                        columns: tiling.columns,
+                        adds: row > rows.start,
+                        sums: &mut sums[tiling.block(block).start * cuts.ldc..],
+                    });
+                }
+            }
+        }
+    };
+    threads.for_each_chunk(sums, len, |part, sums| {
+        threads.with_buffer(|buffer| task(part, sums, buffer));
+    });
+    let (sums, others) = sums.split_at_mut(len);
+    threads.for_each_chunk(sums, ADDED, |i, sums| {
+        for others in others.chunks_exact(len) {
+            let others = &others[i * ADDED..][..sums.len()];
+            for (sum, other) in sums.iter_mut().zip(others) {
+                *sum += other;
+            }
+        }
+    });
+    let (sums, filter) = (&*sums, 9 * tiling.k);
+    threads.for_each_chunk(diff_weights, FILTERS * filter, |i, diff_weights| {
+        (kernels.collect)(Collect { cuts, sums, column: i * FILTERS, diff_weights });
+    });
+}
+
+/// Each stage is done for many tiles before the next begins, by tasks cut anew.
+fn together<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    cuts: &Cuts,
+    operands: Operands<'_>,
+    scratch: &mut [f32],
+) {
+    let Operands { a: src, b: diff_dst, dst: diff_weights, .. } = operands;
     let tiling = &cuts.tiling;
     let (factors, scratch) = scratch.split_at_mut(cuts.factors_len());
     let (spread, sums) = scratch.split_at_mut(cuts.spread_len());
