@@ -3,6 +3,10 @@
 //! Outputs are `output((WEIGHTS w) * input(x))`, linear in `w`. Given gradients of the outputs, that of `w` is
 //! `WEIGHTS^T` times the sum over all tiles of `spread(gradients) * input(x)`, with `spread` the transpose of
 //! `output`: for each place a matrix product, of input channels by tiles with tiles by output channels.
+//!
+//! Of few channels, a task takes a part of the batch from inputs to sums of its own in the cache of its core, and
+//! the sums of all parts are added. Of more, sums would push factors out of that cache: tasks share the factors of
+//! many tiles, each summing those of some places.
 
 use super::accumulate::Accumulate;
 use super::collect::Collect;
