@@ -49,7 +49,7 @@ const OWN_SUMS: usize = 192 << 10;
 /// Tiles whose factors a task has at a time where it has sums of its own.
 const OWN_TILES: usize = 48;
 
-/// Parts of the batch, a task with sums of its own for each: a number that does not depend on the threads.
+/// The most parts of a batch, a task with sums of its own for each: their number does not depend on the threads.
 const PARTS: usize = 16;
 
 /// Floats of the sums of parts that are added by a task.
@@ -116,7 +116,9 @@ impl Cuts {
     /// By parts of the batch.
     fn apart(tiling: Tiling) -> Self {
         let tiling = tiling.regrouped(OWN_TILES, usize::MAX); // A single group, of a row at least.
-        let parts = tiling.rows.div_ceil(tiling.rows_at_a_time).clamp(1, PARTS);
+        // A power of two, which most numbers of threads divide, but no more parts than rows of tiles.
+        let parts = tiling.rows.div_ceil(tiling.rows_at_a_time).next_power_of_two();
+        let parts = parts.min(tiling.rows).clamp(1, PARTS);
         let chunk = tiling.columns.next_multiple_of(MAX_NR);
         Self { tiling, chunk, ldc: odd_lines(tiling.columns), parts: Some(parts) }
     }
