@@ -221,10 +221,7 @@ fn apart<T: Kind<SIDE>, const SIDE: usize>(
             }
         }
     });
-    let (sums, filter) = (&*sums, 9 * tiling.k);
-    threads.for_each_chunk(diff_weights, FILTERS * filter, |i, diff_weights| {
-        (kernels.collect)(Collect { cuts, sums, column: i * FILTERS, diff_weights });
-    });
+    collect::<T, SIDE>(cx, cuts, sums, diff_weights);
 }
 
 /// Each stage is done for many tiles before the next begins, by tasks cut anew.
@@ -280,10 +277,21 @@ fn together<T: Kind<SIDE>, const SIDE: usize>(
                 });
             });
         }
-        let (sums, filter) = (&*sums, 9 * tiling.k);
+        let filter = 9 * tiling.k;
         let diff_weights = &mut diff_weights[columns.start * filter..columns.end * filter];
-        threads.for_each_chunk(diff_weights, FILTERS * filter, |i, diff_weights| {
-            (kernels.collect)(Collect { cuts, sums, column: i * FILTERS, diff_weights });
-        });
+        collect::<T, SIDE>(cx, cuts, sums, diff_weights);
     }
+}
+
+/// From the sums of some output channels to the gradient of their weights.
+fn collect<T: Kind<SIDE>, const SIDE: usize>(
+    cx: &Context,
+    cuts: &Cuts,
+    sums: &[f32],
+    diff_weights: &mut [f32],
+) {
+    let kernels = T::kernels(&cx.isa().conv2d.winograd);
+    cx.threads().for_each_chunk(diff_weights, FILTERS * 9 * cuts.tiling.k, |i, diff_weights| {
+        (kernels.collect)(Collect { cuts, sums, column: i * FILTERS, diff_weights });
+    });
 }
