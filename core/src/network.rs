@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, NodeId};
 use crate::layers::{Groups, Layer};
+use std::mem;
 
 /// One parameter's values and what training keeps beside them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,6 +99,16 @@ impl Network {
         &self.graph
     }
 
+    /// Gives the same parameters another structure, and returns the one that they had: that of
+    /// [`Graph::for_images`], say.
+    ///
+    /// # Panics
+    /// If the parameters of the two differ.
+    pub fn replace_graph(&mut self, graph: Graph) -> Graph {
+        assert_eq!(graph.params(), self.graph.params(), "parameters of the two structures");
+        mem::replace(&mut self.graph, graph)
+    }
+
     /// All parameters, in the order of [`Graph::params`].
     #[must_use]
     pub fn params(&self) -> &[Param] {
@@ -136,6 +147,29 @@ mod tests {
     use super::*;
     use crate::models;
     use crate::tensor::Shape;
+
+    #[test]
+    fn a_graph_takes_images_of_another_size_where_its_parameters_stay() {
+        let image = |side| Shape::new(3, side, side);
+        for model in ["resnet18", "resnet20"] {
+            let graph = models::build(model, image(32), 10).expect("a model");
+            let small = graph.for_images(image(24)).expect("maps are pooled at the end");
+            assert_eq!(small.input_shape(), image(24));
+            assert!(small.macs() < graph.macs() * 6 / 10, "{model}");
+            assert_eq!(small.for_images(image(32)).expect("as it was"), graph);
+            let mut network = Network::init(graph.clone(), 3);
+            let values = network.params().to_vec();
+            assert_eq!(network.replace_graph(small), graph);
+            assert_eq!((network.graph().input_shape(), network.params()), (image(24), &values[..]));
+        }
+        let refused = |model: &str, side: usize| {
+            let graph = models::build(model, image(32), 10).expect("a model");
+            graph.for_images(image(side)).expect_err("another size").to_string()
+        };
+        assert!(refused("vgg-small", 24).contains("classifier has other parameters"));
+        assert!(refused("vgg16", 24).contains("features.43"));
+        assert!(refused("vgg16", 64).contains("classifier"));
+    }
 
     #[test]
     fn an_identity_start_passes_on_what_the_first_convolution_makes() {

@@ -1,7 +1,7 @@
 //! What values settings may have.
 
 use crate::phases::PruneConfig;
-use crate::trainer::TrainConfig;
+use crate::trainer::{Resizing, TrainConfig};
 use pleach_core::loss::Distillation;
 use pleach_core::optim::{Lookahead, Optimizer, Schedule};
 
@@ -82,6 +82,13 @@ impl TrainConfig {
         of.number("crop_padding", self.crop_padding as f64, "0 to 16 pixels", |x| x <= 16.0)?;
         of.number("cutout", self.cutout as f64, "0 to 32 pixels", |x| x <= 32.0)?;
         of.fraction("cutmix", f64::from(self.cutmix))?;
+        if let Some(Resizing { start, until }) = self.resizing {
+            of.number("resizing.start", start as f64, "4 to 65536 pixels", |x| {
+                (4.0..=65536.0).contains(&x)
+            })?;
+            let expected = "a fraction, more than 0 and at most 1";
+            of.number("resizing.until", until, expected, |x| x > 0.0 && x <= 1.0)?;
+        }
         of.number("views", self.views as f64, "0 to 1000", |x| x <= 1000.0)?;
         of.less_than_one("label_smoothing", f64::from(self.label_smoothing))?;
         match self.optimizer {

@@ -1,20 +1,23 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
 mod config;
+mod resizing;
 mod teacher;
 
 pub(crate) use teacher::Teacher;
 
 pub use config::{Border, Start, TrainConfig};
+pub use resizing::Resizing;
 
 use pleach_core::autograd::Tape;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill, mix_labels};
 use pleach_core::network::Network;
-use pleach_core::tensor::Tensor;
+use pleach_core::tensor::{Shape, Tensor};
 use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, channel_stride};
+use resizing::Small;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
@@ -220,15 +223,36 @@ impl Trainer {
     /// epoch and not to be kept.
     ///
     /// # Panics
-    /// If the run is finished.
+    /// If the run is finished, or images are resized and the network does not take small ones
+    /// ([`Resizing::check_graph`]).
     pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochReport, TrainError> {
         assert!(!self.is_finished(), "a finished run has no next epoch");
+        let full = self.network.graph().input_shape();
+        let Some(resizing) = self.config.resizing else {
+            return self.epoch_of(full, observer);
+        };
+        let progress = self.epochs_done as f64 / self.epochs() as f64;
+        let small = self.network.graph().for_images(resizing.image(full, progress));
+        let small = small.expect("a network for small images");
+        let graph = self.network.replace_graph(small);
+        let report = self.epoch_of(full, observer);
+        self.network.replace_graph(graph);
+        report
+    }
+
+    /// An epoch of `full` images, shrunk where the network takes smaller ones.
+    fn epoch_of(
+        &mut self,
+        full: Shape,
+        observer: &mut dyn Observer,
+    ) -> Result<EpochReport, TrainError> {
         let (epoch, steps) = (self.epochs_done, self.steps());
         let first = epoch * self.steps_per_epoch();
         let shape = self.network.graph().input_shape();
         let (spec, samples) = (self.spec(epoch), self.dataset.len(Split::Train));
         let mut loader = Loader::new(Arc::clone(&self.dataset), spec.clone());
-        let mut images = Tensor::zeros(spec.batch, shape);
+        let mut images = Tensor::zeros(spec.batch, full);
+        let mut small = (shape != full).then(|| Small::new(full, shape, spec.batch));
         let mut diff = Tensor::zeros(images.n(), self.network.graph().output_shape());
         let (mut seen, mut correct, mut loss_sum, mut lr) = (0, 0, 0.0, 0.0);
         let started = Instant::now();
@@ -239,7 +263,8 @@ impl Trainer {
             let (cx, tape, network) = (&self.cx, &mut self.tape, &mut self.network);
             let (config, teacher) = (&self.config, &mut self.teacher);
             let loss = cx.threads().region(|| {
-                let logits = tape.forward(cx, network, &images, Mode::Train, key);
+                let seen = small.as_mut().map_or(&images, |small| small.of(&images));
+                let logits = tape.forward(cx, network, seen, Mode::Train, key);
                 let smoothing = config.label_smoothing;
                 let mut loss = cross_entropy(cx, logits, &batch.labels, smoothing, Some(&mut diff));
                 if !batch.pasted.is_empty() {

@@ -12,7 +12,7 @@ use pleach_core::optim::Schedule;
 use pleach_core::tensor::Shape;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::trainer::{
-    Border, Observer, Silent, StepReport, TrainConfig, TrainError, Trainer,
+    Border, Observer, Resizing, Silent, StepReport, TrainConfig, TrainError, Trainer,
 };
 
 fn trained(threads: usize, config: &TrainConfig) -> Trainer {
@@ -50,6 +50,58 @@ fn each_augmentation_changes_training_and_not_by_threads() {
         assert_ne!(other.network(), whole.network(), "{config:?}");
         assert_eq!(trained(3, &config).network(), other.network(), "{config:?}");
     }
+}
+
+#[test]
+fn images_that_begin_small_change_training_and_not_by_threads_or_by_going_on() {
+    let resizing = Some(Resizing { start: 12, until: 0.7 });
+    let config = TrainConfig { epochs: 3.0, batch: 16, resizing, ..TrainConfig::default() };
+    let begin = |threads: usize, network: Network, done: u64| {
+        let cx = Context::new(Isa::from_env().unwrap(), threads);
+        let trainer = Trainer::resume(&cx, few::dataset(), config.clone(), network, done);
+        let distillation = Distillation { weight: 0.5, temperature: 4.0 };
+        // It is asked about whole images, as it takes no others.
+        trainer.with_teacher(&Network::init(small_graph(), 99), distillation)
+    };
+    let mut whole = begin(1, Network::init(small_graph(), 1), 0);
+    let mut parts = Network::init(small_graph(), 1);
+    let mut images = Vec::new();
+    for epoch in 0..3 {
+        whole.epoch(&mut Silent).expect("training converges");
+        let mut trainer = begin(3, parts, epoch);
+        images.push(trainer.epoch(&mut Silent).expect("training converges").images);
+        parts = trainer.into_network();
+        assert_eq!(whole.network(), &parts, "epoch {epoch}");
+        assert_eq!(parts.graph(), &small_graph(), "epoch {epoch}");
+    }
+    assert_eq!(images, vec![images[0]; 3], "every image in every epoch");
+    let mut plain = Trainer::new(
+        &Context::new(Isa::from_env().unwrap(), 2),
+        few::dataset(),
+        TrainConfig { resizing: None, ..config },
+        Network::init(small_graph(), 1),
+    );
+    for _ in 0..3 {
+        plain.epoch(&mut Silent).expect("training converges");
+    }
+    assert_ne!(plain.network(), whole.network());
+}
+
+#[test]
+fn a_stopped_epoch_of_small_images_leaves_the_network_with_its_own_structure() {
+    struct StopAtOnce;
+    impl Observer for StopAtOnce {
+        fn step(&mut self, _: &StepReport) -> bool {
+            false
+        }
+    }
+    let resizing = Some(Resizing { start: 16, until: 1.0 });
+    let config = TrainConfig { batch: 16, resizing, ..TrainConfig::default() };
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let network = Network::init(small_graph(), 1);
+    let mut trainer = Trainer::new(&cx, few::dataset(), config, network);
+    assert!(trainer.epoch(&mut StopAtOnce).is_err());
+    assert_eq!(trainer.network().graph(), &small_graph());
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub enum GraphError {
     /// A node's output reaches neither another node nor the network's output.
     #[error("the output of layer {0} goes nowhere")]
     Unused(String),
+    /// For images of another shape a layer would have other parameters.
+    #[error("layer {0} has other parameters for images of this size")]
+    OtherParams(String),
     /// The output is not flat.
     #[error("the network's output has shape {0}, not flat logits")]
     OutputNotFlat(Shape),

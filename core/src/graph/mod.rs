@@ -115,6 +115,22 @@ impl Graph {
         &self.consumers[id.0]
     }
 
+    /// The same structure, with the same parameters, for images of another shape.
+    ///
+    /// # Errors
+    /// If a layer cannot take them, or would have other parameters.
+    pub fn for_images(&self, image: Shape) -> Result<Self, GraphError> {
+        let (mut builder, _) = GraphBuilder::new(image)?;
+        for node in &self.nodes[1..] {
+            builder.add(node.name.as_str(), node.layer.clone(), &node.inputs)?;
+        }
+        let graph = builder.finish(self.output)?;
+        match self.params.iter().zip(&graph.params).find(|(ours, its)| ours != its) {
+            Some((ours, _)) => Err(GraphError::OtherParams(self.node(ours.node).name.clone())),
+            None => Ok(graph),
+        }
+    }
+
     /// Whether maps are added anywhere, as in residual networks.
     #[must_use]
     pub fn is_residual(&self) -> bool {

@@ -5,10 +5,12 @@
 
 mod augment;
 mod loader;
+mod shrink;
 mod spec;
 
 pub use augment::Border;
 pub use loader::Loader;
+pub use shrink::Shrink;
 pub use spec::{BatchSpec, CROP_PADDING};
 
 use crate::Dataset;

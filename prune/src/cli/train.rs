@@ -91,6 +91,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     }
     let Beginning { name, meta, network, teacher } = Beginning::of(file, &*dataset)?;
     check_batch(file, &*dataset)?;
+    check_resizing(&file.train, network.graph(), "train")?;
     if args.dry.dry_run {
         let out = planned.place(&args.run)?;
         return plan(common, file, (&name, network.graph()), &*dataset, out);
@@ -216,6 +217,15 @@ fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
         return Err(usage(format!("{epochs} epochs are less than one step of {batch} images")));
     }
     Ok(())
+}
+
+/// Refuses small images for a network that does not take any; `table` is what holds the configuration.
+pub(super) fn check_resizing(config: &TrainConfig, graph: &Graph, table: &str) -> Result<()> {
+    let Some(resizing) = &config.resizing else { return Ok(()) };
+    resizing.check_graph(graph).map_err(|error| {
+        let start = resizing.start;
+        usage(format!("{table}.resizing.start is {start}, too small for this network: {error}"))
+    })
 }
 
 fn document(

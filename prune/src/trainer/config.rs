@@ -1,3 +1,4 @@
+use super::Resizing;
 use pleach_core::graph::Graph;
 use pleach_core::network::Network;
 use pleach_core::optim::{Lookahead, Optimizer, Schedule};
@@ -42,6 +43,10 @@ pub struct TrainConfig {
     /// teacher is asked once about each, so that a few save most of its time.
     #[serde(default)]
     pub views: u64,
+    /// Small images at first, which grow; `None`: as they are from the first epoch on. A teacher sees them as they
+    /// are.
+    #[serde(default)]
+    pub resizing: Option<Resizing>,
     /// The values that training from scratch begins with.
     #[serde(default)]
     pub start: Start,
@@ -71,6 +76,7 @@ impl Default for TrainConfig {
             cutout: 0,
             cutmix: 0.0,
             views: 0,
+            resizing: None,
             start: Start::Identity,
             direct: false,
             seed: 42,

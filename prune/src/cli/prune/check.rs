@@ -2,6 +2,7 @@
 
 use crate::cli::exit::usage;
 use crate::cli::output::grouped;
+use crate::cli::train::check_resizing;
 use anyhow::Result;
 use pleach_core::graph::Graph;
 use pleach_prune::channels::{ChannelId, Channels};
@@ -15,6 +16,11 @@ use pleach_prune::target::Meter;
 
 /// Refuses what this network does not allow, before anything is written.
 pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
+    for (training, table) in
+        [(&config.tune, "prune.tune"), (&config.final_tune, "prune.final_tune")]
+    {
+        check_resizing(training, graph, table)?;
+    }
     let channels = Channels::of(graph);
     let layers = channels.prunable_layers();
     if layers.is_empty() {

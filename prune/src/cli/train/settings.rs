@@ -65,6 +65,10 @@ pub(super) struct Settings {
     /// alike (CutMix) [default: 0]
     #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
     cutmix: Option<f32>,
+    /// Begin with images shrunk to this many pixels a side, for somewhat more than half of the epochs (progressive
+    /// resizing): faster, for networks that pool whatever maps are left at their end
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(4..=65536))]
+    start_size: Option<u32>,
     /// Train on the validation images too, for a last time after all choices: the last epoch's network is kept
     #[arg(long)]
     all_images: bool,
@@ -176,6 +180,7 @@ impl Settings {
         layers.put(&flag("--crop-padding"), "train.crop_padding", self.crop_padding);
         layers.put(&flag("--cutout"), "train.cutout", self.cutout);
         layers.put(&flag("--cutmix"), "train.cutmix", self.cutmix);
+        layers.put(&flag("--start-size"), "train.resizing.start", self.start_size);
         layers.put(&flag("--all-images"), "all_images", self.all_images.then_some(true));
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
         let schedule = self.schedule.map(ScheduleName::schedule);

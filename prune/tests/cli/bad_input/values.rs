@@ -47,6 +47,17 @@ pub(super) const CASES: &[Case] = &[
     case(&["train", "--model", TINY, "--cutout", "33", "-o", "run"], 2, &["33 is not in 0..=32"]),
     case(&["train", "--model", TINY, "--cutmix", "2", "-o", "run"], 2, &["a fraction, 0 to 1"]),
     case(&["train", "--set", "train.cutmix=-1", "-o", "run"], 2, &["train.cutmix is -1", "0 to 1"]),
+    case(&["train", "--model", TINY, "--start-size", "2", "-o", "run"], 2, &["2 is not in 4.."]),
+    case(
+        &["train", "--model", "vgg16", "--start-size", "16", "-e", "1", "-b", "50", "-o", "run"],
+        2,
+        &["train.resizing.start is 16, too small for this network", "features.43"],
+    ),
+    case(
+        &["train", "--model", TINY, "--start-size", "16", "--set", "train.resizing.until=0"],
+        2,
+        &["train.resizing.until is 0, expected a fraction, more than 0"],
+    ),
     case(
         &["train", "--set", "train.cutout=40", "-o", "run"],
         2,
