@@ -39,7 +39,7 @@ impl Shrink {
     pub fn images(&mut self, src: &[f32], dst: &mut [f32], channel_stride: usize) {
         let [width, narrow] = [self.from[1], self.to[1]].map(|pixels| pixels * channel_stride);
         let (large, small) = (self.from[0] * width, self.to[0] * narrow);
-        assert!(src.len() % large == 0 && dst.len() % small == 0, "whole images");
+        assert!(src.len().is_multiple_of(large) && dst.len().is_multiple_of(small), "whole images");
         assert_eq!(src.len() / large, dst.len() / small, "as many small images as large ones");
         self.lower.resize(self.to[0] * width, 0.0);
         for (src, dst) in src.chunks_exact(large).zip(dst.chunks_exact_mut(small)) {
