@@ -19,7 +19,7 @@ pub struct Resizing {
 }
 
 fn until() -> f64 {
-    0.55
+    0.5
 }
 
 impl Resizing {
@@ -29,19 +29,28 @@ impl Resizing {
     #[must_use]
     pub fn image(&self, full: Shape, progress: f64) -> Shape {
         let side = |full: usize| {
-            let doublings = full.div_ceil(self.start).next_power_of_two().ilog2();
-            let done = (progress / self.until * f64::from(doublings)) as u32;
+            let done = (progress / self.until * f64::from(self.doublings(full))) as u32;
             if progress >= self.until { full } else { full.min(self.start << done) }
         };
         Shape { height: side(full.height), width: side(full.width), ..full }
     }
 
-    /// Checks that a network of this structure takes the smallest images.
+    /// How often a side of `full` pixels at most doubles.
+    fn doublings(&self, full: usize) -> u32 {
+        full.div_ceil(self.start).next_power_of_two().ilog2()
+    }
+
+    /// Checks that a network of this structure takes small images of every size.
     ///
     /// # Errors
     /// If it does not.
     pub fn check_graph(&self, graph: &Graph) -> Result<(), GraphError> {
-        graph.for_images(self.image(graph.input_shape(), 0.0)).map(drop)
+        let full = graph.input_shape();
+        let sizes = self.doublings(full.height.max(full.width));
+        (0..sizes).try_for_each(|size| {
+            let progress = self.until * (f64::from(size) + 0.5) / f64::from(sizes);
+            graph.for_images(self.image(full, progress)).map(drop)
+        })
     }
 }
 
@@ -70,6 +79,17 @@ impl Small {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pleach_core::models;
+
+    #[test]
+    fn a_network_is_checked_with_every_size() {
+        let build = |model| models::build(model, Shape::new(3, 32, 32), 10).expect("a model");
+        let check = |start, model| Resizing { start, until: 0.5 }.check_graph(&build(model));
+        assert_eq!(check(4, "resnet20"), Ok(()));
+        assert_eq!(check(32, "vgg16"), Ok(()), "images stay as they are");
+        // 8 pixels cannot be halved four times; 31 can, but leave a pixel where 32 leave four.
+        assert!(check(8, "vgg-small").is_err() && check(31, "vgg-small").is_err());
+    }
 
     #[test]
     fn sides_double_and_stay_within_what_they_are() {

@@ -65,8 +65,8 @@ pub(super) struct Settings {
     /// alike (CutMix) [default: 0]
     #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
     cutmix: Option<f32>,
-    /// Begin with images shrunk to this many pixels a side, for somewhat more than half of the epochs (progressive
-    /// resizing): faster, for networks that pool whatever maps are left at their end
+    /// Begin with images shrunk to this many pixels a side, for half of the epochs (progressive resizing): faster,
+    /// for networks that pool whatever maps are left at their end
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(4..=65536))]
     start_size: Option<u32>,
     /// Train on the validation images too, for a last time after all choices: the last epoch's network is kept
