@@ -7,7 +7,7 @@
 use crate::channels::{ChannelId, Channels, Unprunable};
 use crate::eval::difference;
 use pleach_core::autograd::Tape;
-use pleach_core::graph::{Graph, GraphBuilder, NodeId};
+use pleach_core::graph::{Graph, NodeId};
 use pleach_core::layers::{AxisRole, Coupling, Layer, Mode, ParamSpec, StepKey};
 use pleach_core::{Network, Param, Tensor};
 use pleach_kernels::Context;
@@ -204,17 +204,15 @@ pub fn mask(network: &mut Network, channels: &Channels, kept: &Kept) {
 /// If [`Kept::check`] fails, or `channels` is not `old`'s.
 #[must_use]
 pub fn shrink(old: &Graph, channels: &Channels, kept: &Kept) -> Graph {
-    const VALID: &str = "a valid graph stays valid with fewer channels";
-    let (mut builder, _) = GraphBuilder::new(old.input_shape()).expect(VALID);
-    for id in old.ids().skip(1) {
-        let node = old.node(id);
-        let layer = match node.layer.kind().coupling() {
-            Coupling::Produces => with_out_channels(&node.layer, kept.indices(channels, id).len()),
-            _ => node.layer.clone(),
-        };
-        builder.add(node.name.clone(), layer, &node.inputs).expect(VALID);
-    }
-    builder.finish(old.output()).expect(VALID)
+    let narrowed = |id| {
+        let layer = &old.node(id).layer;
+        match layer.kind().coupling() {
+            Coupling::Produces => with_out_channels(layer, kept.indices(channels, id).len()),
+            _ => layer.clone(),
+        }
+    };
+    let graph = old.rebuilt(old.input_shape(), narrowed);
+    graph.expect("a valid graph stays valid with fewer channels")
 }
 
 fn with_out_channels(layer: &Layer, channels: usize) -> Layer {

@@ -56,13 +56,15 @@ fn each_augmentation_changes_training_and_not_by_threads() {
 fn images_that_begin_small_change_training_and_not_by_threads_or_by_going_on() {
     let resizing = Some(Resizing { start: 12, until: 0.7 });
     let config = TrainConfig { epochs: 3.0, batch: 16, resizing, ..TrainConfig::default() };
-    let begin = |threads: usize, network: Network, done: u64| {
+    let plain = TrainConfig { resizing: None, ..config.clone() };
+    let begin_as = |config: &TrainConfig, threads: usize, network: Network, done: u64| {
         let cx = Context::new(Isa::from_env().unwrap(), threads);
         let trainer = Trainer::resume(&cx, few::dataset(), config.clone(), network, done);
         let distillation = Distillation { weight: 0.5, temperature: 4.0 };
         // It is asked about whole images, as it takes no others.
         trainer.with_teacher(&Network::init(small_graph(), 99), distillation)
     };
+    let begin = |threads, network, done| begin_as(&config, threads, network, done);
     let mut whole = begin(1, Network::init(small_graph(), 1), 0);
     let mut parts = Network::init(small_graph(), 1);
     let mut images = Vec::new();
@@ -75,12 +77,7 @@ fn images_that_begin_small_change_training_and_not_by_threads_or_by_going_on() {
         assert_eq!(parts.graph(), &small_graph(), "epoch {epoch}");
     }
     assert_eq!(images, vec![images[0]; 3], "every image in every epoch");
-    let mut plain = Trainer::new(
-        &Context::new(Isa::from_env().unwrap(), 2),
-        few::dataset(),
-        TrainConfig { resizing: None, ..config },
-        Network::init(small_graph(), 1),
-    );
+    let mut plain = begin_as(&plain, 2, Network::init(small_graph(), 1), 0);
     for _ in 0..3 {
         plain.epoch(&mut Silent).expect("training converges");
     }

@@ -115,16 +115,30 @@ impl Graph {
         &self.consumers[id.0]
     }
 
+    /// The same nodes with other layers, `layer` of each but the image's, for images of shape `image`; all shapes are
+    /// inferred again.
+    ///
+    /// # Errors
+    /// If a layer cannot take its inputs, or something is too large.
+    pub fn rebuilt(
+        &self,
+        image: Shape,
+        layer: impl Fn(NodeId) -> Layer,
+    ) -> Result<Self, GraphError> {
+        let (mut builder, _) = GraphBuilder::new(image)?;
+        for id in self.ids().skip(1) {
+            let node = self.node(id);
+            builder.add(node.name.as_str(), layer(id), &node.inputs)?;
+        }
+        builder.finish(self.output)
+    }
+
     /// The same structure, with the same parameters, for images of another shape.
     ///
     /// # Errors
     /// If a layer cannot take them, or would have other parameters.
     pub fn for_images(&self, image: Shape) -> Result<Self, GraphError> {
-        let (mut builder, _) = GraphBuilder::new(image)?;
-        for node in &self.nodes[1..] {
-            builder.add(node.name.as_str(), node.layer.clone(), &node.inputs)?;
-        }
-        let graph = builder.finish(self.output)?;
+        let graph = self.rebuilt(image, |id| self.node(id).layer.clone())?;
         match self.params.iter().zip(&graph.params).find(|(ours, its)| ours != its) {
             Some((ours, _)) => Err(GraphError::OtherParams(self.node(ours.node).name.clone())),
             None => Ok(graph),

@@ -222,8 +222,13 @@ fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
 /// Refuses small images for a network that does not take any; `table` is what holds the configuration.
 pub(super) fn check_resizing(config: &TrainConfig, graph: &Graph, table: &str) -> Result<()> {
     let Some(resizing) = &config.resizing else { return Ok(()) };
+    let (start, image) = (resizing.start, graph.input_shape());
+    if start >= image.height.max(image.width) {
+        return Err(usage(format!(
+            "{table}.resizing.start is {start}, no smaller than the images are, of {image}"
+        )));
+    }
     resizing.check_graph(graph).map_err(|error| {
-        let start = resizing.start;
         usage(format!("{table}.resizing.start is {start}, too small for this network: {error}"))
     })
 }

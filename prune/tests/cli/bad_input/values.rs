@@ -54,6 +54,11 @@ pub(super) const CASES: &[Case] = &[
         &["train.resizing.start is 16, too small for this network", "features.43"],
     ),
     case(
+        &["train", "--model", TINY, "--start-size", "32", "-b", "50", "-o", "run"],
+        2,
+        &["train.resizing.start is 32, no smaller than the images are"],
+    ),
+    case(
         &["train", "--model", TINY, "--start-size", "16", "--set", "train.resizing.until=0"],
         2,
         &["train.resizing.until is 0, expected a fraction, more than 0"],
