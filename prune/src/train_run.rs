@@ -82,7 +82,12 @@ pub enum Event<'a> {
         steps: u64,
     },
     /// An epoch ended and was saved.
-    Epoch(&'a Epoch),
+    Epoch {
+        /// What it was.
+        epoch: &'a Epoch,
+        /// What is left of the run, in epochs that take as long ([`Trainer::left`]).
+        left: f64,
+    },
 }
 
 /// Watches a run; may stop it in training (see [`Observer`]).
@@ -201,7 +206,7 @@ pub fn train(
         run.append(METRICS, &[line])?;
         let (last, meta) = (run.file(LAST), best.meta(&job.meta));
         checkpoint::save(&last, trainer.network(), &meta, Dtype::F32, true)?;
-        observer.event(&Event::Epoch(&epoch));
+        observer.event(&Event::Epoch { epoch: &epoch, left: trainer.left() });
     }
     Ok(Trained {
         best: checkpoint::load(&run.file(BEST))?.network,

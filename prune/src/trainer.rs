@@ -1,12 +1,14 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
 mod config;
+mod report;
 mod resizing;
 mod teacher;
 
 pub(crate) use teacher::Teacher;
 
 pub use config::{Border, Start, TrainConfig};
+pub use report::{EpochReport, Observer, Silent, StepReport, TrainError};
 pub use resizing::Resizing;
 
 use pleach_core::autograd::Tape;
@@ -18,82 +20,8 @@ use pleach_datasets::batches::{BatchSpec, Loader};
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, channel_stride};
 use resizing::Small;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Why training stopped early.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The loss is not finite.
-    #[error(
-        "training diverged: a loss of {loss} in step {step} (epoch {epoch}); a lower learning rate may help"
-    )]
-    Diverged {
-        /// The epoch, from 1.
-        epoch: u64,
-        /// The step of the run, from 1.
-        step: u64,
-        /// The loss.
-        loss: f64,
-    },
-    /// The observer asked to stop.
-    #[error("interrupted in step {step}")]
-    Interrupted {
-        /// Steps done.
-        step: u64,
-    },
-}
-
-/// One step, as it happens.
-#[derive(Clone, Copy, Debug)]
-pub struct StepReport {
-    /// Steps done, this one included.
-    pub step: u64,
-    /// Steps of the run.
-    pub steps: u64,
-    /// Mean loss of its images, in nats, label smoothing included.
-    pub loss: f64,
-    /// Its learning rate.
-    pub lr: f32,
-    /// Images trained on since the epoch began, over the seconds it took.
-    pub images_per_s: f64,
-}
-
-/// One epoch, or what is left of the run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochReport {
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// Images trained on.
-    pub images: u64,
-    /// Mean loss in nats, label smoothing included.
-    pub loss: f64,
-    /// Share of the augmented images classified correctly while training.
-    pub accuracy: f64,
-    /// The last learning rate.
-    pub lr: f32,
-    /// Seconds, without evaluation.
-    pub seconds: f64,
-    /// Images a second.
-    pub images_per_s: f64,
-}
-
-/// Watches training and may stop it.
-pub trait Observer {
-    /// After each step. `false` stops the run.
-    fn step(&mut self, report: &StepReport) -> bool {
-        let _ = report;
-        true
-    }
-}
-
-/// An observer that does nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
 
 /// Training in progress. What happens in an epoch is a pure function of the network and its
 /// optimiser's state at the epoch's start, the configuration, the data and the instruction set: that
@@ -201,6 +129,27 @@ impl Trainer {
         self.steps().min(self.epochs_done * self.steps_per_epoch())
     }
 
+    /// What is left of the run, in epochs like the one that was last, by the pixels of their images.
+    ///
+    /// # Panics
+    /// Before the first.
+    #[must_use]
+    pub fn left(&self) -> f64 {
+        let pixels = |epoch| self.image(epoch).area() as f64;
+        let last = self.epochs_done.checked_sub(1).expect("an epoch that was last");
+        let partial = self.steps() as f64 / self.steps_per_epoch() as f64;
+        let share = |epoch: u64| (partial - epoch as f64).min(1.0);
+        let left = (self.epochs_done..self.epochs()).map(|epoch| share(epoch) * pixels(epoch));
+        left.sum::<f64>() / pixels(last)
+    }
+
+    /// The images of an epoch.
+    fn image(&self, epoch: u64) -> Shape {
+        let full = self.network.graph().input_shape();
+        let progress = epoch as f64 / self.epochs() as f64;
+        self.config.resizing.map_or(full, |resizing| resizing.image(full, progress))
+    }
+
     /// Steps of a full epoch: full batches only, but at least one.
     fn steps_per_epoch(&self) -> u64 {
         self.spec(0).batches(&*self.dataset) as u64
@@ -227,13 +176,11 @@ impl Trainer {
     /// ([`Resizing::check_graph`]).
     pub fn epoch(&mut self, observer: &mut dyn Observer) -> Result<EpochReport, TrainError> {
         assert!(!self.is_finished(), "a finished run has no next epoch");
-        let full = self.network.graph().input_shape();
-        let Some(resizing) = self.config.resizing else {
+        let (full, image) = (self.network.graph().input_shape(), self.image(self.epochs_done));
+        if image == full {
             return self.epoch_of(full, observer);
-        };
-        let progress = self.epochs_done as f64 / self.epochs() as f64;
-        let small = self.network.graph().for_images(resizing.image(full, progress));
-        let small = small.expect("a network for small images");
+        }
+        let small = self.network.graph().for_images(image).expect("a network for small images");
         let graph = self.network.replace_graph(small);
         let report = self.epoch_of(full, observer);
         self.network.replace_graph(graph);

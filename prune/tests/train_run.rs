@@ -44,7 +44,7 @@ impl Observer for Snapshots<'_> {}
 
 impl RunObserver for Snapshots<'_> {
     fn event(&mut self, event: &Event<'_>) {
-        if let Event::Epoch(_) = event {
+        if let Event::Epoch { .. } = event {
             self.files.push(FILES.map(|name| fs::read(self.run.file(name)).expect("it is there")));
         }
     }

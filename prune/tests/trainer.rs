@@ -67,16 +67,18 @@ fn images_that_begin_small_change_training_and_not_by_threads_or_by_going_on() {
     let begin = |threads, network, done| begin_as(&config, threads, network, done);
     let mut whole = begin(1, Network::init(small_graph(), 1), 0);
     let mut parts = Network::init(small_graph(), 1);
-    let mut images = Vec::new();
+    let (mut images, mut left) = (Vec::new(), Vec::new());
     for epoch in 0..3 {
         whole.epoch(&mut Silent).expect("training converges");
         let mut trainer = begin(3, parts, epoch);
         images.push(trainer.epoch(&mut Silent).expect("training converges").images);
+        left.push(trainer.left());
         parts = trainer.into_network();
         assert_eq!(whole.network(), &parts, "epoch {epoch}");
         assert_eq!(parts.graph(), &small_graph(), "epoch {epoch}");
     }
     assert_eq!(images, vec![images[0]; 3], "every image in every epoch");
+    assert_eq!(left, [1.0 + 4.0, 4.0, 0.0], "sides of 12, 12 and 24 pixels");
     let mut plain = begin_as(&plain, 2, Network::init(small_graph(), 1), 0);
     for _ in 0..3 {
         plain.epoch(&mut Silent).expect("training converges");
@@ -105,7 +107,7 @@ fn a_stopped_epoch_of_small_images_leaves_the_network_with_its_own_structure() {
 fn training_that_goes_on_after_an_epoch_ends_with_the_same_bits() {
     let config = TrainConfig { epochs: 1.1, ..TrainConfig::default() };
     let whole = trained(2, &config);
-    assert_eq!(whole.epochs_done(), 2);
+    assert_eq!((whole.epochs_done(), whole.left()), (2, 0.0));
     let cx = Context::new(Isa::from_env().unwrap(), 2);
     let network = Network::init(small_graph(), config.seed);
     let mut first = Trainer::new(&cx, dataset(), config.clone(), network);

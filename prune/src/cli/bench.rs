@@ -118,13 +118,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         return plan(common, &nets, &config);
     }
     interrupt::listen()?;
-    let mut progress = Progress::new(common.style());
+    let progress = Progress::new(common.style());
     if args.tune {
-        config.choice = Choice::Measured(latency::tune(&nets, &config, &mut watch(&mut progress)));
+        config.choice = Choice::Measured(latency::tune(&nets, &config, &mut watch(&progress)));
         progress.finish();
     }
-    let measurement = measure(&nets, &config, &mut progress);
-    let layers = args.per_layer.then(|| measure_layers(&nets, &config, &mut progress));
+    let measurement = measure(&nets, &config, &progress);
+    let layers = args.per_layer.then(|| measure_layers(&nets, &config, &progress));
     let algorithms = match &config.choice {
         Choice::CostTable => None,
         Choice::Measured(tuning) => Some(tuning.rows()),
@@ -180,7 +180,7 @@ fn plan(common: &Common, nets: &[(&str, &pleach_core::Network)], config: &Config
 pub(super) fn measure(
     nets: &[(&str, &pleach_core::Network)],
     config: &Config,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Measurement {
     let measurement = latency::measure(nets, config, &mut watch(progress));
     progress.finish();
@@ -191,7 +191,7 @@ pub(super) fn measure(
 pub(super) fn measure_layers(
     nets: &[(&str, &pleach_core::Network)],
     config: &Config,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Vec<LayerRow> {
     let rows = latency::measure_layers(nets, config, &mut watch(progress));
     progress.finish();
@@ -199,7 +199,7 @@ pub(super) fn measure_layers(
 }
 
 /// Shows how far a measurement is, and ends it when an interruption comes.
-fn watch(progress: &mut Progress) -> impl FnMut(&str, usize, usize) -> ControlFlow<()> {
+fn watch(progress: &Progress) -> impl FnMut(&str, usize, usize) -> ControlFlow<()> {
     |title, done, rounds| {
         if interrupt::is_requested() {
             return ControlFlow::Break(());

@@ -62,7 +62,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let trained = of_both(&|net| net.meta.dataset.as_ref() == Some(&spec.name));
     let measures = asked || (trained && of_both(&|net| fits(net.network.graph(), spec)));
     interrupt::listen()?;
-    let mut progress = Progress::new(common.style());
+    let progress = Progress::new(common.style());
     let outputs = match measures {
         true => {
             let split = if args.test { Split::Test } else { Split::Validation };
@@ -81,7 +81,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
                 seed: common.seed(),
                 ..Config::new(cx.isa(), 1)
             };
-            bench::measure(&named, &config, &mut progress)
+            bench::measure(&named, &config, &progress)
         }
         false => Measurement::default(),
     };

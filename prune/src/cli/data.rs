@@ -88,7 +88,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             let found = fetchable().find(|(known, _)| known == name);
             let (_, format) = found.ok_or_else(|| usage(format!("{name} cannot be fetched")))?;
             interrupt::listen()?;
-            let mut progress = Progress::new(common.style());
+            let progress = Progress::new(common.style());
             progress.line(&format!("fetching {name} from {url} into {}", out.display()));
             let mut begun = false;
             let fetched = fetch::fetch(format, url, out, &mut |state| {

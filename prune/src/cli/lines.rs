@@ -4,6 +4,7 @@ use super::progress::{Progress, duration};
 use pleach_prune::phases::{self, StepRecord};
 use pleach_prune::train_run::{self, Epoch};
 use pleach_prune::trainer::{EpochReport, StepReport};
+use std::time::{Duration, Instant};
 
 /// Beside a bar.
 pub(super) fn step(report: &StepReport) -> String {
@@ -11,23 +12,29 @@ pub(super) fn step(report: &StepReport) -> String {
 }
 
 /// A training, as it goes.
-#[derive(Default)]
 pub(super) struct Training {
-    /// Epochs of the run, and those that were done when it began or went on.
+    /// Epochs of the run.
     epochs: u64,
-    began: u64,
-    /// Validation accuracies of the epochs since then.
+    /// When the epoch that goes on began.
+    since: Instant,
+    /// Validation accuracies of the epochs since training began or went on.
     accuracies: Vec<f64>,
 }
 
+impl Default for Training {
+    fn default() -> Self {
+        Self { epochs: 0, since: Instant::now(), accuracies: Vec::new() }
+    }
+}
+
 impl Training {
-    pub(super) fn event(&mut self, event: &train_run::Event<'_>, progress: &mut Progress) {
+    pub(super) fn event(&mut self, event: &train_run::Event<'_>, progress: &Progress) {
         match *event {
             train_run::Event::Before(accuracy) => {
                 progress.line(&format!("it begins with val {:.2} %", 100.0 * accuracy));
             }
             train_run::Event::Begins { done, epochs, steps } => {
-                (self.began, self.epochs) = (done, epochs);
+                (self.epochs, self.since) = (epochs, Instant::now());
                 if done >= epochs {
                     progress.line("all epochs are done");
                 } else if done > 0 {
@@ -35,16 +42,17 @@ impl Training {
                 }
                 progress.start("training", steps);
             }
-            train_run::Event::Epoch(epoch) => {
+            train_run::Event::Epoch { epoch, left } => {
                 self.accuracies.extend(epoch.validation.iter().map(|found| found.accuracy));
-                progress.line(&self.epoch(epoch, progress));
+                progress.line(&self.epoch(epoch, self.since.elapsed().mul_f64(left)));
+                self.since = Instant::now();
             }
         }
     }
 
-    fn epoch(&self, epoch: &Epoch, progress: &Progress) -> String {
+    /// An epoch, before what is left of the run.
+    fn epoch(&self, epoch: &Epoch, left: Duration) -> String {
         let training = &epoch.training;
-        let (done, left) = (training.epoch - self.began, self.epochs - training.epoch);
         let (validation, best) = match &epoch.validation {
             Some(found) => (
                 format!("val {:.2} %, ", 100.0 * found.accuracy),
@@ -64,7 +72,7 @@ impl Training {
             100.0 * training.accuracy,
             training.lr,
             training.images_per_s,
-            duration(progress.eta(done as f64, left as f64)),
+            duration(left),
         )
     }
 }
@@ -102,7 +110,7 @@ impl Pruning {
         self.epochs >= 1.0
     }
 
-    pub(super) fn step(&mut self, report: &StepReport, progress: &mut Progress) {
+    pub(super) fn step(&mut self, report: &StepReport, progress: &Progress) {
         if std::mem::take(&mut self.is_new) {
             progress.start(format!("fine-tuning ({})", self.phase), report.steps);
         }

@@ -2,7 +2,7 @@
 
 use super::output;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,6 @@ pub(super) enum Style {
 pub(super) struct Progress {
     style: Style,
     bar: ProgressBar,
-    started: Instant,
 }
 
 impl Progress {
@@ -32,12 +31,11 @@ impl Progress {
         let template = "{prefix} [{bar:30}] {pos}/{len} {msg} eta {eta}";
         let known = ProgressStyle::with_template(template).expect("the template is sound");
         bar.set_style(known.progress_chars("=> "));
-        Self { style, bar, started: Instant::now() }
+        Self { style, bar }
     }
 
     /// A piece of work of `len` parts begins.
-    pub(super) fn start(&mut self, title: impl Into<String>, len: u64) {
-        self.started = Instant::now();
+    pub(super) fn start(&self, title: impl Into<String>, len: u64) {
         self.bar.reset();
         self.bar.set_length(len);
         self.bar.set_prefix(title.into());
@@ -45,7 +43,7 @@ impl Progress {
     }
 
     /// The same, and where lines are shown that is one.
-    pub(super) fn phase(&mut self, title: &str, len: u64) {
+    pub(super) fn phase(&self, title: &str, len: u64) {
         if self.style == Style::Lines {
             self.line(title);
         }
@@ -67,12 +65,6 @@ impl Progress {
             Style::Lines => output::tell(text),
             Style::None => {}
         }
-    }
-
-    /// The time that `left` more parts take, if `done` took as long as since the start.
-    pub(super) fn eta(&self, done: f64, left: f64) -> Duration {
-        Duration::try_from_secs_f64(self.started.elapsed().as_secs_f64() / done * left)
-            .unwrap_or_default()
     }
 
     /// All is done; the bar goes.

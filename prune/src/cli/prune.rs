@@ -188,10 +188,10 @@ fn measured(
     let (seconds, seed) = (file.bench_seconds, file.prune.seed);
     let bench = Config { seconds, seed, ..Config::new(cx.isa(), cx.threads().count()) };
     let nets = [("base", base), ("pruned", &outcome.network)];
-    let mut progress = Progress::new(common.style());
-    let speed = bench::measure(&nets, &bench, &mut progress);
+    let progress = Progress::new(common.style());
+    let speed = bench::measure(&nets, &bench, &progress);
     let (batches, threads) = (bench.batches[..1].to_vec(), bench.threads[..1].to_vec());
-    let layers = bench::measure_layers(&nets, &Config { batches, threads, ..bench }, &mut progress);
+    let layers = bench::measure_layers(&nets, &Config { batches, threads, ..bench }, &progress);
     (speed, layers)
 }
 

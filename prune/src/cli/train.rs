@@ -295,6 +295,6 @@ impl Observer for Watch {
 
 impl RunObserver for Watch {
     fn event(&mut self, event: &Event<'_>) {
-        self.lines.event(event, &mut self.progress);
+        self.lines.event(event, &self.progress);
     }
 }

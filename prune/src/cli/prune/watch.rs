@@ -31,7 +31,7 @@ impl Watch {
 
 impl Observer for Watch {
     fn step(&mut self, report: &StepReport) -> bool {
-        self.lines.step(report, &mut self.progress);
+        self.lines.step(report, &self.progress);
         !interrupt::is_requested()
     }
 }

@@ -37,7 +37,7 @@ impl Observer for Watch {
     fn step(&mut self, report: &StepReport) -> bool {
         match self.training {
             Some(_) => self.progress.set(report.step, || lines::step(report)),
-            None => self.pruning.step(report, &mut self.progress),
+            None => self.pruning.step(report, &self.progress),
         }
         !interrupt::is_requested()
     }
@@ -45,7 +45,7 @@ impl Observer for Watch {
 
 impl train_run::RunObserver for Watch {
     fn event(&mut self, event: &train_run::Event<'_>) {
-        self.training.get_or_insert_default().event(event, &mut self.progress);
+        self.training.get_or_insert_default().event(event, &self.progress);
     }
 }
 
