@@ -1,11 +1,12 @@
 //! What documents say of results is what they say.
 
-use pleach_prune::report::{self, PruneResult, Table};
+use pleach_prune::report::{self, NamedResult, RESULT, Table};
 use pleach_prune::reproduce::Report;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const README: &str = include_str!("../../README.md");
+const IN_FULL: &str = include_str!("../results/README.md");
 
 fn committed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
@@ -17,27 +18,33 @@ fn study(folder: &Path) -> Report {
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
 }
 
-fn assert_has(table: &Table) {
+/// A document has a table, without its title.
+fn assert_has(document: &str, table: &Table) {
     let markdown = table.to_markdown();
     let (_, table) = markdown.split_once("\n\n").expect("a title and a table");
-    assert!(README.contains(table), "README.md should have this table:\n\n{table}");
+    assert!(document.contains(table), "there should be this table:\n\n{table}");
 }
 
 #[test]
 fn the_readmes_tables_are_those_of_the_committed_results() {
-    let results = [
-        include_str!("../results/vgg16-cifar10.json"),
-        include_str!("../results/vgg16-cifar10-10x-given/result.json"),
-        include_str!("../results/vgg16-cifar10-10x-cutmix/result.json"),
-        include_str!("../results/vgg16-cifar10-10x-distilled/result.json"),
+    let names = [
+        "vgg16-cifar10-10x-given",
+        "vgg16-cifar10-10x-cutmix",
+        "vgg16-cifar10-10x-distilled",
+        "vgg16-cifar10.json",
+        "vgg16-cifar10-10x",
     ];
-    for result in results {
-        let result: PruneResult = serde_json::from_str(result).unwrap();
-        assert_has(&report::headline(&result));
-    }
+    let runs = names.map(|name| {
+        let path = committed().join(name);
+        let file = if path.is_dir() { path.join(RESULT) } else { path };
+        let json = fs::read_to_string(file).expect("it has a result");
+        NamedResult { name: name.into(), result: serde_json::from_str(&json).unwrap() }
+    });
+    assert_has(README, &report::runs_table(&runs));
+    runs.iter().for_each(|run| assert_has(IN_FULL, &report::headline(&run.result)));
     let amounts = study(&committed().join("vgg16-cifar10-amounts")).rendered();
     let overview = amounts.tables.iter().find(|table| table.name == "t6-overview");
-    assert_has(overview.expect("T6 has an overview"));
+    assert_has(README, overview.expect("T6 has an overview"));
 }
 
 #[test]

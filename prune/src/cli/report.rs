@@ -6,22 +6,25 @@ use super::output;
 use anyhow::{Context as _, Result};
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint::write_atomically;
-use pleach_prune::report::{self, PAGE, RESULT, RESULT_SCHEMA};
+use pleach_prune::report::{self, NamedResult, PAGE, PruneResult, RESULT, RESULT_SCHEMA};
 use pleach_prune::reproduce::{self, REPORT, Report};
 use pleach_prune::run_dir::RunDir;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Make a report again, of a study or of a pruning run, from the JSON in its folder
+/// Make a report again, of a study or of a pruning run, from the JSON in its folder; or compare pruning runs
 ///
-/// Without -o all files of the report are written again: report.html and each figure as SVG; of a study also
-/// report.md, and each table as CSV, LaTeX and JSON.
+/// Without -o all files of the report are written again: report.html and each figure as SVG; of a study also report.md,
+/// and each table as CSV, LaTeX and JSON. Several pruning runs make one table, a row each, which is printed as Markdown.
 #[derive(ClapArgs)]
 pub(super) struct Args {
-    /// The folder of a study (pleach reproduce) or of a finished pruning run, or its report.json or result.json
-    run: PathBuf,
-    /// Write this file alone, of the kind that its name ends in: .html, .md or .json; - prints Markdown
+    /// The folder of a study (pleach reproduce) or of a finished pruning run, or its report.json or result.json; or
+    /// several pruning runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Write this file alone, of the kind that its name ends in: .html, .md or .json, of several runs also .csv or .tex;
+    /// - prints Markdown
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Overwrite that file
@@ -47,7 +50,14 @@ enum Source {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    let (folder, source) = load(&args.run)?;
+    match &args.runs[..] {
+        [run] => one(common, args, run),
+        runs => several(common, args, runs),
+    }
+}
+
+fn one(common: &Common, args: &Args, run: &Path) -> Result<u8> {
+    let (folder, source) = load(run)?;
     let page = |run: &RunDir| match &source {
         Source::Study(report) => Ok(report.page()),
         Source::Pruning(_) => report::pruning(run),
@@ -58,22 +68,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             return Ok(exit::OK);
         }
         Some(out) => {
-            refuse_to_overwrite(out, args.force)?;
             let page = || page(&RunDir::existing(&folder)?);
-            let text = match out.extension().and_then(|extension| extension.to_str()) {
-                Some("html") => page()?.to_html(),
-                Some("md") => page()?.to_markdown(),
-                Some("json") => match &source {
-                    Source::Study(report) => output::to_json(report),
-                    Source::Pruning(result) => output::to_json(result),
-                },
-                _ => {
-                    let expected = "expected a name that ends in .html, .md or .json";
-                    return Err(usage(format!("{}: {expected}", out.display())));
-                }
-            };
-            write_atomically(out, |file| file.write_all(text.as_bytes()))
-                .with_context(|| format!("cannot write {}", out.display()))?;
+            write(args, out, ".html, .md or .json", |kind| {
+                Ok(Some(match kind {
+                    "html" => page()?.to_html(),
+                    "md" => page()?.to_markdown(),
+                    "json" => match &source {
+                        Source::Study(report) => output::to_json(report),
+                        Source::Pruning(result) => output::to_json(result),
+                    },
+                    _ => return Ok(None),
+                }))
+            })?;
             out.clone()
         }
         None => {
@@ -91,7 +97,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if common.json {
         output::json(&Document {
             schema: "pleach.report/1",
-            run: &args.run,
+            run,
             cells: cells.map(|(done, _)| done),
             missing: cells.map(|(_, missing)| missing),
             out: &out,
@@ -106,6 +112,79 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         })?;
     }
     Ok(exit::OK)
+}
+
+/// `pleach.runs/1`.
+#[derive(Serialize)]
+struct Runs<'a> {
+    schema: &'static str,
+    runs: Vec<NamedRun<'a>>,
+}
+
+#[derive(Serialize)]
+struct NamedRun<'a> {
+    run: &'a str,
+    result: &'a PruneResult,
+}
+
+fn several(common: &Common, args: &Args, paths: &[PathBuf]) -> Result<u8> {
+    let named = |path: &PathBuf| match load(path)? {
+        (folder, Source::Pruning(result)) => {
+            let result = serde_json::from_value(result)
+                .with_context(|| format!("{} has no result of a pruning run", folder.display()))?;
+            let shown = path.display().to_string();
+            Ok(NamedResult { name: shown.trim_end_matches('/').to_owned(), result })
+        }
+        (_, Source::Study(_)) => {
+            let only = "is a study: only pruning runs are compared";
+            Err(usage(format!("{} {only}", path.display())))
+        }
+    };
+    let runs = paths.iter().map(named).collect::<Result<Vec<NamedResult>>>()?;
+    let document = Runs {
+        schema: "pleach.runs/1",
+        runs: runs
+            .iter()
+            .map(|NamedResult { name, result }| NamedRun { run: name, result })
+            .collect(),
+    };
+    match &args.out {
+        Some(out) if out != Path::new("-") => {
+            write(args, out, ".html, .md, .csv, .tex or .json", |kind| {
+                Ok(Some(match kind {
+                    "html" => report::runs(&runs).to_html(),
+                    "md" => report::runs_table(&runs).to_markdown(),
+                    "csv" => report::runs_table(&runs).to_csv(),
+                    "tex" => report::runs_table(&runs).to_latex(),
+                    "json" => output::to_json(&document),
+                    _ => return Ok(None),
+                }))
+            })?;
+            match common.json {
+                true => output::json(&document)?,
+                false => output::print(&format!("{}\n", out.display()))?,
+            }
+        }
+        _ if common.json => output::json(&document)?,
+        _ => output::print(&report::runs_table(&runs).to_markdown())?,
+    }
+    Ok(exit::OK)
+}
+
+/// Writes the file that was asked for, of the kind that its name ends in, if `text` knows that kind, one of `kinds`.
+fn write(
+    args: &Args,
+    out: &Path,
+    kinds: &str,
+    text: impl FnOnce(&str) -> Result<Option<String>>,
+) -> Result<()> {
+    refuse_to_overwrite(out, args.force)?;
+    let kind = out.extension().and_then(|extension| extension.to_str());
+    let Some(text) = text(kind.unwrap_or_default())? else {
+        return Err(usage(format!("{}: expected a name that ends in {kinds}", out.display())));
+    };
+    write_atomically(out, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", out.display()))
 }
 
 /// The folder of a study or run, and what its report is made of.

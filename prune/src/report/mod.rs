@@ -15,7 +15,8 @@ pub(crate) use document::activation_bytes;
 pub use figure::{Axis, Figure, Series};
 pub use page::{Block, Page, Picture, Section};
 pub(crate) use pruning::FIGURE_PREFIX;
-pub use pruning::{PAGE, ReportError, headline, pruning, write_pruning};
+pub use pruning::{NamedResult, PAGE, ReportError};
+pub use pruning::{headline, pruning, runs, runs_table, write_pruning};
 pub use result::{PruneResult, Pruned, RESULT, RESULT_SCHEMA};
 pub use rows::{Marks, RowSeries, Rows};
 

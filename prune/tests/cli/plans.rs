@@ -171,4 +171,35 @@ fn the_report_of_a_run_is_made_again_from_its_folder() {
     let out = folder.path().join("other.json");
     report(&[result.to_str().unwrap(), "-o", out.to_str().unwrap()]);
     assert_eq!(serde_json::from_slice::<Value>(&fs::read(out).unwrap()).unwrap(), found);
+    // Beside another one, an early result.
+    let early = concat!(env!("CARGO_MANIFEST_DIR"), "/results/vgg16-cifar10.json");
+    let table = report(&[&format!("{path}/"), early]);
+    let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| /")).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert!(rows[0].starts_with(&format!("| {path} | con_ent | ")), "{table}");
+    assert!(
+        rows[1].starts_with(&format!("| {early} | con_ent | 33 | 90.96 | 90.02 | ")),
+        "{table}"
+    );
+    for (kind, part) in
+        [("html", "<svg"), ("md", "| run |"), ("csv", "run,"), ("tex", "\\begin{tabular}")]
+    {
+        let out = folder.path().join(format!("runs.{kind}"));
+        report(&[path, early, "-o", out.to_str().unwrap()]);
+        assert!(fs::read_to_string(out).unwrap().contains(part), "{kind}");
+    }
+    let document: Value = serde_json::from_str(&report(&[path, early, "--json"])).unwrap();
+    assert_eq!(document["schema"], "pleach.runs/1");
+    assert_eq!(document["runs"][0]["result"]["pruned"], found["pruned"]);
+    let refused = |args: &[&str], says: &str| {
+        let output = pleach().arg("report").args(args).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains(says), "{says:?}: {text}");
+    };
+    let study = concat!(env!("CARGO_MANIFEST_DIR"), "/results/vgg16-quarter-cifar10");
+    refused(&[path, study], "is a study: only pruning runs are compared");
+    refused(
+        &[path, early, "-o", "runs.svg"],
+        "runs.svg: expected a name that ends in .html, .md, .csv",
+    );
 }

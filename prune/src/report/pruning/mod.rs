@@ -2,9 +2,11 @@
 
 mod filters;
 mod outcome;
+mod several;
 mod tuning;
 
 pub use outcome::headline;
+pub use several::{NamedResult, runs, runs_table};
 
 use super::result::{PruneResult, RESULT, RESULT_SCHEMA};
 use super::{Block, Page, machine};

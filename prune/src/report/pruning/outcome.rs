@@ -302,12 +302,12 @@ fn why(result: &PruneResult, pruned: &[&LayerRow], at: &str) -> String {
 }
 
 /// The measurements of both networks alike.
-fn pairs(result: &PruneResult) -> impl Iterator<Item = [&Row; 2]> {
+pub(super) fn pairs(result: &PruneResult) -> impl Iterator<Item = [&Row; 2]> {
     let of_net = |net: &'static str| result.latency.iter().filter(move |row| row.net == net);
     of_net("base").zip(of_net("pruned")).map(|(base, pruned)| [base, pruned])
 }
 
-fn setting(batch: usize, threads: usize) -> String {
+pub(super) fn setting(batch: usize, threads: usize) -> String {
     format!("batch {batch}, {threads} {}", if threads == 1 { "thread" } else { "threads" })
 }
 
