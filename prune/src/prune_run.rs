@@ -165,11 +165,11 @@ impl RunObserver for Metrics<'_> {
             Event::Tuning { phase, epochs } => {
                 (self.phase, self.tells_epochs) = (phase, *epochs >= 1.0);
             }
-            Event::Epoch(epoch) if self.tells_epochs => {
+            Event::Epoch { epoch, .. } if self.tells_epochs => {
                 self.line("epoch", Some(self.phase), epoch);
             }
             Event::Step(step) => self.line("step", None, step),
-            Event::Base { .. } | Event::GoesOn { .. } | Event::Epoch(_) => {}
+            Event::Base { .. } | Event::GoesOn { .. } | Event::Epoch { .. } => {}
         }
         self.observer.event(event);
     }

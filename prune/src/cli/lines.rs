@@ -4,27 +4,38 @@ use super::progress::{Progress, duration};
 use pleach_prune::phases::{self, StepRecord};
 use pleach_prune::train_run::{self, Epoch};
 use pleach_prune::trainer::{EpochReport, StepReport};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Beside a bar.
 pub(super) fn step(report: &StepReport) -> String {
     format!("loss {:.3}, lr {:.4}, {:.0} img/s", report.loss, report.lr, report.images_per_s)
 }
 
+/// When the epoch that goes on began.
+struct Began(Instant);
+
+impl Default for Began {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Began {
+    /// The epoch ended: the time that `left` more like it take. The next one begins.
+    fn eta(&mut self, left: f64) -> String {
+        let began = std::mem::take(self).0;
+        duration(began.elapsed().mul_f64(left))
+    }
+}
+
 /// A training, as it goes.
+#[derive(Default)]
 pub(super) struct Training {
     /// Epochs of the run.
     epochs: u64,
-    /// When the epoch that goes on began.
-    since: Instant,
+    began: Began,
     /// Validation accuracies of the epochs since training began or went on.
     accuracies: Vec<f64>,
-}
-
-impl Default for Training {
-    fn default() -> Self {
-        Self { epochs: 0, since: Instant::now(), accuracies: Vec::new() }
-    }
 }
 
 impl Training {
@@ -34,7 +45,7 @@ impl Training {
                 progress.line(&format!("it begins with val {:.2} %", 100.0 * accuracy));
             }
             train_run::Event::Begins { done, epochs, steps } => {
-                (self.epochs, self.since) = (epochs, Instant::now());
+                (self.epochs, self.began) = (epochs, Began::default());
                 if done >= epochs {
                     progress.line("all epochs are done");
                 } else if done > 0 {
@@ -44,14 +55,13 @@ impl Training {
             }
             train_run::Event::Epoch { epoch, left } => {
                 self.accuracies.extend(epoch.validation.iter().map(|found| found.accuracy));
-                progress.line(&self.epoch(epoch, self.since.elapsed().mul_f64(left)));
-                self.since = Instant::now();
+                let eta = self.began.eta(left);
+                progress.line(&self.epoch(epoch, &eta));
             }
         }
     }
 
-    /// An epoch, before what is left of the run.
-    fn epoch(&self, epoch: &Epoch, left: Duration) -> String {
+    fn epoch(&self, epoch: &Epoch, eta: &str) -> String {
         let training = &epoch.training;
         let (validation, best) = match &epoch.validation {
             Some(found) => (
@@ -65,14 +75,13 @@ impl Training {
             None => Default::default(),
         };
         format!(
-            "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, {validation}lr {:.5}, {:.0} img/s, eta {}{best}",
+            "epoch {:>3}/{}: loss {:.4}, acc {:.2} %, {validation}lr {:.5}, {:.0} img/s, eta {eta}{best}",
             training.epoch,
             self.epochs,
             training.loss,
             100.0 * training.accuracy,
             training.lr,
             training.images_per_s,
-            duration(left),
         )
     }
 }
@@ -99,6 +108,7 @@ pub(super) struct Pruning {
     /// What is being fine-tuned, and for how many epochs.
     phase: &'static str,
     epochs: f64,
+    began: Began,
     /// Whether it has not made a step yet.
     is_new: bool,
 }
@@ -136,24 +146,27 @@ impl Pruning {
             }
             phases::Event::Tuning { phase, epochs } => {
                 (self.phase, self.epochs, self.is_new) = (phase, *epochs, true);
+                self.began = Began::default();
                 if *phase == "final" && *epochs > 0.0 {
                     progress.line(&format!("final fine-tuning: {epochs:.2} epochs"));
                 }
             }
-            phases::Event::Epoch(epoch) => {
+            phases::Event::Epoch { epoch, left } => {
                 if self.tells_epochs() {
-                    progress.line(&self.epoch(epoch));
+                    let eta = self.began.eta(*left);
+                    progress.line(&self.epoch(epoch, &eta));
                 }
             }
             phases::Event::Step(step) => progress.line(&self.removal(step)),
         }
     }
 
-    fn epoch(&self, epoch: &EpochReport) -> String {
+    fn epoch(&self, epoch: &EpochReport, eta: &str) -> String {
         format!(
-            "  {} epoch {}: loss {:.4}, acc {:.2} %, lr {:.4}, {:.0} img/s",
+            "  {} epoch {}/{}: loss {:.4}, acc {:.2} %, lr {:.4}, {:.0} img/s, eta {eta}",
             self.phase,
             epoch.epoch,
+            self.epochs.ceil(),
             epoch.loss,
             100.0 * epoch.accuracy,
             epoch.lr,

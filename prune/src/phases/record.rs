@@ -181,7 +181,13 @@ pub enum Event<'a> {
         epochs: f64,
     },
     /// An epoch of fine-tuning ended.
-    Epoch(&'a EpochReport),
+    Epoch {
+        /// What it was.
+        epoch: &'a EpochReport,
+        /// What is left of this fine-tuning, in epochs that take as long
+        /// ([`Trainer::left`](crate::trainer::Trainer::left)).
+        left: f64,
+    },
     /// A step ended.
     Step(&'a StepRecord),
 }

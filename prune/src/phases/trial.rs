@@ -114,7 +114,7 @@ impl Pruner<'_> {
             let report = trainer.epoch(observer)?;
             trial.done = trainer.epochs_done();
             trial.used += report.images as f64 / images;
-            observer.event(&Event::Epoch(&report));
+            observer.event(&Event::Epoch { epoch: &report, left: trainer.left() });
         }
         let finished = trainer.is_finished();
         let (network, teacher) = trainer.into_parts();
