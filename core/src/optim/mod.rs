@@ -3,6 +3,7 @@
 mod lookahead;
 mod muon;
 mod schedule;
+mod usual;
 
 pub use lookahead::Lookahead;
 pub use schedule::Schedule;
@@ -16,27 +17,37 @@ use std::ops::Range;
 /// How gradients change parameters. Weight decay (an L2 penalty added to the gradient) applies only
 /// where [`crate::layers::ParamSpec::decays`]; rows in [`Param::frozen`] stay as they are, with all
 /// their state.
+///
+/// In a file the kind is enough: the rest is as usual ([`Optimizer::sgd`], [`Optimizer::adam`],
+/// [`Optimizer::muon`]) where nothing is said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Optimizer {
     /// Stochastic gradient descent, as `torch.optim.SGD`. One slot: the velocity.
     Sgd {
         /// Share of the old velocity in the new.
+        #[serde(default = "usual::momentum")]
         momentum: f32,
         /// Whether the step looks ahead by one velocity (Sutskever et al. 2013, section 2.1).
+        #[serde(default = "usual::nesterov")]
         nesterov: bool,
         /// The L2 penalty.
+        #[serde(default = "usual::decay")]
         weight_decay: f32,
     },
     /// Adam (Kingma and Ba 2015, algorithm 1), as `torch.optim.Adam`. Two slots: the moments.
     Adam {
         /// Decay of the first moment.
+        #[serde(default = "usual::beta1")]
         beta1: f32,
         /// Decay of the second moment.
+        #[serde(default = "usual::beta2")]
         beta2: f32,
         /// Added to the root of the second moment.
+        #[serde(default = "usual::eps")]
         eps: f32,
         /// The L2 penalty.
+        #[serde(default)]
         weight_decay: f32,
     },
     /// Muon (Jordan 2024): the filters of a convolution that sees all channels move by an orthogonal matrix, and
@@ -44,14 +55,19 @@ pub enum Optimizer {
     /// `Sgd`, with Nesterov's momentum and a rate of its own. One slot: the velocity.
     Muon {
         /// Share of the old velocity in the new, of filters.
+        #[serde(default = "usual::filters_momentum")]
         momentum: f32,
         /// Iterations of Newton and Schulz's that make a matrix orthogonal, at least one.
+        #[serde(default = "usual::iterations")]
         iterations: u32,
         /// The rate of everything else, as a multiple of that of filters.
+        #[serde(default = "usual::others_lr")]
         others_lr: f32,
         /// The momentum of everything else.
+        #[serde(default = "usual::momentum")]
         others_momentum: f32,
         /// The L2 penalty, on weights that are not such filters.
+        #[serde(default = "usual::decay")]
         weight_decay: f32,
     },
 }
@@ -60,15 +76,36 @@ impl Optimizer {
     /// The largest rate of [`Optimizer::muon`] that did best on CIFAR-10 in batches of 128.
     pub const MUON_LR: f32 = 0.03;
 
+    /// SGD with Nesterov's momentum, with usual values.
+    #[must_use]
+    pub const fn sgd() -> Self {
+        Self::Sgd {
+            momentum: usual::momentum(),
+            nesterov: usual::nesterov(),
+            weight_decay: usual::decay(),
+        }
+    }
+
+    /// Adam with the values of its paper.
+    #[must_use]
+    pub const fn adam() -> Self {
+        Self::Adam {
+            beta1: usual::beta1(),
+            beta2: usual::beta2(),
+            eps: usual::eps(),
+            weight_decay: 0.0,
+        }
+    }
+
     /// Muon with the values that did best on CIFAR-10, and `others_lr` times the rate for everything but filters.
     #[must_use]
     pub const fn muon(others_lr: f32) -> Self {
         Self::Muon {
-            momentum: 0.6,
-            iterations: 3,
+            momentum: usual::filters_momentum(),
+            iterations: usual::iterations(),
             others_lr,
-            others_momentum: 0.9,
-            weight_decay: 5e-4,
+            others_momentum: usual::momentum(),
+            weight_decay: usual::decay(),
         }
     }
 

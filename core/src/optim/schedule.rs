@@ -1,7 +1,11 @@
+use super::usual;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// The learning rate over a run, as a fraction of its peak and a function of progress.
+///
+/// In a file the kind is enough: the rest is as usual ([`Schedule::step`], [`Schedule::cosine`],
+/// [`Schedule::one_cycle`]) where nothing is said of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
@@ -10,8 +14,10 @@ pub enum Schedule {
     /// The peak times `gamma` to the number of milestones reached.
     Step {
         /// Fractions of the run.
+        #[serde(default = "usual::milestones")]
         milestones: Vec<f64>,
         /// The factor at each.
+        #[serde(default = "usual::gamma")]
         gamma: f64,
     },
     /// A straight line from 0 to the peak, then half a cosine down to `floor`: with `t` the
@@ -19,8 +25,10 @@ pub enum Schedule {
     /// 2017, equation 5).
     Cosine {
         /// Fraction of the run in which the rate rises.
+        #[serde(default = "usual::cosine_warmup")]
         warmup: f64,
         /// The last rate, as a fraction of the peak.
+        #[serde(default)]
         floor: f64,
     },
     /// Half a cosine up from `1 / start_div` to the peak, then half a cosine down to `1 / end_div`
@@ -28,15 +36,37 @@ pub enum Schedule {
     /// `final_div_factor` is `end_div / start_div`).
     OneCycle {
         /// Fraction of the run in which the rate rises.
+        #[serde(default = "usual::one_cycle_warmup")]
         warmup: f64,
         /// The peak over the first rate.
+        #[serde(default = "usual::start_div")]
         start_div: f64,
         /// The peak over the last rate.
+        #[serde(default = "usual::end_div")]
         end_div: f64,
     },
 }
 
 impl Schedule {
+    /// A tenth from half of the run on, a hundredth from three quarters.
+    #[must_use]
+    pub fn step() -> Self {
+        Self::Step { milestones: usual::milestones(), gamma: usual::gamma() }
+    }
+
+    /// A short rise, then half a cosine down to 0.
+    #[must_use]
+    pub const fn cosine() -> Self {
+        Self::Cosine { warmup: usual::cosine_warmup(), floor: 0.0 }
+    }
+
+    /// A quarter of the run up from a tenth of the peak, the rest down to a thousandth.
+    #[must_use]
+    pub const fn one_cycle() -> Self {
+        let (start_div, end_div) = (usual::start_div(), usual::end_div());
+        Self::OneCycle { warmup: usual::one_cycle_warmup(), start_div, end_div }
+    }
+
     /// The learning rate at `progress`, the fraction of the run that is done (below 0 counts as 0,
     /// above 1 as 1), where `peak` is the largest.
     #[must_use]

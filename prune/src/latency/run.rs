@@ -97,7 +97,7 @@ impl Training {
     fn step(&mut self, cx: &Context, input: &Tensor, after: &mut dyn FnMut(usize)) {
         // So small a rate that the weights stay as they are: what is timed is always the same.
         const LR: f32 = 1e-12;
-        let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+        let sgd = Optimizer::sgd();
         let Self { network, tape, labels, diff, step } = self;
         let (layers, key) = (network.graph().nodes().len(), StepKey { seed: 0, step: *step });
         let place = |id: NodeId, pass: Pass| PASSES.len() * id.0 + pass as usize;

@@ -139,11 +139,10 @@ pub struct PruneConfig {
 
 impl Default for PruneConfig {
     fn default() -> Self {
-        let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
         // From a tenth of the peak up and down to a hundredth, so that each round ends settled.
         let tune = TrainConfig {
             lr: 0.02,
-            optimizer: sgd,
+            optimizer: Optimizer::sgd(),
             schedule: Schedule::OneCycle { warmup: 0.2, start_div: 10.0, end_div: 100.0 },
             lookahead: None,
             label_smoothing: 0.0,

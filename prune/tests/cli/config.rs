@@ -207,7 +207,7 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
             "prune.con_ent.bins is 0, expected 1 to 65536 (from --set prune.con_ent.bins)",
         ),
         ("prune.final_tune.crop_padding=17", "crop_padding is 17, expected 0 to 16 pixels"),
-        ("prune.tune.optimizer.kind=adam", "prune.tune.optimizer.kind: missing field `beta1`"),
+        ("prune.tune.optimizer.kind=adan", "did you mean adam?"),
         (
             "prune.tune.epochs=3",
             "--set prune.tune.epochs has no effect: the run sets it; set prune.global_epochs",
@@ -219,6 +219,10 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
         let stderr = set(assignment);
         assert!(stderr.contains(says), "{assignment} should say {says:?}: {stderr}");
     }
+    // Of two that are wrong the first, and not the preset before them.
+    let both = ["--preset", "best", "--set", "prune.tune.lr=high", "--set", "prune.pace=1"];
+    let stderr = refused(&[&["prune", TINY][..], &both].concat(), &[]);
+    assert!(stderr.contains("prune.tune.lr: invalid type: string \"high\""), "{stderr}");
     let twice = ["prune", TINY, "--max-drop", "1", "--set", "prune.max_drop=1"];
     assert!(refused(&twice, &[]).contains("--set prune.max_drop and --max-drop set the same"));
     let idle = ["prune", TINY, "--phase", "global", "--layerwise-step", "0.2"];
@@ -226,6 +230,31 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
     let of_environment = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN__EPOCH", "3")]);
     let says = "unknown key train.epoch (from PLEACH_TRAIN__EPOCH); did you mean train.epochs?";
     assert!(of_environment.contains(says), "{of_environment}");
+}
+
+#[test]
+fn the_kind_of_an_optimiser_or_a_schedule_is_enough() {
+    let kinds = [
+        "prune.final_tune.optimizer.kind=muon",
+        "prune.final_tune.optimizer.others_lr=10",
+        "prune.final_tune.schedule.kind=cosine",
+        "prune.tune.optimizer.kind=adam",
+        "prune.tune.schedule.kind=step",
+    ];
+    let sets = kinds.iter().flat_map(|kind| ["--set", kind]);
+    let args: Vec<&str> = ["prune", "--preset", "best"].into_iter().chain(sets).collect();
+    let keys = show(&args, &[]);
+    for (key, value) in [
+        ("final_tune.optimizer.iterations", json!(3)),
+        ("final_tune.optimizer.momentum", json!(0.6)),
+        ("final_tune.optimizer.others_lr", json!(10.0)),
+        ("final_tune.schedule.warmup", json!(0.05)),
+        ("tune.optimizer.beta2", json!(0.999)),
+        ("tune.optimizer.weight_decay", json!(0.0)),
+        ("tune.schedule.milestones", json!([0.5, 0.75])),
+    ] {
+        assert_eq!(found(&keys, &format!("prune.{key}"))[0], value, "{key}");
+    }
 }
 
 #[test]

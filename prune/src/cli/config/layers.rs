@@ -216,8 +216,8 @@ impl Layers {
         keys.map(key).collect()
     }
 
-    /// The override without which the settings could be read; if there is none, the first with which they
-    /// cannot.
+    /// The override without which the settings could be read; if there is none, the first with which they can
+    /// no longer be. (A preset of several keys may be half laid before, and mended by the rest of it.)
     fn culprit<T: DeserializeOwned>(&self, error: serde_json::Error) -> Culprit<'_> {
         let all = &self.overrides;
         let without = |i: usize| all[..i].iter().chain(&all[i + 1..]);
@@ -225,11 +225,11 @@ impl Layers {
         if let Some(i) = alone {
             return Culprit { of: &all[i], error };
         }
-        let first = (0..all.len()).find_map(|i| {
+        let first = (0..all.len()).rev().map_while(|i| {
             let error = read::<T>(tree(&self.defaults, all[..=i].iter())).err()?;
             Some(Culprit { of: &all[i], error })
         });
-        first.expect("defaults can be read, and all overrides together cannot")
+        first.last().expect("all overrides together cannot be read")
     }
 }
 

@@ -193,10 +193,7 @@ impl OptimizerName {
     fn with(self, decay: serde_json::Value, defaults: &TrainConfig) -> (serde_json::Value, f32) {
         let (optimizer, lr) = match self {
             Self::Sgd => (defaults.optimizer, defaults.lr),
-            // The values of the paper (Kingma and Ba 2015, algorithm 1).
-            Self::Adam => {
-                (Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }, 0.001)
-            }
+            Self::Adam => (Optimizer::adam(), 0.001),
             Self::Muon => {
                 let lr = Optimizer::MUON_LR;
                 (Optimizer::muon(defaults.lr / lr), lr)
@@ -212,9 +209,9 @@ impl ScheduleName {
     fn schedule(self) -> Schedule {
         match self {
             Self::Constant => Schedule::Constant {},
-            Self::Step => Schedule::Step { milestones: vec![0.5, 0.75], gamma: 0.1 },
-            Self::Cosine => Schedule::Cosine { warmup: 0.05, floor: 0.0 },
-            Self::OneCycle => TrainConfig::default().schedule,
+            Self::Step => Schedule::step(),
+            Self::Cosine => Schedule::cosine(),
+            Self::OneCycle => Schedule::one_cycle(),
         }
     }
 }
