@@ -169,7 +169,10 @@ impl RunObserver for Metrics<'_> {
                 self.line("epoch", Some(self.phase), epoch);
             }
             Event::Step(step) => self.line("step", None, step),
-            Event::Base { .. } | Event::GoesOn { .. } | Event::Epoch { .. } => {}
+            Event::Base { .. }
+            | Event::GoesOn { .. }
+            | Event::Ordering { .. }
+            | Event::Epoch { .. } => {}
         }
         self.observer.event(event);
     }

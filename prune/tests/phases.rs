@@ -9,11 +9,13 @@ use pleach_core::network::Network;
 use pleach_core::tensor::Shape;
 use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
+use pleach_prune::PruneError;
 use pleach_prune::eval::evaluate;
-use pleach_prune::phases::{self, Order, Outcome, Phases, PruneConfig, Reference};
+use pleach_prune::phases::{self, Event, Order, Outcome, Phases};
+use pleach_prune::phases::{PruneConfig, Reference, RunObserver};
 use pleach_prune::plan::replay;
 use pleach_prune::target::{Target, Unit};
-use pleach_prune::trainer::{Silent, TrainConfig, Trainer};
+use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
 
 fn untrained() -> Network {
     Network::init(small_graph(), 3)
@@ -183,4 +185,29 @@ fn by_sensitivity_a_sweep_tries_the_better_half_of_the_groups() {
     assert!(outcome.steps.iter().all(|step| step.layers.len() == 1));
     let by_macs = run(2, &PruneConfig { layerwise_order: Order::Macs, ..config });
     assert!(by_macs.steps[0].layers != by_macs.steps[1].layers, "a full sweep tries both");
+}
+
+#[test]
+fn the_ordering_of_layers_is_told_and_ends_when_the_observer_says_so() {
+    /// Stops once so many groups were tried.
+    struct Until(usize, Vec<(usize, usize)>);
+    impl Observer for Until {}
+    impl RunObserver for Until {
+        fn event(&mut self, event: &Event<'_>) {
+            if let Event::Ordering { done, groups } = *event {
+                self.1.push((done, groups));
+            }
+        }
+
+        fn goes_on(&mut self) -> bool {
+            self.1.last().is_none_or(|&(done, _)| done < self.0)
+        }
+    }
+    let order = Order::Sensitivity;
+    let config = PruneConfig { layerwise_order: order, ..config(Phases::Layerwise, "2x") };
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let mut until = Until(1, Vec::new());
+    let stopped = phases::run(&cx, &dataset(), &untrained(), "small", &config, &mut until);
+    assert!(matches!(stopped, Err(PruneError::Interrupted)), "{stopped:?}");
+    assert_eq!(until.1, [(0, 2), (1, 2)]);
 }

@@ -144,6 +144,10 @@ impl Pruning {
                     phase => format!("going on ({phase}) {done}"),
                 });
             }
+            phases::Event::Ordering { done: 0, groups } => {
+                progress.start("sensitivity of layers", *groups as u64);
+            }
+            phases::Event::Ordering { done, .. } => progress.set(*done as u64, String::new),
             phases::Event::Tuning { phase, epochs } => {
                 (self.phase, self.epochs, self.is_new) = (phase, *epochs, true);
                 self.began = Began::default();

@@ -2,6 +2,7 @@ use super::budget::Steps;
 use super::global::rounds_for;
 use super::order;
 use super::pruner::Pruner;
+use super::record::RunObserver;
 use super::state::{Stage, Sweep};
 use super::trial::Removal;
 use crate::channels::{ChannelGroup, ChannelId};
@@ -17,7 +18,10 @@ const FAR: f64 = 0.01;
 
 /// The removal of the next trial of phase II (see [`super`]), of a group in the sweep's queue; `None`: the phase
 /// is over.
-pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
+pub(super) fn next(
+    pruner: &mut Pruner<'_>,
+    observer: &mut dyn RunObserver,
+) -> Result<Option<Removal>, PruneError> {
     let target = pruner.config.target;
     let limit = target.map_or(0, |target| pruner.limit(target));
     loop {
@@ -28,7 +32,7 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
             if !sweep(pruner).tried {
                 return Ok(None);
             }
-            let queue = order::queue(pruner)?.into();
+            let queue = order::queue(pruner, observer)?.into();
             let sweep = sweep(pruner);
             (sweep.queue, sweep.tried) = (queue, false);
             continue;

@@ -3,6 +3,7 @@
 use super::config::{Order, PruneConfig};
 use super::layerwise::names;
 use super::pruner::Pruner;
+use super::record::{Event, RunObserver};
 use super::state::Stage;
 use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
@@ -12,10 +13,16 @@ use crate::target::{Meter, Unit};
 use pleach_core::graph::NodeId;
 
 /// The groups of the next sweep, first to last, each named by its layers.
-pub(super) fn queue(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneError> {
+///
+/// # Errors
+/// If a criterion cannot score the network or the observer ends the run.
+pub(super) fn queue(
+    pruner: &mut Pruner<'_>,
+    observer: &mut dyn RunObserver,
+) -> Result<Vec<Vec<String>>, PruneError> {
     match pruner.config.layerwise_order {
         Order::Macs => Ok(by_macs(pruner)),
-        Order::Sensitivity => by_sensitivity(pruner),
+        Order::Sensitivity => by_sensitivity(pruner, observer),
     }
 }
 
@@ -35,7 +42,10 @@ fn by_macs(pruner: &Pruner<'_>) -> Vec<Vec<String>> {
     groups.into_iter().map(|(_, producers)| names(pruner, producers)).collect()
 }
 
-fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneError> {
+fn by_sensitivity(
+    pruner: &mut Pruner<'_>,
+    observer: &mut dyn RunObserver,
+) -> Result<Vec<Vec<String>>, PruneError> {
     let groups: Vec<(Vec<String>, Vec<ChannelId>)> = prunable(pruner)
         .map(|group| (names(pruner, &group.producers), group.channels.clone()))
         .filter(|(name, _)| match &pruner.state.stage {
@@ -43,6 +53,8 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
             _ => true,
         })
         .collect();
+    let all = groups.len();
+    observer.event(&Event::Ordering { done: 0, groups: all });
     let scored = pruner.score()?;
     let unit = pruner.config.target.map_or(Unit::Macs, |target| target.unit);
     let meter = Meter::new(unit, pruner.state.times.as_ref());
@@ -50,7 +62,10 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
     let before = meter.count(pruner.network.graph());
     let loss = pruner.loss(&pruner.network);
     let mut costs = Vec::with_capacity(groups.len());
-    for (name, channels) in groups {
+    for (done, (name, channels)) in groups.into_iter().enumerate() {
+        if !observer.goes_on() {
+            return Err(PruneError::Interrupted);
+        }
         let &PruneConfig { layerwise_step, round_to, .. } = pruner.config;
         let amount = share_leaving(channels.len(), layerwise_step, round_to);
         let removed = pruner.choose(&channels, &scored.scores, amount);
@@ -62,6 +77,7 @@ fn by_sensitivity(pruner: &mut Pruner<'_>) -> Result<Vec<Vec<String>>, PruneErro
         let saved = before.saturating_sub(meter.count(&graph)).max(1);
         let harm = pruner.loss_without(&removed, &scored) - loss;
         costs.push((harm / saved as f64, name));
+        observer.event(&Event::Ordering { done: done + 1, groups: all });
     }
     costs.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
     costs.truncate(tried(costs.len()));

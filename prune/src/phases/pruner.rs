@@ -206,7 +206,7 @@ impl<'a> Pruner<'a> {
     /// If the run is finished.
     pub fn step(&mut self, observer: &mut dyn RunObserver) -> Result<(), PruneError> {
         let started = Instant::now();
-        if self.state.trial.is_some() || self.begin()? {
+        if self.state.trial.is_some() || self.begin(observer)? {
             self.tune(started, observer)?;
         }
         self.state.seconds += started.elapsed().as_secs_f64();
@@ -214,12 +214,12 @@ impl<'a> Pruner<'a> {
     }
 
     /// Begins the next trial, unless the phase is over. Returns whether it did.
-    fn begin(&mut self) -> Result<bool, PruneError> {
+    fn begin(&mut self, observer: &mut dyn RunObserver) -> Result<bool, PruneError> {
         let next = match self.state.stage {
             Stage::Once => global::once(self)?,
             Stage::Replay => global::replay(self)?,
             Stage::Global => global::next(self)?,
-            Stage::Layerwise(_) => layerwise::next(self)?,
+            Stage::Layerwise(_) => layerwise::next(self, observer)?,
             Stage::Final => {
                 self.try_as_it_is()?;
                 return Ok(true);

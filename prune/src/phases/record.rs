@@ -173,6 +173,13 @@ pub enum Event<'a> {
         /// Epochs of fine-tuning that are done.
         epochs: f64,
     },
+    /// Phase II tries what removing channels of each group of layers harms, to order them by it.
+    Ordering {
+        /// Groups that were tried, or had nothing to remove.
+        done: usize,
+        /// All of them.
+        groups: usize,
+    },
     /// Fine-tuning for so many epochs begins, or goes on.
     Tuning {
         /// `global`, `layerwise` or `final`.
@@ -197,7 +204,7 @@ pub trait RunObserver: Observer {
     /// Something happened.
     fn event(&mut self, event: &Event<'_>);
 
-    /// Between two steps. `false` stops the run.
+    /// Between two steps, or two groups of layers that are tried. `false` stops the run.
     fn goes_on(&mut self) -> bool {
         true
     }
