@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const BATCH: usize = 128;
 const THREADS: usize = 2;
-const SGD: Optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+const SGD: Optimizer = Optimizer::sgd();
 const KEY: StepKey = StepKey { seed: 0, step: 0 };
 
 /// Names of rows, and what they are: VGG-16 dense and pruned by conditional entropy, ResNet-18.

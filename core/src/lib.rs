@@ -29,7 +29,7 @@
 //!
 //! // Training steps with the best instruction set of this CPU and one thread.
 //! let cx = Context::new(Isa::best(), 1);
-//! let sgd = Optimizer::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
+//! let sgd = Optimizer::sgd();
 //! let (mut tape, mut diff) = (Tape::new(), Tensor::zeros(labels.len(), Shape::flat(2)));
 //! for step in 0..30 {
 //!     let key = StepKey { seed: 42, step };

@@ -199,7 +199,7 @@ impl<'a> Pruner<'a> {
     /// epoch; and the judgement after the last.
     ///
     /// # Errors
-    /// If fine-tuning diverges or the observer stops it, or a criterion cannot score the network or values
+    /// If fine-tuning diverges or the observer stops the run, or a criterion cannot score the network or values
     /// overflow in it. The run is then between two steps and not to be gone on with.
     ///
     /// # Panics

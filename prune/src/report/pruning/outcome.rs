@@ -25,7 +25,7 @@ pub fn headline(result: &PruneResult) -> Table {
         ("bytes (f32)", base.bytes, pruned.bytes),
     ];
     rows.extend(counts.map(|(name, base, pruned)| {
-        let fewer = format!("{:.2}x fewer", base as f64 / pruned.max(1) as f64);
+        let fewer = format!("{} fewer", times_fewer(base, pruned));
         vec![name.to_owned(), grouped(base), grouped(pruned), fewer]
     }));
     for ([base, pruned], ratio) in pairs(result).zip(&result.speedup) {
@@ -309,6 +309,11 @@ pub(super) fn pairs(result: &PruneResult) -> impl Iterator<Item = [&Row; 2]> {
 
 pub(super) fn setting(batch: usize, threads: usize) -> String {
     format!("batch {batch}, {threads} {}", if threads == 1 { "thread" } else { "threads" })
+}
+
+/// How many times less `pruned` is than `base`: `2.00x`.
+pub(super) fn times_fewer(base: u64, pruned: u64) -> String {
+    format!("{:.2}x", base as f64 / pruned.max(1) as f64)
 }
 
 fn percent(accuracy: f64) -> String {

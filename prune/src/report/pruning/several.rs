@@ -1,6 +1,6 @@
 //! Several runs beside each other.
 
-use super::outcome::{axis, pairs, setting};
+use super::outcome::{axis, pairs, setting, times_fewer};
 use crate::phases::{Facts, PairedDrop};
 use crate::report::result::PruneResult;
 use crate::report::{Block, Figure, Page, Picture, Section, Series, Table};
@@ -37,7 +37,6 @@ pub fn runs_table(runs: &[NamedResult]) -> Table {
     let rows = runs.iter().map(|NamedResult { name, result }| {
         let (base, pruned) = (&result.base, &result.pruned.facts);
         let PairedDrop { points, low, high } = result.drop;
-        let fewer = |base: u64, pruned: u64| format!("{:.2}x", base as f64 / pruned.max(1) as f64);
         let known = [
             name.clone(),
             result.criterion.clone(),
@@ -46,8 +45,8 @@ pub fn runs_table(runs: &[NamedResult]) -> Table {
             format!("{:.2}", 100.0 * pruned.accuracy),
             format!("{:+.2} ({:+.2} to {:+.2})", -points, -high, -low),
             if result.target_met { "yes" } else { "no" }.to_owned(),
-            fewer(base.macs, pruned.macs),
-            fewer(base.params, pruned.params),
+            times_fewer(base.macs, pruned.macs),
+            times_fewer(base.params, pruned.params),
         ];
         known.into_iter().chain(settings.iter().map(|&at| faster(result, at))).collect()
     });
