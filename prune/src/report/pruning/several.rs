@@ -139,21 +139,21 @@ fn times(result: &PruneResult, at: Setting) -> Option<[f64; 2]> {
 
 /// A line for the runs from one base by one criterion, from the base of the first on.
 fn curves(runs: &[NamedResult], cost: impl Fn(&PruneResult) -> [f64; 2]) -> Vec<Series> {
-    let mut series: Vec<Series> = Vec::new();
+    let mut lines: Vec<(&Facts, Series)> = Vec::new();
     for NamedResult { result, .. } in runs {
         let (base, pruned) = (&result.base, &result.pruned.facts);
         let [before, after] = cost(result);
         let name = format!("{} from {:.2} %", result.criterion, 100.0 * base.accuracy);
         let point = |x: f64, facts: &Facts| (x, 100.0 * facts.accuracy);
-        match series.iter_mut().find(|series| series.name == name) {
-            Some(series) => series.points.push(point(after, pruned)),
+        match lines.iter_mut().find(|(of, line)| *of == base && line.name == name) {
+            Some((_, line)) => line.points.push(point(after, pruned)),
             None => {
                 let points = vec![point(before, base), point(after, pruned)];
-                series.push(Series { name, points, joined: true });
+                lines.push((base, Series { name, points, joined: true }));
             }
         }
     }
-    series
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
 fn figure(name: &str, against: &str, x: &str, series: Vec<Series>) -> Picture {
