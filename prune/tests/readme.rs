@@ -1,7 +1,9 @@
 //! What documents say of results is what they say.
 
+use pleach_prune::prune_run::PLAN;
 use pleach_prune::report::{self, NamedResult, RESULT, Table};
 use pleach_prune::reproduce::Report;
+use pleach_prune::run_dir::RunDir;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,21 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
     let amounts = study(&committed().join("vgg16-cifar10-amounts")).rendered();
     let overview = amounts.tables.iter().find(|table| table.name == "t6-overview");
     assert_has(README, overview.expect("T6 has an overview"));
+}
+
+#[test]
+fn committed_runs_have_reports_although_their_plans_are_not_kept() {
+    let folders = fs::read_dir(committed()).expect("it is there");
+    let folders = folders.map(|entry| entry.unwrap().path());
+    let runs: Vec<PathBuf> = folders.filter(|folder| folder.join(RESULT).exists()).collect();
+    assert!(runs.len() >= 5, "{runs:?}");
+    for folder in runs {
+        let page = report::pruning(&RunDir::existing(&folder).unwrap());
+        let page = page.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let has = |id: &str| page.sections.iter().any(|section| section.id == id);
+        assert!(has("steps") && has("time"), "{}", folder.display());
+        assert_eq!(has("widths"), folder.join(PLAN).exists(), "{}", folder.display());
+    }
 }
 
 #[test]

@@ -63,7 +63,8 @@ pub enum ReportError {
 /// What a finished run left.
 struct Run {
     result: PruneResult,
-    plan: Plan,
+    /// What was removed, where that was kept.
+    plan: Option<Plan>,
     /// The lines of the metrics.
     metrics: Vec<Value>,
     /// The settings, as text.
@@ -71,7 +72,7 @@ struct Run {
     environment: Value,
 }
 
-/// The report of the finished pruning run in `run`.
+/// The report of the finished pruning run in `run`; without the parts that its plan is for, if there is no plan.json any more.
 ///
 /// # Errors
 /// If the run is not finished, or a file of it cannot be read or is no such file.
@@ -81,7 +82,7 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
         Some(outcome::result(&run.result)),
         Some(outcome::steps(&run.result)),
         outcome::time(&run.result),
-        Some(filters::widths(&run.plan)),
+        run.plan.as_ref().map(filters::widths),
         filters::scores(&run),
         tuning::curves(&run),
     ];
@@ -136,8 +137,16 @@ impl Run {
         }
         let result: PruneResult =
             serde_json::from_value(result).map_err(|error| malformed(RESULT, error.to_string()))?;
-        let plan = Plan::from_json(&read(PLAN)?)
-            .map_err(|source| ReportError::Plan { path: run.file(PLAN), source })?;
+        let plan = match read(PLAN) {
+            Err(ReportError::Read { path, source }) if source.kind() == io::ErrorKind::NotFound => {
+                log::warn!("{} is not there: what was removed is left out", path.display());
+                None
+            }
+            text => Some(
+                Plan::from_json(&text?)
+                    .map_err(|source| ReportError::Plan { path: run.file(PLAN), source })?,
+            ),
+        };
         let lines = read(METRICS)?;
         let metrics = lines.lines().map(|line| json(METRICS, line)).collect::<Result<_, _>>()?;
         let environment = json("env.json", &read("env.json")?)?;
