@@ -72,7 +72,7 @@ struct Run {
     environment: Value,
 }
 
-/// The report of the finished pruning run in `run`; without the parts that its plan is for, if there is no plan.json any more.
+/// The report of the finished pruning run in `run`; if it has no plan any more, without what the plan says.
 ///
 /// # Errors
 /// If the run is not finished, or a file of it cannot be read or is no such file.
