@@ -33,6 +33,7 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         "vgg16-cifar10-10x-given",
         "vgg16-cifar10-10x-cutmix",
         "vgg16-cifar10-10x-distilled",
+        "resnet18-cifar10-2x",
         "resnet18-cifar10-3x",
         "resnet18-cifar10-4.2x",
         "vgg16-cifar10.json",
