@@ -241,13 +241,16 @@ pub(super) fn all_cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// A path that a flag gives, as settings files have it.
+pub(super) fn utf8<'a>(flag: &str, path: Option<&'a Path>) -> Result<Option<&'a str>> {
+    let no_utf8 = |path: &Path| usage(format!("{flag} {}: its name is no UTF-8", path.display()));
+    path.map(|path| path.to_str().ok_or_else(|| no_utf8(path))).transpose()
+}
+
 impl DataArgs {
     /// The data's place as settings files have it.
     pub(super) fn text(&self) -> Result<Option<&str>> {
-        let Some(path) = &self.data else { return Ok(None) };
-        let text = path.to_str();
-        text.map(Some)
-            .ok_or_else(|| usage(format!("--data {}: its name is no UTF-8", path.display())))
+        utf8("--data", self.data.as_deref())
     }
 
     /// Opens the data.

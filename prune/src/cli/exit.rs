@@ -9,6 +9,7 @@ use pleach_prune::criteria::CriterionError;
 use pleach_prune::net::NetError;
 use pleach_prune::plan::PlanError;
 use pleach_prune::prune_run::PruneRunError;
+use pleach_prune::report::ReportError;
 use pleach_prune::reproduce::ReproduceError;
 use pleach_prune::run_dir::RunDirError;
 use pleach_prune::settings::SettingError;
@@ -86,6 +87,7 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || cause.is::<SettingError>()
         || cause.is::<PlanError>()
         || cause.is::<toml::de::Error>()
+        || matches!(cause.downcast_ref::<ReportError>(), Some(ReportError::Unfinished(_)))
         || matches!(
             cause.downcast_ref::<NetError>(),
             Some(NetError::Neither { .. } | NetError::Model(_) | NetError::Folder { .. })

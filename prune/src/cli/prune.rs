@@ -1,5 +1,6 @@
 //! `pleach prune`
 
+mod after;
 mod check;
 mod document;
 mod dry;
@@ -37,7 +38,7 @@ use settings::Settings;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use watch::{Watch, epitaph};
 
@@ -65,6 +66,10 @@ pub(super) struct Args {
     /// Go on with a run where it stopped, after its last removal or epoch; one that has not begun starts
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
     pub(super) resume: Option<PathBuf>,
+    /// Go on from what this finished run left of the same network, to a target beyond its own; what is lost is
+    /// counted from the network itself
+    #[arg(long, value_name = "RUN", conflicts_with = "plan")]
+    after: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
     #[command(flatten)]
@@ -96,6 +101,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
     check::check_for(config, net.network.graph())?;
+    let after = match file.after.as_deref() {
+        Some(path) => {
+            after::apart(path, args.run.out.as_deref())?;
+            Some(after::earlier(path, file, net.network.graph(), &*dataset)?)
+        }
+        None => None,
+    };
     if args.dry.dry_run {
         return dry::run(common, file, net.network.graph(), planned.place(&args.run)?);
     }
@@ -105,8 +117,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let model = common::model_name(&net.meta, &file.net);
     let meta = Meta { extra: net.meta.extra.clone(), ..common::meta(&model, dataset.spec()) };
     let mut watch = Watch::new(common.style());
+    let from = match &file.after {
+        Some(after) => format!(" from where {} ended", after.display()),
+        None => String::new(),
+    };
     watch.line(&format!(
-        "pruning {} on {} into {}",
+        "pruning {} on {}{from} into {}",
         net.name,
         dataset.spec().name,
         run.path().display()
@@ -115,7 +131,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if timed && !run.file(LATENCY).exists() {
         watch.line("measuring what each layer takes at all widths");
     }
-    let job = Job { model: &model, meta: &meta, config, after: None };
+    let job = Job { model: &model, meta: &meta, config, after: after.as_ref() };
     let outcome = prune_run::prune(&cx, &dataset, &run, &job, &net.network, &mut watch);
     watch.finish();
     let outcome = outcome.inspect_err(|error| watch.line(&epitaph(&run, resumes(error))))?;
@@ -129,7 +145,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         watch.line(&epitaph(&run, true));
         return Ok(interrupt::code());
     }
-    let (dataset, sha256) = (&*dataset.spec().name, hashes(&file.net, &run)?);
+    let (dataset, sha256) = (&*dataset.spec().name, hashes(file, &run)?);
     let findings = Findings { model: &model, dataset, speed, layers, sha256 };
     let document = document::result(config, &outcome, findings);
     run.write(RESULT, &output::to_json(&document))?;
@@ -161,17 +177,25 @@ fn resumes(error: &PruneRunError) -> bool {
     }
 }
 
-/// The hashes of both networks' files.
-fn hashes(base: &str, run: &RunDir) -> Result<BTreeMap<String, String>> {
-    let mut hashes = BTreeMap::new();
-    for (name, path) in [("base", PathBuf::from(base)), ("pruned", run.file(PRUNED))] {
-        if path.is_file() {
-            let bytes =
-                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            hashes.insert(name.into(), format!("{:x}", Sha256::digest(bytes)));
-        }
+/// The hashes of the networks' files.
+fn hashes(file: &File, run: &RunDir) -> Result<BTreeMap<String, String>> {
+    let base = Some(PathBuf::from(&file.net));
+    let after = file.after.as_ref().map(|run| run.join(PRUNED));
+    let files = [("base", base), ("after", after), ("pruned", Some(run.file(PRUNED)))];
+    let hashes = files.into_iter().filter_map(|(name, path)| {
+        let hash = sha256(&path?).transpose()?;
+        Some(hash.map(|hash| (name.to_owned(), hash)))
+    });
+    hashes.collect()
+}
+
+/// The SHA-256 of a file in hexadecimal; `None` if there is none of this name.
+fn sha256(path: &Path) -> Result<Option<String>> {
+    if !path.is_file() {
+        return Ok(None);
     }
-    Ok(hashes)
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(format!("{:x}", Sha256::digest(bytes))))
 }
 
 /// The speed of both networks, and where their time goes at the first batch size and number of threads; what is not finished when an interruption comes is left out.

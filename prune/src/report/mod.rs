@@ -16,7 +16,7 @@ pub use figure::{Axis, Figure, Series};
 pub use page::{Block, Page, Picture, Section};
 pub(crate) use pruning::FIGURE_PREFIX;
 pub use pruning::{NamedResult, PAGE, ReportError};
-pub use pruning::{headline, pruning, runs, runs_table, write_pruning};
+pub use pruning::{headline, pruning, result as pruning_result, runs, runs_table, write_pruning};
 pub use result::{PruneResult, Pruned, RESULT, RESULT_SCHEMA};
 pub use rows::{Marks, RowSeries, Rows};
 

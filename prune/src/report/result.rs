@@ -56,7 +56,8 @@ pub struct PruneResult {
     pub seed: u64,
     /// Layers whose removed inputs nothing could stand in for, for lack of a bias or batch norm.
     pub without_bias_update: Vec<String>,
-    /// The SHA-256 of the files, in hexadecimal: of `base`, if that is a file, and of `pruned`.
+    /// The SHA-256 of the files, in hexadecimal: of `base`, if that is a file, of `after`, the network that the run
+    /// went on from, if that was another, and of `pruned`.
     #[serde(default)]
     pub sha256: BTreeMap<String, String>,
     /// Seconds of all removals and fine-tuning.

@@ -1,5 +1,6 @@
 //! The `pleach` command as its users meet it.
 
+mod after;
 mod bad_input;
 mod browser;
 mod command;

@@ -13,13 +13,16 @@ use pleach_prune::plan;
 use pleach_prune::surgery;
 use pleach_prune::target::{Meter, Unit};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `pleach.prune-plan/1`.
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
     net: &'a str,
+    /// The run that it would go on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<&'a Path>,
     criterion: &'a str,
     phases: Phases,
     macs: u64,
@@ -86,6 +89,7 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
     let document = Document {
         schema: "pleach.prune-plan/1",
         net: &file.net,
+        after: file.after.as_deref(),
         criterion: &config.criterion,
         phases: config.phases,
         macs: graph.macs(),
@@ -135,8 +139,12 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
         Some(epochs) => format!("in {epochs} epochs of fine-tuning"),
         None => format!("with {} epochs of fine-tuning at the end", config.final_epochs),
     };
+    let from = match document.after {
+        Some(after) => format!("from where {} ended ", after.display()),
+        None => String::new(),
+    };
     format!(
-        "would prune {net} ({} MACs, {channels} channels that can be removed) {how}, {epochs}, into {}\n",
+        "would prune {net} ({} MACs, {channels} channels that can be removed) {from}{how}, {epochs}, into {}\n",
         grouped(*macs),
         out.display()
     )

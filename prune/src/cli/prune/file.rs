@@ -1,7 +1,7 @@
 //! The settings of a run, as its folder has them.
 
 use super::{Args, idle};
-use crate::cli::common::Common;
+use crate::cli::common::{Common, utf8};
 use crate::cli::config::{self, Idle, Layers, Source, flag};
 use anyhow::Result;
 use pleach_prune::phases::PruneConfig;
@@ -21,6 +21,8 @@ pub(in crate::cli) struct File {
     pub(super) net: String,
     pub(super) arch: Option<String>,
     pub(super) data: Option<PathBuf>,
+    /// The run that this one goes on from, instead of from the network as it is.
+    pub(super) after: Option<PathBuf>,
     #[serde(default)]
     pub(super) verify: bool,
     #[serde(default = "bench_seconds")]
@@ -40,6 +42,7 @@ impl Default for File {
             net: String::new(),
             arch: None,
             data: None,
+            after: None,
             verify: false,
             bench_seconds: BENCH_SECONDS,
             prune: PruneConfig::default(),
@@ -60,6 +63,11 @@ impl config::Settings for File {
         if !(0.0..=3600.0).contains(&seconds) {
             let (key, found) = ("bench_seconds".into(), seconds.to_string());
             return Err(SettingError { key, expected: "a number of seconds, 0 to 3600", found });
+        }
+        if let (Some(after), Some(_)) = (&self.after, &self.prune.replay) {
+            let (key, found) = ("after".into(), after.display().to_string());
+            let expected = "none with a plan, which says what is left of the whole network";
+            return Err(SettingError { key, expected, found });
         }
         self.prune.check("prune")
     }
@@ -86,6 +94,7 @@ impl Args {
             layers.put(&flag("NET"), "net", Some(net));
         }
         layers.put(&flag("--arch"), "arch", self.arch.as_deref());
+        layers.put(&flag("--after"), "after", utf8("--after", self.after.as_deref())?);
         layers.put(&flag("--verify"), "verify", self.verify.then_some(true));
         layers.put(&flag("--bench-seconds"), "bench_seconds", self.bench_seconds);
         self.settings.lay(&mut layers)?;

@@ -117,27 +117,38 @@ pub fn write_pruning(run: &RunDir) -> Result<(), ReportError> {
     Ok(run.write(PAGE, &page.to_html())?)
 }
 
+/// The result of the finished pruning run in `run`.
+///
+/// # Errors
+/// If the run is not finished, or its result cannot be read or is none.
+pub fn result(run: &RunDir) -> Result<PruneResult, ReportError> {
+    if !run.file(RESULT).exists() {
+        return Err(ReportError::Unfinished(run.path().into()));
+    }
+    let result = json(run, RESULT, &read(run, RESULT)?)?;
+    if result["schema"] != RESULT_SCHEMA {
+        return Err(malformed(run, RESULT, format!("its schema is {}", result["schema"])));
+    }
+    serde_json::from_value(result).map_err(|error| malformed(run, RESULT, error.to_string()))
+}
+
+fn read(run: &RunDir, name: &str) -> Result<String, ReportError> {
+    let path = run.file(name);
+    fs::read_to_string(&path).map_err(|source| ReportError::Read { path, source })
+}
+
+fn json(run: &RunDir, name: &str, text: &str) -> Result<Value, ReportError> {
+    serde_json::from_str(text).map_err(|error| malformed(run, name, error.to_string()))
+}
+
+fn malformed(run: &RunDir, name: &str, found: String) -> ReportError {
+    ReportError::Malformed { path: run.file(name), found }
+}
+
 impl Run {
     fn read(run: &RunDir) -> Result<Self, ReportError> {
-        let read = |name: &str| {
-            let path = run.file(name);
-            fs::read_to_string(&path).map_err(|source| ReportError::Read { path, source })
-        };
-        let malformed =
-            |name: &str, found: String| ReportError::Malformed { path: run.file(name), found };
-        let json = |name: &str, text: &str| {
-            serde_json::from_str::<Value>(text).map_err(|error| malformed(name, error.to_string()))
-        };
-        if !run.file(RESULT).exists() {
-            return Err(ReportError::Unfinished(run.path().into()));
-        }
-        let result = json(RESULT, &read(RESULT)?)?;
-        if result["schema"] != RESULT_SCHEMA {
-            return Err(malformed(RESULT, format!("its schema is {}", result["schema"])));
-        }
-        let result: PruneResult =
-            serde_json::from_value(result).map_err(|error| malformed(RESULT, error.to_string()))?;
-        let plan = match read(PLAN) {
+        let result = result(run)?;
+        let plan = match read(run, PLAN) {
             Err(ReportError::Read { path, source }) if source.kind() == io::ErrorKind::NotFound => {
                 log::warn!("{} is not there: what was removed is left out", path.display());
                 None
@@ -147,10 +158,11 @@ impl Run {
                     .map_err(|source| ReportError::Plan { path: run.file(PLAN), source })?,
             ),
         };
-        let lines = read(METRICS)?;
-        let metrics = lines.lines().map(|line| json(METRICS, line)).collect::<Result<_, _>>()?;
-        let environment = json("env.json", &read("env.json")?)?;
-        Ok(Self { result, plan, metrics, settings: read("run.toml")?, environment })
+        let lines = read(run, METRICS)?;
+        let metrics =
+            lines.lines().map(|line| json(run, METRICS, line)).collect::<Result<_, _>>()?;
+        let environment = json(run, "env.json", &read(run, "env.json")?)?;
+        Ok(Self { result, plan, metrics, settings: read(run, "run.toml")?, environment })
     }
 
     fn repeat(&self) -> Vec<Block> {
