@@ -42,6 +42,10 @@ fn a_run_goes_on_from_where_another_ended_and_counts_from_the_whole_network() {
     let network = fs::read(half.join("pruned.safetensors")).unwrap();
     assert_eq!(second["sha256"]["after"], format!("{:x}", Sha256::digest(network)));
 
+    let page = fs::read_to_string(third.join("report.html")).unwrap();
+    assert!(page.contains("since the run that this one goes on from"), "{page}");
+    assert!(page.contains(second["sha256"]["after"].as_str().unwrap()), "{page}");
+
     let [before, plan] = [&half, &third].map(|run| plan(run));
     let steps = |plan: &Value| plan["steps"].as_array().unwrap().clone();
     assert!(steps(&plan).starts_with(&steps(&before)), "its steps come after the other's");

@@ -174,11 +174,14 @@ impl Run {
             }
             false => "pruned.safetensors, which comes out with the same bits",
         };
-        let hashes =
-            [("base", "the base network's file"), ("pruned", pruned)].map(|(key, what)| {
-                let hash = sha256.get(key).map_or("not a file, or not recorded", String::as_str);
-                format!("{hash}  {what}\n")
-            });
+        let mut files = vec![("base", "the base network's file"), ("pruned", pruned)];
+        if sha256.contains_key("after") {
+            files.insert(1, ("after", "pruned.safetensors of the run that this one goes on from"));
+        }
+        let hashes = files.into_iter().map(|(key, what)| {
+            let hash = sha256.get(key).map_or("not a file, or not recorded", String::as_str);
+            format!("{hash}  {what}\n")
+        });
         let block = |text: &str, code: String| Block { text: text.into(), code, tables: vec![] };
         vec![
             block(
@@ -186,7 +189,7 @@ impl Run {
                 "pleach prune --config run.toml --out again\n".into(),
             ),
             block(&format!("Settings; the seed is {seed}:"), self.settings.clone()),
-            block("SHA-256:", hashes.concat()),
+            block("SHA-256:", hashes.collect()),
             block("Machine:", machine(&self.environment) + "\n"),
         ]
     }

@@ -65,13 +65,17 @@ pub(super) fn summary(result: &PruneResult) -> String {
         true => "By a plan that was given".to_owned(),
         false => format!("By {criterion} and {phases}"),
     };
+    let from = match result.sha256.contains_key("after") {
+        true => " since the run that this one goes on from",
+        false => "",
+    };
     let missed = match (result.target_met, &result.target) {
         (true, _) => "",
         (false, Some(target)) if target.left > target.limit => " The target was missed.",
         (false, _) => " More accuracy was lost than was allowed.",
     };
     format!(
-        "{how}: {kept} of {} removals stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \
+        "{how}: {kept} of {} removals{from} stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \
          Steps were judged by validation accuracy against the base's {reference} accuracy; the test images \
          were read once for each network.{missed}",
         steps.len()
