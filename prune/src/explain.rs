@@ -86,7 +86,7 @@ pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
     let filters = (0..plan.width(layer)).map(|filter| {
         let removals: Vec<(bool, Removal)> = removals(plan, layer, filter).collect();
         let kept = kept.binary_search(&filter).is_ok();
-        let removed = removals.iter().find(|(accepted, _)| *accepted && !kept);
+        let removed = removals.iter().rfind(|(accepted, _)| *accepted && !kept);
         let removed = removed.map(|(_, removal)| removal.clone());
         let last = last.and_then(|scores| scores.iter().find(|(index, _)| *index == filter));
         let score = match &removed {

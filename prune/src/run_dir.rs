@@ -5,6 +5,7 @@ mod lock;
 
 use crate::prune_run::{LATENCY, PLAN, PRUNED};
 use crate::report::{FIGURE_PREFIX, PAGE, RESULT};
+use crate::reproduce::CELLS;
 use crate::train_run::{BEST, LAST, METRICS};
 use lock::Lock;
 use pleach_core::checkpoint::is_temporary;
@@ -113,6 +114,18 @@ impl RunDir {
             return Err(RunDirError::NotAFolder(path.into()));
         }
         Ok(path.into())
+    }
+
+    /// Whether [`RunDir::create`] would remove this file with `force`, or what clears a study there.
+    #[must_use]
+    pub fn clears(out: &Path, file: &Path) -> bool {
+        let (Ok(out), Ok(file)) = (out.canonicalize(), file.canonicalize()) else { return false };
+        let first = file.strip_prefix(out).ok().and_then(|within| within.components().next());
+        first.and_then(|first| first.as_os_str().to_str()).is_some_and(|name| {
+            FILES.contains(&name)
+                || name == CELLS
+                || [STATE_PREFIX, FIGURE_PREFIX].iter().any(|prefix| name.starts_with(prefix))
+        })
     }
 
     /// The folder of a run that is there, to be read or, with the caller's own measures against others, to

@@ -260,6 +260,19 @@ impl DataArgs {
 }
 
 impl RunArgs {
+    /// Refuses, with `--force`, a folder from which a file would go that the new run reads.
+    pub(super) fn spare<'a>(&self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        let Some(out) = self.out.as_deref().filter(|_| self.force) else { return Ok(()) };
+        match inputs.into_iter().find(|input| RunDir::clears(out, input)) {
+            Some(input) => Err(usage(format!(
+                "{} is of the run in {}, which --force overwrites: name another folder (-o)",
+                input.display(),
+                out.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the run's folder.
     pub(super) fn create(&self, verb: &str) -> Result<RunDir> {
         let run = RunDir::create(self.out.as_deref(), verb, self.force)?;

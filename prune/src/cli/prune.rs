@@ -67,7 +67,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "force", "config"])]
     pub(super) resume: Option<PathBuf>,
     /// Go on from what this finished run left of the same network, to a target beyond its own; what is lost is
-    /// counted from the network itself
+    /// counted from the network itself. That run stays as it is, and where it is until this one is finished
     #[arg(long, value_name = "RUN", conflicts_with = "plan")]
     after: Option<PathBuf>,
     #[command(flatten)]
@@ -89,7 +89,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
         && !args.dry.dry_run
-        && let Some(document) = document::of(run)
+        && let Some(document) = document::of(run)?
     {
         report::write_pruning(run)?;
         prune_run::forget(run)?;
@@ -101,13 +101,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
     check::check_for(config, net.network.graph())?;
-    let after = match file.after.as_deref() {
-        Some(path) => {
-            after::apart(path, args.run.out.as_deref())?;
-            Some(after::earlier(path, file, net.network.graph(), &*dataset)?)
-        }
-        None => None,
-    };
+    let mut sha256 = inputs(file)?;
+    let after = file.after.as_deref();
+    let after = after.map(|run| after::earlier(run, file, &net.network, &sha256, &*dataset));
+    let after = after.transpose()?;
+    let earlier = file.earlier();
+    args.run.spare([Path::new(&file.net)].into_iter().chain(earlier.as_deref()))?;
     if args.dry.dry_run {
         return dry::run(common, file, net.network.graph(), planned.place(&args.run)?);
     }
@@ -145,7 +144,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         watch.line(&epitaph(&run, true));
         return Ok(interrupt::code());
     }
-    let (dataset, sha256) = (&*dataset.spec().name, hashes(file, &run)?);
+    sha256.extend(self::sha256(&run.file(PRUNED))?.map(|hash| ("pruned".to_owned(), hash)));
+    let dataset = &*dataset.spec().name;
     let findings = Findings { model: &model, dataset, speed, layers, sha256 };
     let document = document::result(config, &outcome, findings);
     run.write(RESULT, &output::to_json(&document))?;
@@ -177,11 +177,9 @@ fn resumes(error: &PruneRunError) -> bool {
     }
 }
 
-/// The hashes of the networks' files.
-fn hashes(file: &File, run: &RunDir) -> Result<BTreeMap<String, String>> {
-    let base = Some(PathBuf::from(&file.net));
-    let after = file.after.as_ref().map(|run| run.join(PRUNED));
-    let files = [("base", base), ("after", after), ("pruned", Some(run.file(PRUNED)))];
+/// The hashes of the networks' files that the run begins with.
+fn inputs(file: &File) -> Result<BTreeMap<String, String>> {
+    let files = [("base", Some(PathBuf::from(&file.net))), ("after", file.earlier())];
     let hashes = files.into_iter().filter_map(|(name, path)| {
         let hash = sha256(&path?).transpose()?;
         Some(hash.map(|hash| (name.to_owned(), hash)))

@@ -13,7 +13,7 @@ use pleach_prune::reproduce::{self, Cell, Given, Job, Rates, Settings, Work};
 use pleach_prune::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use watch::Watch;
 
 /// Reproduce the paper's tables: base networks, both phases and each alone, criteria, speed
@@ -192,6 +192,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         Some(path) => RunDir::join(path)?,
         None => {
             reproduce::check(&cells, &args.cells, &*dataset, file.settings.seed)?;
+            args.run.spare(cells.iter().filter_map(|cell| match &cell.work {
+                Work::Given { net, .. } => Some(Path::new(net)),
+                _ => None,
+            }))?;
             let run = args.run.create("reproduce")?;
             let environment = Environment::current(cx.isa(), cx.threads().count());
             run.write("run.toml", &toml::to_string_pretty(&file)?)?;
@@ -276,7 +280,7 @@ struct Plan<'a> {
 fn plan(settings: &Settings, cells: &[Cell], rates: &Rates, json: bool) -> Result<u8> {
     let core_hours = rates.total(cells);
     if json {
-        output::json(&Plan { schema: "pleach.plan/1", settings, core_hours, cells })?;
+        output::json(&Plan { schema: "pleach.reproduce-plan/1", settings, core_hours, cells })?;
         return Ok(exit::OK);
     }
     let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or_default();

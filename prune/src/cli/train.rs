@@ -4,13 +4,13 @@ mod beginning;
 mod file;
 mod settings;
 
-use super::common::{Common, DataArgs, DryRunArg, RunArgs};
+use super::common::{Common, DataArgs, DryRunArg, RunArgs, read};
 use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
 use super::progress::Progress;
 use super::{exit, interrupt, output};
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 use beginning::Beginning;
 use clap::Args as ClapArgs;
 pub(super) use file::File;
@@ -19,13 +19,13 @@ use pleach_core::checkpoint;
 use pleach_datasets::{Dataset, Split, WholeTraining};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
+use pleach_prune::report::RESULT;
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, RunObserver, TrainRunError, Trained};
 use pleach_prune::trainer::{Observer, StepReport, TrainConfig, TrainError};
 use serde::{Deserialize, Serialize};
 use settings::Settings;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Train a network, from scratch or from one that there is
@@ -92,9 +92,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let Beginning { name, meta, network, teacher } = Beginning::of(file, &*dataset)?;
     check_batch(file, &*dataset)?;
     check_resizing(&file.train, network.graph(), "train")?;
+    let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
+    args.run.spare(file.init.as_deref().into_iter().chain(teacher_file).map(Path::new))?;
     if args.dry.dry_run {
         let out = planned.place(&args.run)?;
         return plan(common, file, (&name, network.graph()), &*dataset, out);
+    }
+    if let Some(run) = planned.existing()
+        && let Some(document) = finished(run)?
+    {
+        return tell(common, &document);
     }
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;
@@ -115,18 +122,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         let resumes = !matches!(error, TrainRunError::Train(TrainError::Diverged { .. }));
         watch.progress.line(&epitaph(&run, resumes));
     })?;
-    let document = match finished(&run) {
-        Some(document) => document,
-        None => {
-            let test = evaluate(&cx, &trained.best, &dataset, Split::Test, None);
-            let found = (&*dataset.spec().name, test.accuracy, test.loss);
-            let document = document(file, &run, name, &trained, found);
-            run.write("result.json", &output::to_json(&document))?;
-            document
-        }
-    };
+    let test = evaluate(&cx, &trained.best, &dataset, Split::Test, None);
+    let found = (&*dataset.spec().name, test.accuracy, test.loss);
+    let document = document(file, &run, name, &trained, found);
+    run.write(RESULT, &output::to_json(&document))?;
+    tell(common, &document)
+}
+
+/// Prints the result.
+fn tell(common: &Common, document: &Document) -> Result<u8> {
     if common.json {
-        output::json(&document)?;
+        output::json(document)?;
     } else {
         let chosen = match document.validation_accuracy {
             Some(accuracy) => format!("the best by validation accuracy, {:.2} %", 100.0 * accuracy),
@@ -260,9 +266,17 @@ fn document(
 }
 
 /// The result of a run that was finished before, so that the test images are not read again.
-fn finished(run: &RunDir) -> Option<Document> {
-    let text = fs::read_to_string(run.file("result.json")).ok()?;
-    serde_json::from_str(&text).ok().filter(|document: &Document| document.schema == SCHEMA)
+fn finished(run: &RunDir) -> Result<Option<Document>> {
+    let path = run.file(RESULT);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let document: Document = serde_json::from_str(&read(&path)?)
+        .with_context(|| format!("{} is no result of a training", path.display()))?;
+    match document.schema == SCHEMA {
+        true => Ok(Some(document)),
+        false => bail!("{}: its schema is {}", path.display(), document.schema),
+    }
 }
 
 /// What is left after a run that stopped, and how it goes on, if it can.

@@ -50,13 +50,16 @@ impl Pruner<'_> {
             return;
         }
         let network = regrown(self.base, &self.network, &channels, &before, &kept);
-        let returned = returned(base, &channels, &before, &kept);
-        for (layer, indices) in &returned {
-            let kept = self.state.plan.kept.get_mut(layer).expect("every layer is in the plan");
-            kept.extend(indices);
+        for (layer, indices) in returned(base, &channels, &before, &kept) {
+            let kept = self.state.plan.kept.get_mut(&layer).expect("every layer is in the plan");
+            kept.extend(&indices);
             kept.sort_unstable();
+            // Some may have been given back before, by the run that this one goes on from.
+            let returned = self.state.plan.returned.entry(layer).or_default();
+            returned.extend(indices);
+            returned.sort_unstable();
+            returned.dedup();
         }
-        self.state.plan.returned = returned;
         self.stand(network);
         self.state.network += 1;
     }

@@ -88,7 +88,11 @@ impl<'a> Pruner<'a> {
     /// # Errors
     /// If network and plan do not fit together or the base.
     pub fn after(mut self, earlier: Earlier) -> Result<Self, PruneError> {
-        let Earlier { network, plan, epochs } = earlier;
+        let Earlier { network, mut plan, epochs } = earlier;
+        // Layers that a plan does not name keep everything.
+        let mut kept = Lineage::of(self.base.graph()).kept();
+        kept.append(&mut plan.kept);
+        plan.kept = kept;
         let removals = plan.steps.len() as u64;
         self.state = State { plan, epochs, scorings: removals, tunings: removals, ..self.state };
         self.state.check(self.config, self.base.graph(), network.graph(), None)?;
@@ -238,7 +242,7 @@ impl<'a> Pruner<'a> {
         let phases = self.config.phases;
         let state = &mut self.state;
         // Without a removal of its own, or one that stands, there is nothing to fine-tune.
-        let is_pruned = state.network > 0 && !state.steps.is_empty();
+        let is_pruned = state.steps.iter().any(|step| step.accepted);
         let last = if is_pruned { Stage::Final } else { Stage::Done };
         state.stage = match state.stage {
             Stage::Global if phases == Phases::Both => {

@@ -123,7 +123,7 @@ pub struct Outcome {
     pub reference_accuracy: f64,
     /// Points lost against it by the network's accuracy on the same split.
     pub drop_points: f64,
-    /// Every removal, those that were undone too.
+    /// Every removal of this run, those that were undone too.
     pub steps: Vec<StepRecord>,
     /// What there was and is of the target's unit, if there was a target.
     pub target: Option<Counted>,

@@ -37,7 +37,7 @@ impl Pruner<'_> {
         };
         let scores = of(self.criterion)?;
         self.state.plan.last_scores = self.all_scores(&scores);
-        if self.state.plan.scores.is_empty() {
+        if self.state.plan.scores.is_empty() && self.network.graph() == self.base.graph() {
             let layers = self.channels.prunable_layers().into_iter();
             let graph = self.network.graph();
             let first = layers

@@ -30,7 +30,7 @@ pub struct PruneResult {
     pub base: Facts,
     /// The pruned network, in numbers.
     pub pruned: Pruned,
-    /// Every removal, those that were undone too.
+    /// Every removal of this run, those that were undone too.
     pub steps: Vec<StepRecord>,
     /// How much faster the pruned network is.
     pub speedup: Vec<Ratio>,
@@ -50,7 +50,7 @@ pub struct PruneResult {
     pub drop_points: f64,
     /// The reference: `validation` or `test`.
     pub reference: String,
-    /// Epochs of fine-tuning.
+    /// Epochs of fine-tuning since the base network, those of runs that this one goes on from too.
     pub epochs: f64,
     /// The run's seed.
     pub seed: u64,

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-const CELLS: &str = "cells";
+/// Where the cells of a study are.
+pub(crate) const CELLS: &str = "cells";
 const RECORD: &str = "cell.json";
 const LOCK: &str = "cell.lock";
 /// How often a folder that another process has is asked for: a signal can end the waiting in between.

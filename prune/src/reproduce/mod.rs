@@ -20,6 +20,7 @@ pub use cell::{
     CELL_SCHEMA, Cell, Found, NetworkFile, NetworkReport, Record, TrainingReport, Work,
 };
 pub use estimate::{BudgetError, Rates, within};
+pub(crate) use folder::CELLS;
 pub use settings::{Effort, Given, Settings};
 pub use study::{REPORT, Report, SCHEMA, TABLES_FILE, report, write};
 pub use tables::{PaperTable, TABLES, cells, named};

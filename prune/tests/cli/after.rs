@@ -43,7 +43,7 @@ fn a_run_goes_on_from_where_another_ended_and_counts_from_the_whole_network() {
     assert_eq!(second["sha256"]["after"], format!("{:x}", Sha256::digest(network)));
 
     let page = fs::read_to_string(third.join("report.html")).unwrap();
-    assert!(page.contains("since the run that this one goes on from"), "{page}");
+    assert!(page.contains("on from where another run ended"), "{page}");
     assert!(page.contains(second["sha256"]["after"].as_str().unwrap()), "{page}");
 
     let [before, plan] = [&half, &third].map(|run| plan(run));
@@ -74,11 +74,23 @@ fn a_run_does_not_go_on_from_what_is_not_of_its_network_or_far_enough() {
     let before = fs::read(Path::new(&half).join("result.json")).unwrap();
     let after = ["--after", &half, "--macs"];
     let to = |amount: &'static str| [&after[..], &[amount, "-o", &new]].concat();
-    assert!(refused(&other, &to("3x")).contains("its base network's SHA-256 is"));
+    assert!(refused(&other, &to("3x")).contains("the SHA-256 of its base network is"));
     assert!(refused(&net, &to("2x")).contains("give one that goes further"));
     let said = refused(&net, &[&after[..], &["3x", "--force", "-o", &half]].concat());
-    assert!(said.contains("cannot be in the same folder"), "{said}");
-    let plan = path("half/plan.json");
+    assert!(said.contains("which --force overwrites"), "{said}");
+    let said = refused(TINY, &to("3x"));
+    assert!(said.contains("of vgg-small:8,8,12,12,16,16 is no file"), "{said}");
+    let named = path("named");
+    prune(TINY, named.as_ref(), &["--macs", "2x", "--seed", "3"]);
+    let said = refused(TINY, &["--after", &named, "--macs", "3x", "-o", &new]);
+    assert!(said.contains("its seed is 3"), "{said}");
+    let (plan, copy) =
+        (path("half/plan.json"), fs::read_to_string(path("half/plan.json")).unwrap());
+    let mut wider: Value = serde_json::from_str(&copy).unwrap();
+    wider["kept"].as_object_mut().unwrap().clear();
+    fs::write(&plan, wider.to_string()).unwrap();
+    assert!(refused(&net, &to("3x")).contains("is not the network that"));
+    fs::write(&plan, copy).unwrap();
     let said = refused(&net, &["--after", &half, "--plan", &plan, "-o", &new]);
     assert!(said.contains("cannot be used with"), "{said}");
     let toml = path("after.toml");

@@ -12,6 +12,7 @@ mod exchange;
 mod faults;
 mod guide;
 mod help;
+mod kept;
 mod kinds;
 mod plans;
 mod png;

@@ -191,6 +191,8 @@ fn a_loss_that_is_no_number_exits_with_4_and_keeps_the_last_good_checkpoints() {
     let wild = toml.replace("epochs = 1.0", "epochs = 2.0").replace("lr = 0.05", "lr = 1e20");
     assert_ne!(wild, toml);
     fs::write(run.join("run.toml"), wild).unwrap();
+    // As it is before the run is finished.
+    fs::remove_file(run.join("result.json")).unwrap();
     let names = ["last.safetensors", "best.safetensors", "metrics.jsonl"];
     let before = names.map(|name| bytes(&run, name));
     let output = pleach().args(["train", "--resume"]).arg(&run).output().unwrap();

@@ -1,75 +1,80 @@
 //! The run that another goes on from.
 
-use super::{File, sha256};
+use super::File;
 use crate::cli::exit::usage;
 use crate::cli::output::grouped;
 use anyhow::{Context as _, Result};
-use pleach_core::checkpoint;
 use pleach_core::graph::Graph;
+use pleach_core::{Network, checkpoint};
 use pleach_datasets::Dataset;
+use pleach_prune::channels::Channels;
 use pleach_prune::phases::Earlier;
-use pleach_prune::plan::Plan;
+use pleach_prune::plan::{self, Plan};
 use pleach_prune::prune_run::{PLAN, PRUNED};
 use pleach_prune::report::{PruneResult, pruning_result};
 use pleach_prune::run_dir::RunDir;
+use pleach_prune::surgery;
 use pleach_prune::target::Meter;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 /// What the run in `path` left, if it is finished and of the same base network and data set, and if `file`'s target
-/// goes further.
+/// goes further. `sha256` has the hash of `base`'s file, if it is one.
 pub(super) fn earlier(
     path: &Path,
     file: &File,
-    base: &Graph,
+    base: &Network,
+    sha256: &BTreeMap<String, String>,
     dataset: &dyn Dataset,
 ) -> Result<Earlier> {
     let run = RunDir::existing(path)?;
     let result = pruning_result(&run)?;
-    of_the_same(path, &result, file, dataset)?;
-    let plan = run.file(PLAN);
+    of_the_same(&result, file, sha256, dataset)
+        .map_err(|wrong| usage(format!("--after {}: {wrong}", path.display())))?;
+    let plan_file = run.file(PLAN);
     let read = || {
-        let text = fs::read_to_string(&plan)?;
-        anyhow::Ok(Plan::from_json(&text)?)
+        let text = fs::read_to_string(&plan_file)?;
+        let plan = Plan::from_json(&text)?;
+        let channels = Channels::of(base.graph());
+        let kept = plan::kept(base.graph(), &channels, &plan)?;
+        anyhow::Ok((plan, surgery::shrink(base.graph(), &channels, &kept)))
     };
-    let plan = read().with_context(|| plan.display().to_string())?;
+    let (plan, expected) = read().with_context(|| plan_file.display().to_string())?;
     let network = checkpoint::load(&run.file(PRUNED))?.network;
-    goes_further(path, file, base, network.graph())?;
+    if *network.graph() != expected {
+        let [network, plan] = [run.file(PRUNED), plan_file];
+        let (network, plan) = (network.display(), plan.display());
+        return Err(usage(format!("{network} is not the network that {plan} leaves")));
+    }
+    goes_further(path, file, base.graph(), network.graph())?;
     Ok(Earlier { network, plan, epochs: result.epochs })
 }
 
-/// Refuses the folder of that run for the new one, which would clear it.
-pub(super) fn apart(path: &Path, out: Option<&Path>) -> Result<()> {
-    let place = |path: &Path| path.canonicalize().ok();
-    match out {
-        Some(out) if place(out).is_some_and(|out| place(path) == Some(out)) => {
-            let (path, out) = (path.display(), out.display());
-            Err(usage(format!("--after {path}: the new run cannot be in the same folder, {out}")))
-        }
-        _ => Ok(()),
-    }
-}
-
+/// What differs, if something does.
 fn of_the_same(
-    path: &Path,
     result: &PruneResult,
     file: &File,
+    sha256: &BTreeMap<String, String>,
     dataset: &dyn Dataset,
-) -> Result<()> {
-    let (path, name) = (path.display(), &dataset.spec().name);
-    // An early version did not write it.
+) -> Result<(), String> {
+    let name = &dataset.spec().name;
+    // Early versions wrote neither data set nor hashes.
     if !result.dataset.is_empty() && result.dataset != *name {
-        return Err(usage(format!(
-            "--after {path}: its data set is {}, expected {name}",
-            result.dataset
-        )));
+        return Err(format!("its data set is {}, that of this run is {name}", result.dataset));
     }
-    match (result.sha256.get("base"), sha256(Path::new(&file.net))?) {
-        (Some(then), Some(now)) if *then != now => Err(usage(format!(
-            "--after {path}: its base network's SHA-256 is {then}, that of {} is {now}",
-            file.net
-        ))),
-        _ => Ok(()),
+    match [&result.sha256, sha256].map(|hashes| hashes.get("base")) {
+        [Some(then), Some(now)] if then == now => Ok(()),
+        [Some(then), now] => {
+            let now = now.map_or("no file", String::as_str);
+            Err(format!("the SHA-256 of its base network is {then}, that of {} is {now}", file.net))
+        }
+        // What a model's name stands for is from the seed.
+        [None, None] if result.seed != file.prune.seed => Err(format!(
+            "its seed is {}, that of this run is {}: the base networks differ",
+            result.seed, file.prune.seed
+        )),
+        [None, _] => Ok(()),
     }
 }
 

@@ -4,10 +4,9 @@ use crate::cli::output::table;
 use pleach_core::models;
 use pleach_prune::latency::{LayerRow, Measurement};
 use pleach_prune::phases::{Outcome, PruneConfig};
-use pleach_prune::report::{self, PruneResult, Pruned, RESULT, RESULT_SCHEMA};
+use pleach_prune::report::{self, PruneResult, Pruned, RESULT_SCHEMA, ReportError};
 use pleach_prune::run_dir::RunDir;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// What a run found beside its outcome.
 pub(super) struct Findings<'a> {
@@ -52,10 +51,13 @@ pub(super) fn result(
     }
 }
 
-/// The result of a run that was finished before.
-pub(super) fn of(run: &RunDir) -> Option<PruneResult> {
-    let text = fs::read_to_string(run.file(RESULT)).ok()?;
-    serde_json::from_str(&text).ok().filter(|result: &PruneResult| result.schema == RESULT_SCHEMA)
+/// The result of a run that was finished before; one that cannot be read is not made again over it.
+pub(super) fn of(run: &RunDir) -> Result<Option<PruneResult>, ReportError> {
+    match report::pruning_result(run) {
+        Ok(result) => Ok(Some(result)),
+        Err(ReportError::Unfinished(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The result as people read it.

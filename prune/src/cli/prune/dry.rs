@@ -140,7 +140,7 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
         None => format!("with {} epochs of fine-tuning at the end", config.final_epochs),
     };
     let from = match document.after {
-        Some(after) => format!("from where {} ended ", after.display()),
+        Some(after) => format!("on from where {} ended, ", after.display()),
         None => String::new(),
     };
     format!(

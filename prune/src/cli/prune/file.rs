@@ -5,6 +5,7 @@ use crate::cli::common::{Common, utf8};
 use crate::cli::config::{self, Idle, Layers, Source, flag};
 use anyhow::Result;
 use pleach_prune::phases::PruneConfig;
+use pleach_prune::prune_run::PRUNED;
 use pleach_prune::settings::SettingError;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -74,6 +75,13 @@ impl config::Settings for File {
 
     fn idle(&self) -> Vec<Idle> {
         idle::of(&self.prune)
+    }
+}
+
+impl File {
+    /// The network that the run goes on from, if that is another's.
+    pub(super) fn earlier(&self) -> Option<PathBuf> {
+        self.after.as_ref().map(|run| run.join(PRUNED))
     }
 }
 

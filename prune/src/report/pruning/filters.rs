@@ -78,7 +78,9 @@ pub(super) fn widths(plan: &Plan) -> Section {
 /// How the original network's filters were scored, and which of them are gone; nothing where the run has
 /// scored none, or no plan.
 pub(super) fn scores(run: &Run) -> Option<Section> {
-    let (plan, criterion) = (run.plan.as_ref()?, &run.result.criterion);
+    let plan = run.plan.as_ref()?;
+    // The run that this one goes on from may have chosen by another.
+    let criterion = plan.steps.first().map_or(&run.result.criterion, |step| &step.criterion);
     let in_nats = criteria::named(criterion).is_ok_and(|criterion| criterion.in_nats());
     let scored: Vec<Scored<'_>> = layers(plan)
         .into_iter()

@@ -80,7 +80,7 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
     let run = Run::read(run)?;
     let sections = [
         Some(outcome::result(&run.result)),
-        Some(outcome::steps(&run.result)),
+        Some(outcome::steps(&run.result, run.plan.as_ref())),
         outcome::time(&run.result),
         run.plan.as_ref().map(filters::widths),
         filters::scores(&run),
@@ -174,8 +174,10 @@ impl Run {
             }
             false => "pruned.safetensors, which comes out with the same bits",
         };
+        let mut inputs = "the base network and the data";
         let mut files = vec![("base", "the base network's file"), ("pruned", pruned)];
         if sha256.contains_key("after") {
+            inputs = "the base network, the data and the run that this one goes on from";
             files.insert(1, ("after", "pruned.safetensors of the run that this one goes on from"));
         }
         let hashes = files.into_iter().map(|(key, what)| {
@@ -185,7 +187,7 @@ impl Run {
         let block = |text: &str, code: String| Block { text: text.into(), code, tables: vec![] };
         vec![
             block(
-                "With the settings below in run.toml, and the base network and the data where they say:",
+                &format!("With the settings below in run.toml, and {inputs} where they say:"),
                 "pleach prune --config run.toml --out again\n".into(),
             ),
             block(&format!("Settings; the seed is {seed}:"), self.settings.clone()),

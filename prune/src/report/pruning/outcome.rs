@@ -2,6 +2,7 @@
 
 use crate::latency::{LayerRow, Row, Speedup};
 use crate::phases::{PairedDrop, StepRecord};
+use crate::plan::Plan;
 use crate::report::result::PruneResult;
 use crate::report::{
     Axis, Figure, Marks, Picture, RowSeries, Rows, Section, Series, Table, grouped,
@@ -65,9 +66,9 @@ pub(super) fn summary(result: &PruneResult) -> String {
         true => "By a plan that was given".to_owned(),
         false => format!("By {criterion} and {phases}"),
     };
-    let from = match result.sha256.contains_key("after") {
-        true => " since the run that this one goes on from",
-        false => "",
+    let (from, since) = match result.sha256.contains_key("after") {
+        true => (", on from where another run ended", " since the base network"),
+        false => ("", ""),
     };
     let missed = match (result.target_met, &result.target) {
         (true, _) => "",
@@ -75,7 +76,7 @@ pub(super) fn summary(result: &PruneResult) -> String {
         (false, _) => " More accuracy was lost than was allowed.",
     };
     format!(
-        "{how}: {kept} of {} removals{from} stand, {epochs:.1} epochs of fine-tuning, {seconds:.0} s. \
+        "{how}{from}: {kept} of {} removals stand, {epochs:.1} epochs of fine-tuning{since}, {seconds:.0} s. \
          Steps were judged by validation accuracy against the base's {reference} accuracy; the test images \
          were read once for each network.{missed}",
         steps.len()
@@ -121,16 +122,27 @@ pub(super) fn result(result: &PruneResult) -> Section {
     }
 }
 
+/// Multiply-adds and validation accuracy of the network that a run went on from, if that was another's: the plan
+/// has both runs' steps, the result its own.
+fn start(result: &PruneResult, plan: &Plan) -> Option<(u64, f64)> {
+    let (earlier, own) =
+        plan.steps.split_at_checked(plan.steps.len().checked_sub(result.steps.len())?)?;
+    let last = earlier.iter().rfind(|step| step.accepted)?;
+    Some((last.macs, own.first()?.accuracy_before))
+}
+
 /// Accuracy against multiply-adds from removal to removal.
-pub(super) fn steps(result: &PruneResult) -> Section {
+pub(super) fn steps(result: &PruneResult, plan: Option<&Plan>) -> Section {
     let steps = || result.steps.iter();
     let point = |macs: u64, accuracy: f64| (macs as f64 / 1e6, 100.0 * accuracy);
     let tuned = |step: &StepRecord| point(step.macs, step.accuracy);
     let base = point(result.base.macs, result.base.validation_accuracy);
+    let start = plan.and_then(|plan| start(result, plan));
+    let start = start.map_or(base, |(macs, accuracy)| point(macs, accuracy));
     let last = &result.pruned.facts;
     let kept = steps().filter(|step| step.accepted);
     let series = [
-        ("kept", [base].into_iter().chain(kept.map(tuned)).collect(), true),
+        ("kept", [start].into_iter().chain(kept.map(tuned)).collect(), true),
         ("undone", steps().filter(|step| !step.accepted).map(tuned).collect(), false),
         (
             "right after surgery",
