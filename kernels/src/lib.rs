@@ -2,7 +2,8 @@
 //!
 //! Kernels know slices and geometries, never tensors or graphs. Activations are channels-last
 //! (`[N, H, W, C]` in memory, written `[N, C, H, W]` as the field does) with the channel stride
-//! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so.
+//! rounded up to [`CHANNEL_ALIGN`] floats: pad lanes hold zeros, and every kernel keeps them so (but for NaN
+//! where the same pixel's channels are computed from what is not finite; no kernel makes anything of it).
 //! Weights are in PyTorch's order, `[OC, IC / groups, KH, KW]`, dense.
 //!
 //! # Values that are not finite

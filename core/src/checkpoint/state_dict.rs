@@ -166,18 +166,26 @@ fn recognise<'t>(
     classes: Option<usize>,
     tensors: &'t Tensors<'_>,
 ) -> Result<Fit<'t>, CheckpointError> {
-    // A model that cannot have the widths of the weights, or not for these images, is not meant.
-    let fits = MODELS.iter().filter_map(|model| Fit::new(model, &[], image, classes, tensors).ok());
-    let (mut fitting, others): (Vec<_>, Vec<_>) = fits.partition(|fit| fit.mismatches.is_empty());
+    // The one with the largest share of its parameters there, if that is most of them.
+    let share = |fit: &Fit<'_>| fit.found() as f64 / fit.sources.len() as f64;
+    let nearness = |a: &Fit<'_>, b: &Fit<'_>| {
+        let by_share = share(a).total_cmp(&share(b));
+        by_share.then_with(|| b.mismatches.len().cmp(&a.mismatches.len()))
+    };
+    let (mut fitting, mut closest) = (Vec::new(), None);
+    for model in MODELS {
+        // A model that cannot have the widths of the weights, or not for these images, is not meant.
+        let Ok(fit) = Fit::new(model, &[], image, classes, tensors) else { continue };
+        if fit.mismatches.is_empty() {
+            fitting.push(fit);
+        } else if closest.as_ref().is_none_or(|closest| nearness(&fit, closest).is_ge()) {
+            // Not all of them are kept: of a file of very many tensors each lists them all.
+            closest = Some(fit);
+        }
+    }
     if fitting.len() == 1 {
         return Ok(fitting.remove(0));
     }
-    // The one with the largest share of its parameters there, if that is most of them.
-    let share = |fit: &Fit<'_>| fit.found() as f64 / fit.sources.len() as f64;
-    let closest = others.into_iter().max_by(|a, b| {
-        let by_share = share(a).total_cmp(&share(b));
-        by_share.then_with(|| b.mismatches.len().cmp(&a.mismatches.len()))
-    });
     let closest = closest.filter(|fit| share(fit) > 0.5);
     let closest = closest.map(|fit| (fit.model.name, fit.mismatches));
     Err(CheckpointError::NoArchitecture { path: path.into(), closest })

@@ -7,6 +7,9 @@ use std::collections::HashSet;
 /// images, and low enough that no size computed from it overflows.
 const MAX_LEN: usize = 1 << 28;
 
+/// The most channels that all maps together may have: what is known of each channel is kept in lists.
+const MAX_CHANNELS: usize = 1 << 24;
+
 /// Why a graph cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,6 +44,12 @@ pub enum GraphError {
         /// `a map` or `a parameter`.
         what: &'static str,
     },
+    /// There are too many channels.
+    #[error("up to layer {name} the maps have more than 2^24 channels together")]
+    TooManyChannels {
+        /// The layer.
+        name: String,
+    },
     /// A node's output reaches neither another node nor the network's output.
     #[error("the output of layer {0} goes nowhere")]
     Unused(String),
@@ -73,6 +82,8 @@ pub struct GraphBuilder {
     nodes: Vec<Node>,
     params: Vec<GraphParam>,
     names: HashSet<String>,
+    /// Of all maps.
+    channels: usize,
 }
 
 impl GraphBuilder {
@@ -81,7 +92,8 @@ impl GraphBuilder {
     /// # Errors
     /// If the image is empty or too large.
     pub fn new(image: Shape) -> Result<(Self, NodeId), GraphError> {
-        let mut builder = Self { nodes: Vec::new(), params: Vec::new(), names: HashSet::new() };
+        let mut builder =
+            Self { nodes: Vec::new(), params: Vec::new(), names: HashSet::new(), channels: 0 };
         let id = builder.add("input", Layer::Input(Input { shape: image }), &[])?;
         Ok((builder, id))
     }
@@ -126,6 +138,11 @@ impl GraphBuilder {
         if !fits(&dims) {
             return Err(GraphError::TooLarge { name, what: "a map" });
         }
+        // Each map has been found to have few enough for the sum not to overflow.
+        let channels = self.channels + shape.channels;
+        if channels > MAX_CHANNELS {
+            return Err(GraphError::TooManyChannels { name });
+        }
         let first = self.params.len();
         let id = NodeId(self.nodes.len());
         for spec in kind.params(&shapes) {
@@ -136,6 +153,7 @@ impl GraphBuilder {
             self.params.push(GraphParam { name: format!("{name}.{}", spec.name), node: id, spec });
         }
         let params = first..self.params.len();
+        self.channels = channels;
         self.names.insert(name.clone());
         self.nodes.push(Node { name, layer, inputs: inputs.to_vec(), shape, params });
         Ok(id)
@@ -192,4 +210,29 @@ pub(crate) fn is_name(name: &str) -> bool {
 fn fits(dims: &[usize]) -> bool {
     let len = dims.iter().try_fold(1usize, |len, &dim| len.checked_mul(dim));
     len.is_some_and(|len| len <= MAX_LEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::Flatten;
+
+    #[test]
+    fn very_many_channels_are_refused_where_each_map_is_small_enough() {
+        let (mut builder, image) = GraphBuilder::new(Shape::new(1, 1 << 12, 1 << 12)).unwrap();
+        let found = builder.add("flatten", Layer::Flatten(Flatten {}), &[image]);
+        assert_eq!(found, Err(GraphError::TooManyChannels { name: "flatten".into() }));
+        let (mut builder, image) = GraphBuilder::new(Shape::new(1, 1 << 11, 1 << 11)).unwrap();
+        let mut last = image;
+        for i in 0..4 {
+            last = match builder.add(format!("flatten{i}"), Layer::Flatten(Flatten {}), &[last]) {
+                Ok(last) => last,
+                Err(error) => {
+                    let name = "flatten3".into();
+                    return assert_eq!((i, error), (3, GraphError::TooManyChannels { name }));
+                }
+            };
+        }
+        panic!("2^24 + 1 channels are too many");
+    }
 }

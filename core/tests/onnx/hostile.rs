@@ -208,6 +208,18 @@ fn values_made_twice_or_never_or_from_themselves() {
 }
 
 #[test]
+fn a_circle_of_nodes_with_very_many_inputs_is_found_in_time() {
+    let inputs: Vec<&str> = std::iter::repeat_n("", 50_000).collect();
+    let mut model = Model::new(17, &IMAGE)
+        .raw_node(&node("Add", &[&inputs[..], &["a"]].concat(), "y", &[]))
+        .raw_node(&node("Add", &[&inputs[..], &["y"]].concat(), "a", &[]));
+    for i in 0..100_000 {
+        model = model.raw_node(&node("Relu", &["x"], &format!("n{i}"), &[]));
+    }
+    assert!(refusal(&model).contains("its nodes form a circle: "));
+}
+
+#[test]
 fn a_long_chain_backwards_and_many_equal_names_are_read_in_time() {
     let mut model = Model::new(17, &IMAGE);
     let count = 20_000;

@@ -158,7 +158,7 @@ impl SimdOp for Correlate<'_> {
                 let b = &mut b[..count * nr];
                 let stride = pass.output().stride;
                 for (&(output, _), to) in pairs.iter().zip(b.chunks_exact_mut(nr)) {
-                    copy_whole(simd, &diff_dst[output as usize * stride + column..][..nr], to);
+                    copy_whole(simd, &diff_dst[output * stride + column..][..nr], to);
                 }
                 let out = Output {
                     c: &mut *dst,
@@ -186,7 +186,7 @@ fn connected(
     pass: &Pass,
     tap: usize,
     pixels: &mut Range<usize>,
-    pairs: &mut [(u32, u32); KC],
+    pairs: &mut [(usize, usize); KC],
 ) -> usize {
     let (ky, kx) = pass.tap(tap);
     let mut count = 0;
@@ -199,7 +199,7 @@ fn connected(
                     pixels.start = output;
                     return count;
                 }
-                pairs[count] = (output as u32, (row + ix) as u32);
+                pairs[count] = (output, row + ix);
                 count += 1;
             }
         }
@@ -213,7 +213,7 @@ fn connected(
 fn pack_tiles<S: Simd>(
     src: &[f32],
     stride: usize,
-    pairs: &[(u32, u32)],
+    pairs: &[(usize, usize)],
     rows: &Range<usize>,
     a: &mut [Column],
 ) {
@@ -222,7 +222,7 @@ fn pack_tiles<S: Simd>(
         tiles(rows.len(), S::MR).zip(&mut starts).map(|((row, _), start)| *start = row).count();
     for (k, &(_, input)) in pairs.iter().enumerate() {
         // Up to the end of the map: a tile may read lanes past its rows, which it does not use.
-        let pixel = &src[input as usize * stride + rows.start..];
+        let pixel = &src[input * stride + rows.start..];
         for (tile, &row) in starts[..count].iter().enumerate() {
             let to = &mut a[tile * TILE_STRIDE + k];
             match pixel[row..].first_chunk() {

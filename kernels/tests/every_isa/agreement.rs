@@ -219,11 +219,14 @@ fn operations(cx: &Context, channels: usize) -> Vec<(&'static str, Vec<f32>)> {
     found
 }
 
-/// The largest difference relative to the largest magnitude of the same output.
+/// The largest difference relative to the largest magnitude of the same output; infinite where a value is NaN, as
+/// outputs are before they are written.
 fn distance(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    let far = |x: f32, y: f32| if (x - y).is_nan() { f32::INFINITY } else { (x - y).abs() };
     let outputs = a.iter().zip(b).map(|(a, b)| {
+        assert_eq!(a.len(), b.len());
         let scale = b.iter().fold(f32::MIN_POSITIVE, |max, x| max.max(x.abs()));
-        a.iter().zip(b).fold(0.0f32, |max, (x, y)| max.max((x - y).abs())) / scale
+        a.iter().zip(b).fold(0.0f32, |max, (x, y)| max.max(far(*x, *y))) / scale
     });
     outputs.fold(0.0, f32::max)
 }

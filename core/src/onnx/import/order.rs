@@ -55,7 +55,8 @@ pub(super) fn order(graph: &Graph<'_>, output: &str) -> Result<Vec<usize>, Strin
     }
     let Some(mut stuck) = needed().find(|&i| missing[i] > 0) else { return Ok(order) };
     // Of what cannot be computed each reads another such node, and going back ends in the circle.
-    for _ in 0..nodes.len() {
+    let mut is_met = vec![false; nodes.len()];
+    while !std::mem::replace(&mut is_met[stuck], true) {
         let mut inputs = nodes[stuck].inputs.iter().filter_map(|input| producers.get(input));
         stuck = inputs.find(|&&producer| missing[producer] > 0).copied().unwrap_or(stuck);
     }
