@@ -31,6 +31,7 @@ fn assert_has(document: &str, table: &Table) {
 fn the_readmes_tables_are_those_of_the_committed_results() {
     let names = [
         "vgg16-cifar10-10x-given",
+        "vgg16-cifar10-10x-165-epochs",
         "vgg16-cifar10-10x-cutmix",
         "vgg16-cifar10-10x-distilled",
         "resnet18-cifar10-2x",
