@@ -49,7 +49,7 @@
 //!
 //! # Values that are not finite
 //! Files with parameters that are not finite, or variances below zero, are neither read nor written: the error
-//! names the tensor. Images are taken as they are: in inference, one with a NaN has logits of NaN, and the
+//! names the tensor. Images are taken as they are: in inference, one with a NaN in a pixel that reaches the logits has logits of NaN, and the
 //! other images of its batch the logits that they have without it. Where values overflow, a network's logits
 //! are not finite, unless a ReLU makes zero of minus infinity. An image with such a logit counts as wrong, whatever its label, and its [`loss`] is NaN, but
 //! where the logit is minus infinity, which is a probability of 0.

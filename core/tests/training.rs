@@ -275,6 +275,21 @@ fn optimisers_step_by_the_formulas_of_pytorch_and_decay_only_weights() {
 }
 
 #[test]
+fn adam_begins_anew_at_the_first_step() {
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let (trained, _) = train(&cx, ADAM, 0.01, 3);
+    let mut fresh = trained.clone();
+    fresh.params_mut().iter_mut().for_each(|param| param.slots.clear());
+    let step = |mut net: Network| {
+        net.params_mut().iter_mut().for_each(|param| param.grad.fill(0.5));
+        ADAM.step(&cx, &mut net, 0.01, 0);
+        net
+    };
+    assert!(trained.params().iter().any(|param| param.slots.iter().flatten().any(|&x| x != 0.0)));
+    assert_eq!(step(trained), step(fresh));
+}
+
+#[test]
 fn frozen_filters_keep_their_values_and_their_state() {
     let cx = Context::new(Isa::from_env().unwrap(), 1);
     for optimizer in [SGD, ADAM, MUON] {

@@ -31,6 +31,10 @@ pub fn write_atomically(
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
+    // What the crate says names the sibling.
+    if !folder.is_dir() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
     // As any new file, minus the umask, where the crate's own choice is its user's eyes only.

@@ -10,6 +10,10 @@ const CACHE: usize = 3 << 20;
 /// What starting a step takes, in bytes that come from memory meanwhile: some 5 us.
 const START: usize = 128 << 10;
 
+/// Steps of a segment at most: more than networks have, so that only in a graph that was made to take long are not all
+/// pairs of steps looked at.
+const LONGEST: usize = 1024;
+
 /// What a step moves.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Traffic {
@@ -42,7 +46,7 @@ pub(super) fn segments(steps: &[Traffic], batch: usize) -> Vec<Segment> {
         // Written and read; what fits in the cache stays there.
         let between = if kept > CACHE { 2 * kept } else { 0 };
         let (mut maps, mut part) = (1, 0);
-        let last = (0..end).rev().map(|start| {
+        let last = (0..end).rev().take(LONGEST).map(|start| {
             maps = maps.max(steps[start].maps);
             part += steps[start].weights + START;
             let fit = (CACHE / maps).max(1);

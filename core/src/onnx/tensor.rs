@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 /// Dimensions that a tensor may have. Weights of convolutions have four.
 const MAX_RANK: usize = 8;
+/// Bytes of the name of another file: as many as Linux takes.
+const MAX_LOCATION: usize = 4096;
 
 /// `TensorProto.DataType` of `float`.
 pub(super) const FLOAT: i64 = 1;
@@ -207,6 +209,10 @@ impl<'a> Place<'a> {
             value.parse().map_err(|_| (expected, format!("{value:?}")))
         };
         match key {
+            "location" if value.len() > MAX_LOCATION => {
+                let expected = format!("a location of at most {MAX_LOCATION} bytes");
+                return Err((expected, format!("one of {}", value.len())));
+            }
             "location" => self.location = value,
             "offset" => self.offset = number()?,
             "length" => self.len = Some(number()?),

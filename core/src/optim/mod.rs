@@ -110,8 +110,10 @@ impl Optimizer {
     }
 
     /// Changes every trainable parameter of `net` that has a gradient. `step` counts from 0 through
-    /// the whole run. Slots that do not fit this optimiser are replaced by zeros.
+    /// the whole run. Slots that do not fit this optimiser are replaced by zeros, and so are Adam's of an earlier
+    /// run at the first step, since it corrects them by the number of steps.
     pub fn step(&self, cx: &Context, net: &mut Network, lr: f32, step: u64) {
+        let starts = step == 0 && matches!(self, Self::Adam { .. });
         let (graph, params) = net.split_mut();
         for (param, place) in params.iter_mut().zip(graph.params()) {
             let spec = &place.spec;
@@ -119,7 +121,10 @@ impl Optimizer {
                 continue;
             }
             let len = param.value.len();
-            if param.slots.len() != self.slots() || param.slots.iter().any(|s| s.len() != len) {
+            let fits = |slots: &[Vec<f32>]| {
+                slots.len() == self.slots() && slots.iter().all(|slot| slot.len() == len)
+            };
+            if starts || !fits(&param.slots) {
                 param.slots = vec![vec![0.0; len]; self.slots()];
             }
             let rows = spec.dims[0];

@@ -301,6 +301,21 @@ fn weights_shared_so_often_that_they_would_fill_the_memory() {
 }
 
 #[test]
+fn a_long_name_that_many_refusals_would_repeat() {
+    let name = "a".repeat(100_000);
+    let mut model = Model::new(17, &IMAGE).initializer(&floats(&name, &[1], &[1.0]));
+    model = model.node("Identity", &[&name], "i", &[]);
+    let outputs: Vec<String> = (0..300).map(|i| format!("r{i}")).collect();
+    for output in &outputs {
+        model = model.node("Reshape", &["x", "i"], output, &[]);
+    }
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let refused = refusal(&model.node("Concat", &outputs, "y", &[int("axis", 1)]));
+    assert!(refused.starts_with("evil.onnx: 300 nodes cannot be taken over"), "{refused:.200}");
+    assert!(refused.len() < 200_000, "{} bytes", refused.len());
+}
+
+#[test]
 fn metadata_that_is_malformed() {
     let error = refusal(&means(|model| model.metadata("pleach.normalisation", "{}")));
     assert!(error.contains("metadata \"pleach.normalisation\": expected mean and std"), "{error}");

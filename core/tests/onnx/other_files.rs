@@ -61,6 +61,12 @@ fn weights_in_other_files_are_read_from_beside_the_model_and_nowhere_else() {
     let missing =
         load(&model(&external("a", &dims, &[("location", "none")]), &inline)).unwrap_err();
     assert!(missing.starts_with("cannot open "), "{missing}");
+    let long = "./".repeat(5000) + "data";
+    let long = load(&model(&external("a", &dims, &[("location", &long)]), &inline)).unwrap_err();
+    assert!(
+        long.contains("expected a location of at most 4096 bytes, found one of 10004"),
+        "{long}"
+    );
     for (b, expected) in [
         (at("220"), "\"a\" and \"b\" overlap in data"),
         (at("241"), "has its values at byte 241 of \"data\", beyond its 260 bytes"),

@@ -53,7 +53,7 @@ impl Storage {
     fn halve(self, x: f32) -> u16 {
         match self {
             Self::F16 => f16::from_f32(x.clamp(f16::MIN.to_f32(), f16::MAX.to_f32())).to_bits(),
-            _ => bf16::from_f32(x).to_bits(),
+            _ => bf16::from_f32(x.clamp(bf16::MIN.to_f32(), bf16::MAX.to_f32())).to_bits(),
         }
     }
 }
@@ -187,5 +187,7 @@ mod tests {
         }
         assert_eq!(Storage::F16.round(1e6), 65504.0);
         assert_eq!(Storage::F16.round(-1e6), -65504.0);
+        assert_eq!(Storage::Bf16.round(f32::MAX), bf16::MAX.to_f32());
+        assert_eq!(Storage::Bf16.round(f32::MIN), bf16::MIN.to_f32());
     }
 }

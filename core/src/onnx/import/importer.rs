@@ -66,7 +66,7 @@ impl<'m, 'a> Importer<'m, 'a> {
             };
             if let Some(reason) = reason {
                 let (node, op) = (node.title().to_owned(), op_name(node));
-                problems.push((place, Problem { node, op, reason }));
+                problems.push((place, Problem { node, op, reason: shortened(reason) }));
             }
             if is_lost {
                 node.outputs.iter().for_each(|&name| drop(self.values.insert(name, Value::Lost)));
@@ -234,4 +234,16 @@ fn op_name(node: &Node<'_>) -> String {
         true => node.op.into(),
         false => format!("{}.{}", node.domain, node.op),
     }
+}
+
+/// `reason`, cut where a name in it is longer than names are: many nodes may have the same.
+fn shortened(mut reason: String) -> String {
+    const LONGEST: usize = 500;
+    if reason.len() > LONGEST {
+        let is_end = |&end: &usize| reason.is_char_boundary(end);
+        reason.truncate((0..=LONGEST).rev().find(is_end).unwrap_or(0));
+        reason.push_str(" ...");
+        reason.shrink_to_fit();
+    }
+    reason
 }

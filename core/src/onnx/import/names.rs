@@ -43,6 +43,7 @@ impl Names {
     }
 
     fn number(&mut self, name: &str) -> String {
+        let name = cut(name);
         let number = self.numbers.entry(name.to_owned()).or_insert(2);
         loop {
             let numbered = format!("{name}_{number}");
@@ -58,13 +59,16 @@ impl Names {
 fn module_of(param: &str) -> Option<&str> {
     let (module, name) = param.rsplit_once('.')?;
     let is_param = matches!(name, "weight" | "bias" | "running_mean" | "running_var");
-    (is_param && module.len() <= MAX_LEN && is_name(module)).then_some(module)
+    (is_param && is_name(module)).then_some(module)
 }
 
 /// `name` as a layer's name. PyTorch's exporter calls nodes by the modules around them, each by its whole path
 /// in the one around it, and by their operator: `/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`, the
 /// last part only where the node `has_params` and so is a module.
 fn path_of(name: &str, op: &str, has_params: bool) -> String {
+    if is_name(name) {
+        return name.to_owned();
+    }
     let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
     let parts = match &parts[..] {
         [modules @ .., last] if has_params && !modules.is_empty() && last.starts_with(op) => {
@@ -88,9 +92,12 @@ fn path_of(name: &str, op: &str, has_params: bool) -> String {
             _ => '_',
         }));
     }
-    clean.truncate(MAX_LEN);
-    clean.truncate(clean.trim_end_matches('.').len());
-    clean
+    cut(&clean).to_owned()
+}
+
+/// The first bytes of a name in ASCII, to which a number may be added.
+fn cut(name: &str) -> &str {
+    name[..name.len().min(MAX_LEN)].trim_end_matches('.')
 }
 
 #[cfg(test)]
@@ -116,6 +123,8 @@ mod tests {
         }
         let long = path_of(&"x.".repeat(1000), "Relu", false);
         assert!(long.len() <= MAX_LEN && is_name(&long), "{long}");
+        let longest = "m".repeat(200);
+        assert_eq!(path_of(&longest, "Relu", false), longest, "a layer may be called so");
     }
 
     #[test]
@@ -130,5 +139,9 @@ mod tests {
         assert_eq!(names.of(&node("c"), &["a.weight"]), "a_3");
         assert_eq!(names.of(&node("input"), &[]), "input_2", "the image is called input");
         assert_eq!(names.of(&Node { op: "Conv", ..Node::default() }, &[]), "conv_2");
+        let longest = "m".repeat(200);
+        assert_eq!(names.of(&node(&longest), &[]), longest);
+        let numbered = names.of(&node(&longest), &[]);
+        assert!(numbered.ends_with("m_2") && is_name(&numbered), "{numbered}");
     }
 }
