@@ -48,6 +48,16 @@ pub enum DataError {
         /// What came instead.
         found: String,
     },
+    /// A download broke off again and again.
+    #[error("{url} cannot be downloaded: {reason}, {attempts} times")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// How the last attempt ended.
+        reason: String,
+        /// Attempts.
+        attempts: u32,
+    },
     /// The caller's progress function asked to stop a download.
     #[error("{url}: interrupted")]
     Interrupted {

@@ -163,7 +163,7 @@ fn download(
             Received::Broken(found) => broken = found,
         }
     }
-    fail(format!("{broken}, {ATTEMPTS} times"))
+    Err(DataError::Unreachable { url, reason: broken, attempts: ATTEMPTS })
 }
 
 /// What has been received of an archive.

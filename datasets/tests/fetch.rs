@@ -187,11 +187,12 @@ fn refused(format: &'static Blob, server: &Server) -> String {
     let error = fetch(format, &server.url, &dir, &mut go_on).unwrap_err();
     assert_eq!(left_in(above.path()), Vec::<String>::new(), "nothing is left behind");
     let message = error.to_string();
-    let url = format!(
-        "{}/blob.tar.gz: expected an archive with sha256 {}, found ",
-        server.url, format.sha256
-    );
-    message.strip_prefix(&url).unwrap_or_else(|| panic!("{message}")).to_string()
+    let url = format!("{}/blob.tar.gz", server.url);
+    let begins = match error {
+        DataError::Unreachable { .. } => format!("{url} cannot be downloaded: "),
+        _ => format!("{url}: expected an archive with sha256 {}, found ", format.sha256),
+    };
+    message.strip_prefix(&begins).unwrap_or_else(|| panic!("{message}")).to_string()
 }
 
 #[test]
@@ -296,7 +297,8 @@ fn a_server_that_is_not_there_is_refused() {
     drop(listener);
     let dir = tempdir().unwrap();
     let error = fetch(Blob::of(b"x"), &url, dir.path(), &mut go_on).unwrap_err();
-    assert!(error.to_string().starts_with(&format!("{url}/blob.tar.gz: ")), "{error}");
+    let begins = format!("{url}/blob.tar.gz cannot be downloaded: ");
+    assert!(error.to_string().starts_with(&begins), "{error}");
     assert_eq!(left_in(dir.path()), Vec::<String>::new());
 }
 
