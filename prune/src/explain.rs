@@ -8,9 +8,10 @@ use serde::Serialize;
 pub struct Explanation {
     /// The layer.
     pub layer: String,
-    /// The layers that lose channels together with it, itself included, in graph order.
+    /// The layers that lose channels together with it, itself included, in graph order; those that lose one part of
+    /// them before those that lose another.
     pub group: Vec<String>,
-    /// Why its filters cannot be removed, if they cannot.
+    /// Why none of its filters can be removed, if so.
     pub unprunable: Option<String>,
     /// Every filter of the original layer.
     pub filters: Vec<Filter>,
@@ -76,12 +77,20 @@ impl ExplainError {
 /// # Errors
 /// If the plan knows no such layer.
 pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
-    let group_of =
-        |layer: &str| plan.groups.iter().find(|group| group.layers.iter().any(|l| l == layer));
-    let (Some(group), Some(kept)) = (group_of(layer), plan.kept.get(layer)) else {
-        let known = plan.kept.keys().filter(|layer| group_of(layer).is_some()).cloned().collect();
+    let is_in_one = |layer: &str| plan.groups_of(layer).next().is_some();
+    let Some(kept) = plan.kept.get(layer).filter(|_| is_in_one(layer)) else {
+        let known = plan.kept.keys().filter(|layer| is_in_one(layer)).cloned().collect();
         return Err(ExplainError { layer: layer.to_owned(), known });
     };
+    let unprunable = plan.unprunable(layer);
+    let groups = plan.groups_of(layer);
+    let groups = groups.filter(|group| group.unprunable.is_none() || unprunable.is_some());
+    let mut group: Vec<String> = Vec::new();
+    for name in groups.flat_map(|group| &group.layers) {
+        if !group.contains(name) {
+            group.push(name.clone());
+        }
+    }
     let last = plan.last_scores.get(layer);
     let filters = (0..plan.width(layer)).map(|filter| {
         let removals: Vec<(bool, Removal)> = removals(plan, layer, filter).collect();
@@ -100,8 +109,8 @@ pub fn explain(plan: &Plan, layer: &str) -> Result<Explanation, ExplainError> {
     });
     Ok(Explanation {
         layer: layer.to_owned(),
-        group: group.layers.clone(),
-        unprunable: group.unprunable.clone(),
+        group,
+        unprunable: unprunable.map(str::to_owned),
         filters: filters.collect(),
     })
 }
@@ -134,6 +143,7 @@ fn threshold(step: &PlanStep) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::PlanGroup;
     use pleach_core::models;
     use pleach_core::tensor::Shape;
     use std::collections::BTreeMap;
@@ -174,6 +184,16 @@ mod tests {
         assert_eq!((undone[0].step, undone[0].phase.as_str()), (2, "layerwise"));
         assert!(explain(&plan, "features.9").unwrap_err().to_string().contains("features.0"));
         assert!(explain(&plan, "classifier").unwrap().unprunable.is_some());
+        assert_eq!(found.unprunable, None);
+        // A part of its channels goes with those of another layer, or cannot go.
+        let joined = ["features.0", "features.4"].map(str::to_owned).to_vec();
+        let reason = Some("joined with the image".to_owned());
+        plan.groups
+            .insert(0, PlanGroup { layers: joined.clone(), channels: 1, unprunable: reason });
+        let found = explain(&plan, "features.0").unwrap();
+        assert_eq!((found.group, found.unprunable), (vec!["features.0".to_owned()], None));
+        plan.groups[0].unprunable = None;
+        assert_eq!(explain(&plan, "features.0").unwrap().group, joined);
         plan.groups.clear();
         let error = explain(&plan, "features.0").unwrap_err().to_string();
         assert!(error.contains("no channel groups"), "{error}");

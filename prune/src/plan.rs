@@ -167,11 +167,23 @@ impl Plan {
         }
     }
 
-    /// The channels of a layer in the original network; coupled ones of it can be in several groups.
+    /// The groups that a layer's channels are in: several, where parts of them go with those of different layers.
+    pub fn groups_of<'a>(&'a self, layer: &str) -> impl Iterator<Item = &'a PlanGroup> {
+        self.groups.iter().filter(move |group| group.layers.iter().any(|name| name == layer))
+    }
+
+    /// The channels of a layer in the original network.
     #[must_use]
     pub fn width(&self, layer: &str) -> usize {
-        let groups = self.groups.iter().filter(|group| group.layers.iter().any(|l| l == layer));
-        groups.map(|group| group.channels).sum()
+        self.groups_of(layer).map(|group| group.channels).sum()
+    }
+
+    /// Why none of a layer's channels can be removed, if so.
+    #[must_use]
+    pub fn unprunable(&self, layer: &str) -> Option<&str> {
+        let mut reasons = self.groups_of(layer).map(|group| group.unprunable.as_deref());
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
     }
 
     /// Reads a plan.
@@ -191,20 +203,15 @@ impl Plan {
     /// # Errors
     /// If the plan keeps channels of a layer that is in none of its groups.
     pub fn keeps(&self) -> Result<Vec<Keeps>, PlanError> {
-        let keeps = self.kept.iter().map(|(layer, kept)| {
-            let groups = self.groups.iter().filter(|group| group.layers.contains(layer));
-            match groups.map(|group| group.channels).sum() {
-                0 => Err(PlanError::UnknownLayer(layer.clone())),
-                of => Ok(Keeps { layer: layer.clone(), of, kept: kept.clone() }),
-            }
+        let keeps = self.kept.iter().map(|(layer, kept)| match self.width(layer) {
+            0 => Err(PlanError::UnknownLayer(layer.clone())),
+            of => Ok(Keeps { layer: layer.clone(), of, kept: kept.clone() }),
         });
         keeps.collect()
     }
 
-    /// Writes a plan: indented, keys in a fixed order, a newline at the end.
-    ///
-    /// # Panics
-    /// If an accuracy, drop or score is not finite.
+    /// Writes a plan: indented, keys in a fixed order, a newline at the end. Numbers that are not finite, of which
+    /// runs have none, would become `null`, which no plan is read with.
     #[must_use]
     pub fn to_json(&self) -> String {
         let mut json = serde_json::to_string_pretty(self).expect("a plan has nothing JSON lacks");

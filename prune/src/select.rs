@@ -19,7 +19,8 @@ impl Floors {
     #[must_use]
     pub fn new(channels: &Channels, lineage: &Lineage, share: f64) -> Self {
         let floors = channels.prunable_layers().into_iter().map(|id| {
-            let floor = (lineage.width(id) as f64 * share).ceil() as usize;
+            // 100 * 0.07 is a little more than 7.
+            let floor = (lineage.width(id) as f64 * share - 1e-9).ceil() as usize;
             (id, floor.clamp(1, lineage.width(id)))
         });
         Self(floors.collect())

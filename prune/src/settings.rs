@@ -1,6 +1,7 @@
 //! What values settings may have.
 
 use crate::phases::PruneConfig;
+use crate::reproduce::{Effort, Settings};
 use crate::trainer::{Resizing, TrainConfig};
 use pleach_core::loss::Distillation;
 use pleach_core::optim::{Lookahead, Optimizer, Schedule};
@@ -43,7 +44,8 @@ impl Table<'_> {
     }
 
     fn amount(&self, key: &str, found: f64) -> Result<(), SettingError> {
-        self.number(key, found, "a number, 0 or more", |x| (0.0..1e9).contains(&x))
+        let expected = "a number, 0 or more and less than 1e9";
+        self.number(key, found, expected, |x| (0.0..1e9).contains(&x))
     }
 
     fn fraction(&self, key: &str, found: f64) -> Result<(), SettingError> {
@@ -72,7 +74,8 @@ impl TrainConfig {
     /// If one is not.
     pub fn check(&self, table: &str) -> Result<(), SettingError> {
         let of = Table(table);
-        of.number("epochs", self.epochs, "a number, more than 0", |x| x > 0.0 && x < 1e6)?;
+        let expected = "a number, more than 0 and less than 1e6";
+        of.number("epochs", self.epochs, expected, |x| x > 0.0 && x < 1e6)?;
         of.count("batch", self.batch)?;
         of.positive("lr", f64::from(self.lr))?;
         if let Some(Lookahead { every, decay }) = self.lookahead {
@@ -149,7 +152,10 @@ impl PruneConfig {
         of.number("latency_threads", threads, "1 to 1024", |x| (1.0..=1024.0).contains(&x))?;
         of.amount("max_drop", self.max_drop)?;
         of.amount("recovery", self.recovery)?;
-        of.count("con_ent.bins", self.con_ent.bins)?;
+        // In one bin every filter has the entropy 0.
+        of.number("con_ent.bins", self.con_ent.bins as f64, "2 to 65536", |x| {
+            (2.0..=65536.0).contains(&x)
+        })?;
         of.count("con_ent.loss_bins", self.con_ent.loss_bins)?;
         let images = self.calibration as f64;
         of.number("calibration", images, "1 image or more", |x| x >= 1.0)?;
@@ -171,6 +177,37 @@ impl PruneConfig {
             of.positive("distillation.temperature", f64::from(temperature))?;
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Checks that every value of a study is in range.
+    ///
+    /// # Errors
+    /// If one is not.
+    pub fn check(&self) -> Result<(), SettingError> {
+        let of = Table("settings");
+        let fewer = "1 or more times fewer";
+        let amounts = self.amounts.iter().map(|&amount| ("amounts", amount));
+        let residual = self.residual_amounts.iter().map(|&amount| ("residual_amounts", amount));
+        let all = amounts.chain(residual).chain([("freeze_amount", self.freeze_amount)]);
+        all.into_iter()
+            .try_for_each(|(key, x)| of.number(key, x, fewer, |x| (1.0..1e6).contains(&x)))?;
+        self.shares.iter().try_for_each(|&share| of.step("shares", share))?;
+        let Effort { base_epochs, prune_epochs, curve_epochs, seeds, .. } = self.effort;
+        let Effort { calibration, latency_seconds, .. } = self.effort;
+        let of = Table("settings.effort");
+        // Less could be no step of a small data set.
+        of.number("base_epochs", base_epochs, "a tenth or more", |x| (0.1..1e6).contains(&x))?;
+        of.amount("prune_epochs", prune_epochs)?;
+        of.amount("curve_epochs", curve_epochs)?;
+        of.number("seeds", seeds as f64, "1 to 1000", |x| (1.0..=1000.0).contains(&x))?;
+        of.number("calibration", calibration as f64, "1 image or more", |x| x >= 1.0)?;
+        let expected = "a number of seconds, 0 to 3600";
+        of.number("latency_seconds", latency_seconds, expected, |x| (0.0..=3600.0).contains(&x))?;
+        self.train.check("settings.train")?;
+        self.prune.check("settings.prune")?;
+        self.best.check("settings.best")
     }
 }
 
@@ -196,5 +233,18 @@ mod tests {
         let config = PruneConfig { floor: 1.5, ..PruneConfig::default() };
         let error = config.check("prune").unwrap_err().to_string();
         assert_eq!(error, "prune.floor is 1.5, expected a fraction, 0 to 1");
+        Settings::full(1).check().unwrap();
+        Settings::quick(1).check().unwrap();
+        let refused = |change: fn(&mut Settings)| {
+            let mut settings = Settings::quick(1);
+            change(&mut settings);
+            settings.check().unwrap_err().to_string()
+        };
+        let error = refused(|settings| settings.effort.base_epochs = 0.001);
+        assert_eq!(error, "settings.effort.base_epochs is 0.001, expected a tenth or more");
+        let error = refused(|settings| settings.amounts.push(0.5));
+        assert_eq!(error, "settings.amounts is 0.5, expected 1 or more times fewer");
+        let error = refused(|settings| settings.best.con_ent.bins = 0);
+        assert_eq!(error, "settings.best.con_ent.bins is 0, expected 2 to 65536");
     }
 }

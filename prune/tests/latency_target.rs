@@ -6,13 +6,15 @@ mod few;
 
 use common::small_graph;
 use pleach_core::network::Network;
+use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::error::PruneError;
+use pleach_prune::eval::evaluate;
 use pleach_prune::latency::{LAYER_TIMES_SCHEMA, LayerTime, LayerTimes};
 use pleach_prune::phases::{Event, Outcome, Phases, PruneConfig, Pruner, RunObserver, State};
 use pleach_prune::plan::{Plan, replay};
 use pleach_prune::target::{Target, Unit};
-use pleach_prune::trainer::{Observer, Silent};
+use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
 
 fn base() -> Network {
     Network::init(small_graph(), 3)
@@ -49,16 +51,29 @@ fn table(ns: impl Fn(&str, usize, usize) -> u64) -> LayerTimes {
     LayerTimes { schema, isa: "any".into(), threads: 1, batch: 1, layers: layers.into() }
 }
 
+/// A table by which conv takes as long with 5 channels as with 8; conv2 in steps of 4.
+fn free_channels() -> LayerTimes {
+    table(|name, ic, oc| match name {
+        "conv" => 1000 * if oc > 4 { 2 } else { 1 },
+        "conv2" => 1000 * (ic.div_ceil(4) * oc.div_ceil(4)) as u64,
+        _ => 0,
+    })
+}
+
 /// A run that counts by `times` instead of what it measured.
 fn run(times: &LayerTimes, config: &PruneConfig) -> Outcome {
-    let (cx, dataset, base) = (Context::new(Isa::from_env().unwrap(), 2), few::dataset(), base());
-    let begun = Pruner::new(&cx, &dataset, &base, "small", config, &mut Silent).expect("it begins");
+    run_on(&base(), times, config)
+}
+
+fn run_on(base: &Network, times: &LayerTimes, config: &PruneConfig) -> Outcome {
+    let (cx, dataset) = (Context::new(Isa::from_env().unwrap(), 2), few::dataset());
+    let begun = Pruner::new(&cx, &dataset, base, "small", config, &mut Silent).expect("it begins");
     let measured = begun.state().times().expect("a run with a latency target measures");
     measured.check(base.graph()).expect("it has every layer");
     let mut state = serde_json::to_value(begun.state()).expect("it is JSON");
     state["times"] = serde_json::to_value(times).expect("it is JSON");
     let state: State = serde_json::from_value(state).expect("it is a state");
-    let mut pruner = Pruner::resume(&cx, &dataset, &base, config, state, None, None).expect("goes");
+    let mut pruner = Pruner::resume(&cx, &dataset, base, config, state, None, None).expect("goes");
     while !pruner.is_finished() {
         pruner.step(&mut Silent).expect("it works");
     }
@@ -85,12 +100,7 @@ fn a_latency_target_is_counted_by_the_table_and_met() {
 
 #[test]
 fn channels_that_cost_no_time_come_back() {
-    // conv takes as long with 5 channels as with 8; conv2 in steps of 4.
-    let times = table(|name, ic, oc| match name {
-        "conv" => 1000 * if oc > 4 { 2 } else { 1 },
-        "conv2" => 1000 * (ic.div_ceil(4) * oc.div_ceil(4)) as u64,
-        _ => 0,
-    });
+    let times = free_channels();
     let with = run(&times, &config());
     let without = run(&times, &PruneConfig { free_channels: false, ..config() });
     assert_eq!(with.plan.steps, without.plan.steps, "removals are the same");
@@ -120,6 +130,39 @@ fn channels_that_cost_no_time_come_back() {
         let gone = gone.filter(|index| !returned.contains(index)).filter_map(step_of).max();
         assert!(returned.iter().filter_map(step_of).min() >= gone, "{layer}: {:?}", with.plan);
     }
+}
+
+#[test]
+fn channels_that_came_back_go_again_where_the_final_fine_tuning_loses_too_much() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let training = TrainConfig { epochs: 20.0, batch: 50, ..TrainConfig::default() };
+    let network = training.network(small_graph());
+    let mut trainer = Trainer::new(&cx, few::dataset(), training, network);
+    while !trainer.is_finished() {
+        trainer.epoch(&mut Silent).expect("training converges");
+    }
+    let base = trainer.into_network();
+    let times = free_channels();
+    let run = |config: PruneConfig| run_on(&base, &times, &config);
+    // The removals are the same whatever the limit is.
+    let mut config = PruneConfig { global_epochs: 0.0, recovery: 1000.0, ..config() };
+    let accepted = run(PruneConfig { free_channels: false, final_epochs: 0.0, ..config.clone() });
+    // After this the network guesses.
+    config.final_tune.lr = 30.0;
+    let spoilt = run(config.clone());
+    assert!(!spoilt.plan.returned.is_empty() && spoilt.plan.kept != accepted.plan.kept);
+    let lost = [accepted.drop_points, spoilt.drop_points];
+    assert!(lost[1] > lost[0] + 1.0, "{lost:?}");
+    let undone = run(PruneConfig { max_drop: 0.5 * (lost[0] + lost[1]), ..config });
+    assert_eq!(undone.drop_points, accepted.drop_points);
+    assert_eq!(undone.plan, accepted.plan);
+    assert_eq!(undone.target, accepted.target);
+    let found = |outcome: &Outcome| {
+        let found = evaluate(&cx, &outcome.network, &few::dataset(), Split::Validation, None);
+        (found.accuracy, found.loss)
+    };
+    assert_eq!(found(&undone), found(&accepted), "the networks are the same");
+    assert_eq!(undone.pruned.validation_accuracy, found(&undone).0);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{dataset, small_graph};
-use pleach_core::layers::Layer;
+use pleach_core::graph::GraphBuilder;
+use pleach_core::layers::{Add, Concat, Conv2d, GlobalAvgPool, Layer, Linear};
 use pleach_core::models;
 use pleach_core::network::Network;
 use pleach_core::tensor::Shape;
@@ -11,9 +12,10 @@ use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::PruneError;
 use pleach_prune::eval::evaluate;
+use pleach_prune::explain::explain;
 use pleach_prune::phases::{self, Event, Order, Outcome, Phases};
 use pleach_prune::phases::{PruneConfig, Reference, RunObserver};
-use pleach_prune::plan::replay;
+use pleach_prune::plan::{Plan, replay};
 use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
 
@@ -76,6 +78,61 @@ fn phase_two_leaves_multiples_of_what_it_is_to_round_to() {
     let config = PruneConfig { round_to: 16, ..config(Phases::Layerwise, "2x") };
     let outcome = run(2, &config);
     assert!(!outcome.target_met && outcome.steps.is_empty());
+}
+
+#[test]
+fn by_sensitivity_a_group_that_its_floor_keeps_from_leaving_multiples_does_not_end_the_phase() {
+    // Of 8 channels half must stay, but of 16 only 4 can go.
+    let config = PruneConfig {
+        target: None,
+        floor: 0.6,
+        round_to: 4,
+        layerwise_order: Order::Sensitivity,
+        layerwise_epochs: 0.0,
+        final_epochs: 0.0,
+        epochs_budget: None,
+        ..config(Phases::Layerwise, "2x")
+    };
+    for seed in 1..6 {
+        let outcome = run(2, &PruneConfig { seed, ..config.clone() });
+        assert_eq!(models::widths(outcome.network.graph()), [8, 12], "{seed}");
+    }
+}
+
+#[test]
+fn a_budget_of_epochs_that_is_spent_does_not_end_the_way_to_a_target() {
+    for phases in [Phases::Global, Phases::Layerwise, Phases::Both] {
+        let target = Target { unit: Unit::Channels, amount: "50%".parse().expect("an amount") };
+        let epochs_budget = Some(0.1);
+        let config = PruneConfig { target: Some(target), epochs_budget, ..config(phases, "2x") };
+        let outcome = run(2, &config);
+        assert!(outcome.target_met, "{phases:?}: {:?}", outcome.target);
+        assert!(outcome.epochs < 0.12, "{phases:?}: {}", outcome.epochs);
+    }
+}
+
+#[test]
+fn a_layer_whose_channels_are_in_part_the_images_loses_others() {
+    let (mut b, image) = GraphBuilder::new(Shape::new(3, 32, 32)).expect("a small image");
+    let mut add = |name: &str, layer, inputs: &[_]| b.add(name, layer, inputs).expect("it fits");
+    let a = add("a", Layer::Conv2d(Conv2d::same3x3(6)), &[image]);
+    let both = add("cat", Layer::Concat(Concat {}), &[image, a]);
+    let c = add("c", Layer::Conv2d(Conv2d::pointwise(9)), &[both]);
+    let sum = add("sum", Layer::Add(Add {}), &[c, both]);
+    let mean = add("mean", Layer::GlobalAvgPool(GlobalAvgPool {}), &[sum]);
+    let fc = add("fc", Layer::Linear(Linear { out_features: 10, bias: true }), &[mean]);
+    let network = Network::init(b.finish(fc).expect("a whole network"), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let config = PruneConfig { epochs_budget: Some(0.05), ..config(Phases::Both, "1.5x") };
+    let outcome = phases::run(&cx, &dataset(), &network, "it", &config, &mut Silent);
+    let outcome = outcome.expect("pruning succeeds");
+    assert!(outcome.target_met && outcome.plan.kept["c"].starts_with(&[0, 1, 2]));
+    let scored = outcome.plan.last_scores["c"].iter();
+    assert!(scored.clone().all(|(index, score)| *index >= 3 && score.is_finite()), "{scored:?}");
+    let json = outcome.plan.to_json();
+    assert_eq!(Plan::from_json(&json).expect("it is a plan"), outcome.plan);
+    let found = explain(&outcome.plan, "c").expect("it has the layer");
+    assert_eq!((found.unprunable, found.group), (None, vec!["a".to_owned(), "c".to_owned()]));
 }
 
 #[test]

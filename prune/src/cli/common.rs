@@ -7,7 +7,7 @@ pub(super) use nets::{model_name, net_for_data, warn_of_other_data};
 use super::config::Origin;
 use super::exit::usage;
 use super::progress::Style;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
 use pleach_datasets::Dataset;
@@ -288,6 +288,17 @@ pub(super) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<()> {
             Err(usage(format!("{} is there already; overwrite it with --force", path.display())))
         }
         false => Ok(()),
+    }
+}
+
+/// The same, or if there is no folder for it, before anything is computed.
+pub(super) fn check_place(path: &Path, force: bool) -> Result<()> {
+    refuse_to_overwrite(path, force)?;
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            bail!("cannot write {}: there is no folder {}", path.display(), folder.display())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         return Err(usage("--logits would overwrite --input"));
     }
     if let Some(path) = &args.logits {
-        common::refuse_to_overwrite(path, args.force)?;
+        common::check_place(path, args.force)?;
     }
     if let (Some(input), Some(logits)) = (&args.input, &args.logits) {
         return run_on(common, args, input, logits);
@@ -104,13 +104,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         output::json(&document)?;
     } else {
         output::print(&format!(
-            "{}: {:.2} % of the {} test images of {} are right, loss {:.6}, {:.0} images/s\n",
+            "{}: {:.2} % of the {} test images of {} are right, loss {:.6}, {:.0} images/s{}\n",
             net.name,
             100.0 * document.accuracy,
             output::grouped(document.images as u64),
             document.dataset,
             document.loss,
-            document.images_per_s
+            document.images_per_s,
+            match &document.logits {
+                Some(path) => format!("; their logits are in {}", path.display()),
+                None => String::new(),
+            }
         ))?;
     }
     Ok(exit::OK)

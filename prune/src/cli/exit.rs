@@ -65,6 +65,7 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         Some(
             ReproduceError::Table(_)
             | ReproduceError::NoCell(_)
+            | ReproduceError::Setting(_)
             | ReproduceError::Model(_)
             | ReproduceError::Unfit { .. }
             | ReproduceError::Criterion(_),

@@ -89,7 +89,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     };
     let files: Vec<PathBuf> =
         [out.clone()].into_iter().chain(code.as_ref().map(|code| code.path.clone())).collect();
-    files.iter().try_for_each(|file| common::refuse_to_overwrite(file, args.force))?;
+    files.iter().try_for_each(|file| common::check_place(file, args.force))?;
     let dataset = args.data.open()?;
     let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let net = Resolve { arch: args.arch.as_deref(), ..resolve }.net(&args.net)?;

@@ -78,7 +78,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if !args.file.exists() {
         return Err(NetError::Missing(args.file.clone()).into());
     }
-    common::refuse_to_overwrite(&args.out, args.force)?;
+    common::check_place(&args.out, args.force)?;
     let format = Format::of(&args.file).map_err(NetError::from)?;
     let arch = args.arch.as_deref();
     let resolve = Resolve { arch, image: args.image, classes: 0, seed: common.seed() };

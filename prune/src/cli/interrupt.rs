@@ -3,9 +3,11 @@
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator::Signals;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 /// The signal that was caught, or 0.
 static CAUGHT: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
@@ -24,6 +26,15 @@ pub(super) fn listen() -> io::Result<()> {
         flag::register(signal, Arc::clone(&again))?;
         flag::register_usize(signal, Arc::clone(caught), signal as usize)?;
     }
+    // Until what is under way is done nothing else is said.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            log::warn!(
+                "ends once what is under way is done and saved; asked again, it ends at once"
+            );
+        }
+    });
     Ok(())
 }
 

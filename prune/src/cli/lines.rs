@@ -1,5 +1,6 @@
 //! What is said of training and pruning as they go, one line each.
 
+use super::output;
 use super::progress::{Progress, duration};
 use pleach_prune::phases::{self, StepRecord};
 use pleach_prune::train_run::{self, Epoch};
@@ -187,10 +188,10 @@ impl Pruning {
             format!(" (after surgery {:.2} %)", 100.0 * accuracy)
         });
         format!(
-            "{}{place}: {} channels removed, {:.1} M MACs ({:.2}x fewer), val {:.2} %{surgery}, drop \
+            "{}{place}: {} removed, {:.1} M MACs ({:.2}x fewer), val {:.2} %{surgery}, drop \
              {:.2}, {:.1} s{}",
             step.phase,
-            step.removed,
+            output::counted(step.removed as f64, "channel"),
             step.macs as f64 / 1e6,
             self.base_macs as f64 / step.macs.max(1) as f64,
             100.0 * step.accuracy,

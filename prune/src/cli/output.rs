@@ -28,6 +28,11 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// A number of things: `1 channel`, `2.5 epochs`.
+pub(super) fn counted(number: f64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1.0 { "" } else { "s" })
+}
+
 /// Prints a document, indented.
 pub(super) fn json(document: &impl Serialize) -> Result<()> {
     print(&to_json(document))
@@ -69,7 +74,13 @@ fn aligned(
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{counted, grouped};
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(counted(1.0, "epoch"), "1 epoch");
+        assert_eq!([0.5, 2.0].map(|n| counted(n, "epoch")), ["0.5 epochs", "2 epochs"]);
+    }
 
     #[test]
     fn thousands_are_separated() {

@@ -197,11 +197,11 @@ fn plan(
         output::json(&document)?;
     } else {
         output::print(&format!(
-            "would train {model} ({}) on {} images of {} for {epochs} {}, {} steps of {batch}, into {}\n",
+            "would train {model} ({}) on {} images of {} for {}, {} steps of {batch}, into {}\n",
             sizes(graph),
             output::grouped(images as u64),
             document.dataset,
-            if epochs == 1.0 { "epoch" } else { "epochs" },
+            output::counted(epochs, "epoch"),
             output::grouped(document.steps),
             document.out.display()
         ))?;
@@ -220,7 +220,10 @@ fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
     let steps = file.train.epochs * (images / batch) as f64;
     if steps.round() < 1.0 {
         let epochs = file.train.epochs;
-        return Err(usage(format!("{epochs} epochs are less than one step of {batch} images")));
+        return Err(usage(format!(
+            "{} are less than one step of {batch} images",
+            output::counted(epochs, "epoch")
+        )));
     }
     Ok(())
 }

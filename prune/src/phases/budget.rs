@@ -49,8 +49,8 @@ impl Purse {
         }
     }
 
-    /// Epochs for the next round of phase I, when so many are still expected; `None` when they are
-    /// spent.
+    /// Epochs for the next round of phase I, when so many are still expected: none of them, where they are spent and
+    /// there is a target to get to. `None`: they are spent, and there is none.
     pub(super) fn global(&self, rounds: Steps) -> Option<f64> {
         match *self {
             Self::Unlimited { global, .. } => Some(global),
@@ -58,8 +58,7 @@ impl Purse {
         }
     }
 
-    /// Epochs for the next trial of phase II, when so many are still expected; `None` when they are
-    /// spent.
+    /// The same for the next trial of phase II.
     pub(super) fn layerwise(&self, trials: Steps) -> Option<f64> {
         match *self {
             Self::Unlimited { layerwise, .. } => Some(layerwise),
@@ -97,11 +96,12 @@ impl Purse {
 }
 
 fn portion(left: f64, steps: Steps, configured: f64) -> Option<f64> {
-    let epochs = match steps {
-        Steps::ToTarget(steps) => left / steps,
-        Steps::WithinLimit(steps) => configured.min(left / steps),
-    };
-    (left > NOTHING).then_some(epochs)
+    let left = if left > NOTHING { left } else { 0.0 };
+    match steps {
+        Steps::ToTarget(steps) => Some(left / steps),
+        Steps::WithinLimit(_) if left == 0.0 => None,
+        Steps::WithinLimit(steps) => Some(configured.min(left / steps)),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::config::{Order, PruneConfig};
 use super::global::rounds;
 use super::order::tried;
+use crate::target::Unit;
 
 /// What judges a run's removals.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,8 +23,9 @@ impl PruneConfig {
             return Judging { scorings: 1.0, evaluations: 1.0 };
         }
         let [global, layerwise] = self.parts(fewer);
-        let global = rounds(global, self.global_step);
-        let layerwise = groups as f64 * rounds(layerwise, self.layerwise_step);
+        let unit = self.target.map_or(Unit::Macs, |target| target.unit);
+        let global = rounds(global, self.global_step, unit);
+        let layerwise = groups as f64 * rounds(layerwise, self.layerwise_step, unit);
         let orderings = match self.layerwise_order {
             Order::Macs => 0.0,
             Order::Sensitivity => (layerwise / tried(groups).max(1) as f64).ceil(),
@@ -40,7 +42,7 @@ impl PruneConfig {
 mod tests {
     use super::*;
     use crate::phases::{Phases, Pruner};
-    use crate::target::{Target, Unit};
+    use crate::target::Target;
     use crate::trainer::Silent;
     use pleach_core::Network;
     use pleach_core::models;

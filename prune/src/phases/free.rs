@@ -3,6 +3,7 @@
 //! removed first, with the weights that they had in the base network.
 
 use super::pruner::Pruner;
+use super::state::take;
 use crate::channels::{ChannelId, Channels};
 use crate::plan::{self, Plan};
 use crate::surgery::{self, Kept};
@@ -10,6 +11,7 @@ use crate::target::Unit;
 use pleach_core::Network;
 use pleach_core::graph::Graph;
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 
 /// By how much the predicted time may grow in all, as a part: less than two measurements differ by.
 const FREE: f64 = 0.005;
@@ -49,8 +51,9 @@ impl Pruner<'_> {
         if kept == before {
             return;
         }
-        let network = regrown(self.base, &self.network, &channels, &before, &kept);
-        for (layer, indices) in returned(base, &channels, &before, &kept) {
+        let network = with(self.base, &self.network, &channels, &before, &kept);
+        self.state.given_back = returned(base, &channels, &before, &kept);
+        for (layer, indices) in self.state.given_back.clone() {
             let kept = self.state.plan.kept.get_mut(&layer).expect("every layer is in the plan");
             kept.extend(&indices);
             kept.sort_unstable();
@@ -61,6 +64,26 @@ impl Pruner<'_> {
             returned.dedup();
         }
         self.stand(network);
+        self.state.network += 1;
+    }
+
+    /// Takes back what [`Self::give_back_free_channels`] gave: the network stands again whose accuracy the state
+    /// has.
+    pub(super) fn take_back_free_channels(&mut self) {
+        let given_back = mem::take(&mut self.state.given_back);
+        if given_back.is_empty() {
+            return;
+        }
+        let base = self.base.graph();
+        let channels = Channels::of(base);
+        let kept =
+            |plan: &Plan| plan::kept(base, &channels, plan).expect("it is a part of the plan");
+        let before = kept(&self.state.plan);
+        take(&mut self.state.plan.kept, &given_back);
+        take(&mut self.state.plan.returned, &given_back);
+        self.state.plan.returned.retain(|_, indices| !indices.is_empty());
+        let after = kept(&self.state.plan);
+        self.stand(with(self.base, &self.network, &channels, &before, &after));
         self.state.network += 1;
     }
 }
@@ -113,7 +136,7 @@ fn returned(
 
 /// The base network with the channels `after`: values are those of `standing`, which has the channels
 /// `before`, wherever it has them, and the base's elsewhere. Without the optimiser's state.
-fn regrown(
+fn with(
     base: &Network,
     standing: &Network,
     channels: &Channels,

@@ -5,6 +5,7 @@ use super::trial::Removal;
 use crate::error::PruneError;
 use crate::plan;
 use crate::select::share_of;
+use crate::target::Unit;
 
 /// The removal of the next round of phase I (see [`super`]); `None`: the phase is over.
 pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
@@ -18,10 +19,10 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     let scored = pruner.score()?;
     let mut removed = pruner.choose(&candidates, &scored.scores, amount);
     removed.truncate(pruner.enough(&removed, target, limit));
-    let rounds = |fewer| rounds_for(fewer, pruner.config.global_step);
+    let step = pruner.config.global_step;
     let rounds = match target {
-        Some(target) => Steps::ToTarget(rounds(pruner.left(target, limit))),
-        None => Steps::WithinLimit(rounds(pruner.config.parts(None)[0])),
+        Some(target) => Steps::ToTarget(rounds_for(pruner.left(target, limit), step, target.unit)),
+        None => Steps::WithinLimit(rounds_for(pruner.config.parts(None)[0], step, Unit::Macs)),
     };
     let epochs = pruner.state.purse.global(rounds).filter(|_| !removed.is_empty());
     Ok(epochs.map(|epochs| Removal {
@@ -33,15 +34,16 @@ pub(super) fn next(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneErro
     }))
 }
 
-/// Rounds that take `step` of all channels, and so about its square of the multiply-adds, to get
+/// Rounds that take `step` of all channels, and so about its square of whatever else is counted, to get `unit`
 /// fewer by `factor`: whole ones, one at least.
-pub(super) fn rounds_for(factor: f64, step: f64) -> f64 {
-    rounds(factor, step).ceil().max(1.0)
+pub(super) fn rounds_for(factor: f64, step: f64, unit: Unit) -> f64 {
+    rounds(factor, step, unit).ceil().max(1.0)
 }
 
 /// The same, with the part of the last round that is needed.
-pub(super) fn rounds(factor: f64, step: f64) -> f64 {
-    factor.max(1.0).ln() / (-2.0 * (1.0 - step).ln())
+pub(super) fn rounds(factor: f64, step: f64, unit: Unit) -> f64 {
+    let power = if unit == Unit::Channels { 1.0 } else { 2.0 };
+    factor.max(1.0).ln() / (-power * (1.0 - step).ln())
 }
 
 /// Prunes once, to the target, without fine-tuning: the lowest channels of the whole network, or,

@@ -9,7 +9,7 @@ use crate::channels::{ChannelGroup, ChannelId};
 use crate::criteria::Scores;
 use crate::error::PruneError;
 use crate::select::{most_leaving, share_leaving};
-use crate::target::Target;
+use crate::target::{Target, Unit};
 use pleach_core::graph::NodeId;
 use std::collections::BTreeSet;
 
@@ -55,10 +55,11 @@ pub(super) fn next(
         }
         let done = sweep(pruner).done.clone();
         let groups = groups_left(pruner, &done) as f64;
-        let trials = |fewer| rounds_for(fewer, pruner.config.layerwise_step) * groups;
+        let step = pruner.config.layerwise_step;
+        let trials = |fewer, unit| rounds_for(fewer, step, unit) * groups;
         let trials = match target {
-            Some(target) => Steps::ToTarget(trials(pruner.left(target, limit))),
-            None => Steps::WithinLimit(trials(pruner.config.parts(None)[1])),
+            Some(target) => Steps::ToTarget(trials(pruner.left(target, limit), target.unit)),
+            None => Steps::WithinLimit(trials(pruner.config.parts(None)[1], Unit::Macs)),
         };
         return Ok(pruner.state.purse.layerwise(trials).map(|epochs| Removal {
             layers: group,

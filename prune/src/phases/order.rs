@@ -7,7 +7,7 @@ use super::record::{Event, RunObserver};
 use super::state::Stage;
 use crate::channels::{ChannelGroup, ChannelId};
 use crate::error::PruneError;
-use crate::select::share_leaving;
+use crate::select::{most_leaving, share_leaving};
 use crate::surgery::{self, Kept};
 use crate::target::{Meter, Unit};
 use pleach_core::graph::NodeId;
@@ -68,7 +68,9 @@ fn by_sensitivity(
         }
         let &PruneConfig { layerwise_step, round_to, .. } = pruner.config;
         let amount = share_leaving(channels.len(), layerwise_step, round_to);
-        let removed = pruner.choose(&channels, &scored.scores, amount);
+        let mut removed = pruner.choose(&channels, &scored.scores, amount);
+        // A floor may have cut it short.
+        removed.truncate(most_leaving(channels.len(), removed.len(), round_to));
         if removed.is_empty() {
             continue;
         }

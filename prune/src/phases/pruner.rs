@@ -94,7 +94,9 @@ impl<'a> Pruner<'a> {
         kept.append(&mut plan.kept);
         plan.kept = kept;
         let removals = plan.steps.len() as u64;
-        self.state = State { plan, epochs, scorings: removals, tunings: removals, ..self.state };
+        // Each had one, and the final fine-tuning was one more: none is to shuffle images as another did.
+        let tunings = removals + 1;
+        self.state = State { plan, epochs, scorings: removals, tunings, ..self.state };
         self.state.check(self.config, self.base.graph(), network.graph(), None)?;
         self.state.accuracy = self.validate(&network);
         self.state.network += 1;

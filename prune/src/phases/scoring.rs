@@ -110,7 +110,10 @@ impl Pruner<'_> {
         let layers = self.channels.prunable_layers().into_iter().map(|id| {
             let classes = self.channels.outputs(id).iter();
             let indices = self.lineage.indices(id).iter().copied();
-            let scores = indices.zip(classes.map(|&class| scores.of(class)));
+            // A layer may have others beside, such as those that are joined with the image's.
+            let can_go = |class| self.channels.group(class).prunable.is_ok();
+            let those = indices.zip(classes).filter(|&(_, &class)| can_go(class));
+            let scores = those.map(|(index, &class)| (index, scores.of(class)));
             (graph.node(id).name.clone(), scores.collect())
         });
         layers.collect()

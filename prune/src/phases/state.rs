@@ -38,6 +38,10 @@ pub struct State {
     /// Epochs of fine-tuning since the base network, without those of the trial.
     pub(super) epochs: f64,
     pub(super) without_bias_update: BTreeSet<String>,
+    /// The free channels that the network that stands got back for the final fine-tuning, by layer, as original
+    /// channel numbers. Its accuracy is that without them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) given_back: BTreeMap<String, Vec<usize>>,
     pub(super) scorings: u64,
     pub(super) tunings: u64,
     /// Seconds of all steps.
@@ -163,6 +167,7 @@ impl State {
             steps: Vec::new(),
             epochs: 0.0,
             without_bias_update: BTreeSet::new(),
+            given_back: BTreeMap::new(),
             scorings: 0,
             tunings: 0,
             seconds: 0.0,

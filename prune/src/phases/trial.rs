@@ -201,9 +201,11 @@ impl Pruner<'_> {
             let most = self.config.max_drop;
             if self.drop_of(accuracy) <= most || self.drop_of(self.state.accuracy) > most {
                 self.state.accuracy = accuracy;
+                self.state.given_back.clear();
                 self.stand(network);
                 self.state.network += 1;
             } else {
+                self.take_back_free_channels();
                 log::warn!(
                     "the final fine-tuning lost more accuracy than is allowed: the network before it is kept"
                 );

@@ -131,7 +131,10 @@ impl<'a> Store<'a> {
             return Err(foreign("the earlier network's SHA-256 is", &now, then));
         }
         if then.data != now.data {
-            let [then, now] = [then, now].map(|known| format!("{:?}", known.data));
+            let [then, now] = [then, now].map(|known| {
+                let (name, [train, validation, test]) = &known.data;
+                format!("{name}, with {train}, {validation} and {test} images")
+            });
             return Err(foreign("its data set is", &now, then));
         }
         if then.config != now.config {

@@ -1,6 +1,6 @@
 //! What a report says, whatever the format.
 
-use super::{Figure, Rows, Table};
+use super::{Axis, Figure, Rows, Table};
 
 /// What a page shows.
 #[derive(Clone, Debug)]
@@ -70,6 +70,21 @@ impl Picture {
         match self {
             Self::Lines(figure) => &figure.title,
             Self::Rows(rows) => &rows.title,
+        }
+    }
+
+    /// Whether its values have a place in it: no count, time or accuracy is as large as those that have none.
+    pub(crate) fn is_drawable(&self) -> bool {
+        let is_some = |value: &f64| value.abs() < 1e100;
+        let fits = |value: &f64, axis: &Axis| is_some(value) && (*value > 0.0 || !axis.logarithmic);
+        match self {
+            Self::Lines(Figure { x, y, series, .. }) => {
+                let mut points = series.iter().flat_map(|series| &series.points);
+                points.all(|(right, up)| fits(right, x) && fits(up, y))
+            }
+            Self::Rows(rows) => {
+                rows.series.iter().flat_map(|series| &series.values).flatten().all(is_some)
+            }
         }
     }
 

@@ -31,6 +31,7 @@ use crate::net::NetError;
 use crate::phases;
 use crate::prune_run::PruneRunError;
 use crate::run_dir::{RunDir, RunDirError};
+use crate::settings::SettingError;
 use crate::train_run::{self, TrainRunError};
 use pleach_core::checkpoint::CheckpointError;
 use pleach_core::models::ModelError;
@@ -89,6 +90,9 @@ pub enum ReproduceError {
     /// There is no such cell.
     #[error("this study has no cell {0:?}: --list-cells shows those that it has")]
     NoCell(String),
+    /// A setting is out of range.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A model's name is wrong.
     #[error(transparent)]
     Model(#[from] ModelError),

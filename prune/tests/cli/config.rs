@@ -204,7 +204,7 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
         ("prune.max_drop=nan", "invalid type: null, expected f64"),
         (
             "prune.con_ent.bins=0",
-            "prune.con_ent.bins is 0, expected 1 to 65536 (from --set prune.con_ent.bins)",
+            "prune.con_ent.bins is 0, expected 2 to 65536 (from --set prune.con_ent.bins)",
         ),
         ("prune.final_tune.crop_padding=17", "crop_padding is 17, expected 0 to 16 pixels"),
         ("prune.tune.optimizer.kind=adan", "did you mean adam?"),
@@ -227,6 +227,8 @@ fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
     assert!(refused(&twice, &[]).contains("--set prune.max_drop and --max-drop set the same"));
     let idle = ["prune", TINY, "--phase", "global", "--layerwise-step", "0.2"];
     assert!(refused(&idle, &[]).contains("--layerwise-step has no effect: phase II does not run"));
+    let slip = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN_EPOCHS", "3")]);
+    assert!(slip.contains("PLEACH_TRAIN_EPOCHS sets nothing: did you mean PLEACH_TRAIN__EPOCHS?"));
     let of_environment = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN__EPOCH", "3")]);
     let says = "unknown key train.epoch (from PLEACH_TRAIN__EPOCH); did you mean train.epochs?";
     assert!(of_environment.contains(says), "{of_environment}");

@@ -13,7 +13,7 @@ fn a_dry_run_checks_everything_and_writes_nothing() {
             "for 2 epochs, 160 steps of 100, into runs/train-1",
         ),
         (&["prune", TINY, "--macs", "2x", "-o", "run"], "would prune vgg-small"),
-        (&["prune", TINY, "--max-drop", "1"], "as far as losing at most 1 points allows"),
+        (&["prune", TINY, "--max-drop", "1"], "as far as losing at most 1 point allows"),
         (&["bench", TINY, "--batch", "1,2", "-t", "1"], "would time inference"),
         (&["export", TINY, "--format", "onnx", "-o", "x.onnx"], "into x.onnx"),
         (&["export", TINY, "--format", "pytorch", "-o", "x"], "x.safetensors and modeling_x.py"),

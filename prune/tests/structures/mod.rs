@@ -124,5 +124,24 @@ pub(crate) fn add_of_image() -> Graph {
     b.classify(x)
 }
 
-pub(crate) const STRUCTURES: [fn() -> Graph; 8] =
-    [plain, residual, projection, concat, flatten, depthwise, add_of_concat, add_of_image];
+/// `c + cat(image, a)`: the first channels of `c` are the image's, the others go with those of `a`.
+pub(crate) fn add_of_image_and_more() -> Graph {
+    let mut b = Builder::new(Shape::new(3, 5, 5));
+    let x = b.conv("a", same3x3(6), b.image);
+    let both = b.add("cat", Layer::Concat(Concat {}), &[b.image, x]);
+    let x = b.conv("c", Conv2d::pointwise(9), both);
+    let x = b.add("sum", Layer::Add(Add {}), &[x, both]);
+    b.classify(x)
+}
+
+pub(crate) const STRUCTURES: [fn() -> Graph; 9] = [
+    plain,
+    residual,
+    projection,
+    concat,
+    flatten,
+    depthwise,
+    add_of_concat,
+    add_of_image,
+    add_of_image_and_more,
+];

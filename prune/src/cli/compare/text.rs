@@ -67,7 +67,12 @@ fn totals(document: &Document) -> String {
 fn outputs(outputs: &Outputs) -> String {
     let Outputs { a, b, drop, .. } = outputs;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-    let lost = format!("{:+.2} points ({:+.2} to {:+.2})", -drop.points, -drop.high, -drop.low);
+    let lost = format!(
+        "{:+.2} points ({:+.2} to {:+.2})",
+        0.0 - drop.points,
+        0.0 - drop.high,
+        0.0 - drop.low
+    );
     let rows = vec![
         vec!["accuracy".into(), percent(a.accuracy), percent(b.accuracy), lost],
         vec!["loss".into(), format!("{:.4}", a.loss), format!("{:.4}", b.loss), String::new()],

@@ -104,16 +104,20 @@ impl Layers {
         &mut self,
         verb: &str,
         variables: impl Iterator<Item = (String, String)>,
-    ) {
-        let prefix = format!("PLEACH_{}__", verb.to_uppercase());
-        let mut variables: Vec<_> =
-            variables.filter(|(name, _)| name.starts_with(&prefix)).collect();
+    ) -> Result<()> {
+        let stem = format!("PLEACH_{}_", verb.to_uppercase());
+        let mut variables: Vec<_> = variables.filter(|(name, _)| name.starts_with(&stem)).collect();
         variables.sort();
         for (name, text) in variables {
-            let key = name[prefix.len()..].to_lowercase().replace("__", ".");
+            let rest = &name[stem.len()..];
+            let Some(key) = rest.strip_prefix('_') else {
+                return Err(usage(format!("{name} sets nothing: did you mean {stem}_{rest}?")));
+            };
+            let key = key.to_lowercase().replace("__", ".");
             let origin = Origin::Environment(name);
             self.lay(&format!("{verb}.{key}"), parsed(&text), origin, false);
         }
+        Ok(())
     }
 
     /// What a flag or a variable says, if it is given.

@@ -60,10 +60,13 @@ pub(super) fn settle<T: Settings>(
         return Err(other(preset));
     }
     let wanted: Settled<T> = wanted.settle()?;
-    // The data may have moved.
-    let differs = wanted.keys.iter().filter(|key| key.key != "data").find(|key| {
-        let then = begun.keys.iter().find(|then| then.key == key.key);
-        then.map(|then| &then.value) != Some(&key.value)
+    let differs = wanted.keys.iter().find(|key| {
+        let Some(then) = begun.keys.iter().find(|then| then.key == key.key) else { return true };
+        match key.key.as_str() {
+            // It may have moved; the built-in set has no place.
+            "data" => then.value.is_null() != key.value.is_null(),
+            _ => then.value != key.value,
+        }
     });
     match differs {
         None => Ok(wanted),

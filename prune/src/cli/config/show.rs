@@ -80,7 +80,7 @@ fn of<T: Settings>(settled: Settled<T>) -> OfVerb {
 /// What holds without flags.
 fn of_environment<T: Settings>() -> Result<OfVerb> {
     let mut layers = Layers::over(&T::default());
-    layers.environment(T::VERB, super::variables());
+    layers.environment(T::VERB, super::variables())?;
     Ok(of::<T>(layers.settle()?))
 }
 

@@ -4,7 +4,7 @@ use super::check::least;
 use super::file::File;
 use crate::cli::common::Common;
 use crate::cli::exit;
-use crate::cli::output::{self, grouped};
+use crate::cli::output::{self, counted, grouped};
 use anyhow::Result;
 use pleach_core::graph::Graph;
 use pleach_prune::channels::Channels;
@@ -110,7 +110,8 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
 }
 
 fn text(document: &Document<'_>, config: &PruneConfig) -> String {
-    let Document { net, criterion, macs, channels, out, max_drop_points: drop, .. } = document;
+    let Document { net, criterion, macs, channels, out, .. } = document;
+    let drop = counted(document.max_drop_points, "point");
     let phases = match config.phases {
         Phases::Both => "both phases",
         Phases::Global => "phase I",
@@ -118,7 +119,10 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
     };
     let how = match (&document.target, &document.replayed) {
         (_, Some(Replayed { macs, channels, .. })) => {
-            format!("by a plan, which leaves {} MACs and {channels} channels", grouped(*macs))
+            format!(
+                "by a plan, which leaves {} MACs and {channels} channels, losing at most {drop}",
+                grouped(*macs)
+            )
         }
         (Some(Goal { unit, factor, counts }), None) => {
             let counts = counts.as_ref().map(|Counts { count, limit, least }| {
@@ -126,18 +130,23 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
                 format!(" (from {count} to {limit}; with every layer at its floor {least})")
             });
             format!(
-                "by {criterion} in {phases} to {factor:.2}x fewer {unit}{}, losing at most {drop} points",
+                "by {criterion} in {phases} to {factor:.2}x {}{}, losing at most {drop}",
+                match unit {
+                    Unit::Latency =>
+                        "less time, in nanoseconds by the table of its layers".to_owned(),
+                    unit => format!("fewer {unit}"),
+                },
                 counts.unwrap_or_default()
             )
         }
         (None, None) => {
-            format!("by {criterion} in {phases} as far as losing at most {drop} points allows")
+            format!("by {criterion} in {phases} as far as losing at most {drop} allows")
         }
     };
     let epochs = match config.epochs_budget {
         Some(0.0) => "without fine-tuning".to_owned(),
-        Some(epochs) => format!("in {epochs} epochs of fine-tuning"),
-        None => format!("with {} epochs of fine-tuning at the end", config.final_epochs),
+        Some(epochs) => format!("in {} of fine-tuning", counted(epochs, "epoch")),
+        None => format!("with {} of fine-tuning at the end", counted(config.final_epochs, "epoch")),
     };
     let from = match document.after {
         Some(after) => format!("on from where {} ended, ", after.display()),

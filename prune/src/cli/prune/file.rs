@@ -91,7 +91,7 @@ impl Args {
         let mut layers = Layers::over(&File::default());
         self.settings.lay_preset(&mut layers);
         layers.file::<File>(file)?;
-        layers.environment("prune", config::variables());
+        layers.environment("prune", config::variables())?;
         layers.put(&common.origin("seed"), "prune.seed", common.seed_given());
         layers.put(&common.origin("data"), "data", self.data.text()?);
         if let Some(net) = self.net.as_deref() {

@@ -176,7 +176,7 @@ impl Args {
         let mut layers = Layers::over(&defaults);
         self.settings.lay_preset(&mut layers, &graph);
         layers.file::<File>(file)?;
-        layers.environment("train", config::variables());
+        layers.environment("train", config::variables())?;
         layers.put(&common.origin("seed"), "train.seed", common.seed_given());
         layers.put(&common.origin("data"), "data", self.data.text()?);
         self.settings.lay_beginning(&mut layers)?;

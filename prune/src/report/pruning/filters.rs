@@ -19,14 +19,11 @@ fn layers(plan: &Plan) -> Vec<Layer<'_>> {
     let mut seen = BTreeSet::new();
     let names = plan.groups.iter().flat_map(|group| &group.layers);
     let names = names.filter(|name| seen.insert(*name));
-    let layers = names.map(|name| {
-        let mut groups = plan.groups.iter().filter(|group| group.layers.contains(name));
-        Layer {
-            name,
-            before: plan.width(name),
-            kept: plan.kept.get(name).map_or(&[][..], Vec::as_slice),
-            unprunable: groups.find_map(|group| group.unprunable.as_deref()),
-        }
+    let layers = names.map(|name| Layer {
+        name,
+        before: plan.width(name),
+        kept: plan.kept.get(name).map_or(&[][..], Vec::as_slice),
+        unprunable: plan.unprunable(name),
     });
     // The image is in a group too, and has nothing to keep.
     layers.filter(|layer| plan.kept.contains_key(layer.name)).collect()

@@ -9,7 +9,7 @@ pub use outcome::headline;
 pub use several::{NamedResult, runs, runs_table};
 
 use super::result::{PruneResult, RESULT, RESULT_SCHEMA};
-use super::{Block, Page, machine};
+use super::{Block, Page, Section, machine};
 use crate::plan::{Plan, PlanError};
 use crate::prune_run::PLAN;
 use crate::run_dir::{RunDir, RunDirError};
@@ -76,8 +76,8 @@ struct Run {
 ///
 /// # Errors
 /// If the run is not finished, or a file of it cannot be read or is no such file.
-pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
-    let run = Run::read(run)?;
+pub fn pruning(folder: &RunDir) -> Result<Page, ReportError> {
+    let run = Run::read(folder)?;
     let sections = [
         Some(outcome::result(&run.result)),
         Some(outcome::steps(&run.result, run.plan.as_ref())),
@@ -86,6 +86,9 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
         filters::scores(&run),
         tuning::curves(&run),
     ];
+    let sections: Vec<Section> = sections.into_iter().flatten().collect();
+    // The result's own figures are drawable.
+    drawable(&sections).map_err(|found| malformed(folder, METRICS, found))?;
     let PruneResult { model, dataset, base, pruned, drop, .. } = &run.result;
     let factor = base.macs as f64 / pruned.facts.macs.max(1) as f64;
     let name = |name: &str, other: &str| if name.is_empty() { other } else { name }.to_owned();
@@ -98,7 +101,7 @@ pub fn pruning(run: &RunDir) -> Result<Page, ReportError> {
             if drop.points < 0.0 { "gained" } else { "lost" }
         ),
         summary: outcome::summary(&run.result),
-        sections: sections.into_iter().flatten().collect(),
+        sections,
         repeat: run.repeat(),
         figure_prefix: FIGURE_PREFIX,
     })
@@ -129,7 +132,22 @@ pub fn result(run: &RunDir) -> Result<PruneResult, ReportError> {
     if result["schema"] != RESULT_SCHEMA {
         return Err(malformed(run, RESULT, format!("its schema is {}", result["schema"])));
     }
-    serde_json::from_value(result).map_err(|error| malformed(run, RESULT, error.to_string()))
+    let result: PruneResult = serde_json::from_value(result)
+        .map_err(|error| malformed(run, RESULT, error.to_string()))?;
+    let sections = [Some(outcome::result(&result)), outcome::time(&result)];
+    let sections = sections.into_iter().flatten().chain([outcome::steps(&result, None)]);
+    let sections: Vec<Section> = sections.collect();
+    drawable(&sections).map_err(|found| malformed(run, RESULT, found))?;
+    Ok(result)
+}
+
+/// Says which figure there is no place in for some of its values, as only files that were edited have.
+fn drawable(sections: &[Section]) -> Result<(), String> {
+    let mut pictures = sections.iter().flat_map(|section| &section.figures);
+    match pictures.find(|picture| !picture.is_drawable()) {
+        Some(picture) => Err(format!("numbers that cannot be those of {:?}", picture.title())),
+        None => Ok(()),
+    }
 }
 
 fn read(run: &RunDir, name: &str) -> Result<String, ReportError> {

@@ -18,7 +18,7 @@ pub fn headline(result: &PruneResult) -> Table {
         "test accuracy".to_owned(),
         percent(base.accuracy),
         percent(pruned.accuracy),
-        format!("{:+.2} points ({:+.2} to {:+.2})", -points, -high, -low),
+        format!("{:+.2} points ({:+.2} to {:+.2})", 0.0 - points, 0.0 - high, 0.0 - low),
     ]];
     let counts = [
         ("MACs an image", base.macs, pruned.macs),
@@ -46,7 +46,7 @@ pub fn headline(result: &PruneResult) -> Table {
     }
     Table {
         name: "headline".into(),
-        title: "Before and after; in brackets, 95 % intervals. Times are of a whole batch, right after the \
+        title: "Before and after; in parentheses, 95 % intervals. Times are of a whole batch, right after the \
                 other network; warm, after other batches of the same"
             .into(),
         columns: ["", "base", "pruned", "change"].map(Into::into).to_vec(),

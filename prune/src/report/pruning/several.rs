@@ -43,7 +43,7 @@ pub fn runs_table(runs: &[NamedResult]) -> Table {
             format!("{:.0}", result.epochs),
             format!("{:.2}", 100.0 * base.accuracy),
             format!("{:.2}", 100.0 * pruned.accuracy),
-            format!("{:+.2} ({:+.2} to {:+.2})", -points, -high, -low),
+            format!("{:+.2} ({:+.2} to {:+.2})", 0.0 - points, 0.0 - high, 0.0 - low),
             if result.target_met { "yes" } else { "no" }.to_owned(),
             times_fewer(base.macs, pruned.macs),
             times_fewer(base.params, pruned.params),

@@ -49,8 +49,9 @@ pub fn named(id: &str) -> Result<&'static PaperTable, ReproduceError> {
 /// The cells of a study, each after those that it needs.
 ///
 /// # Errors
-/// If there is no such table or model.
+/// If there is no such table or model, or a setting is out of range.
 pub fn cells(settings: &Settings, dataset: &dyn Dataset) -> Result<Vec<Cell>, ReproduceError> {
+    settings.check()?;
     let mut builder = Builder::new(settings, dataset);
     for id in &settings.tables {
         (named(id)?.cells)(&mut builder)?;

@@ -196,8 +196,8 @@ fn ways(report: &Report) -> Option<Table> {
     let title = format!(
         "**T6, amounts.** {} on {} (base {} % test accuracy): both phases to each amount by three criteria, \
          and the best way that was found (settings.best in run.toml), each amount on from the one before, and the \
-         shape that con_ent led to, trained from scratch. Epochs are those of fine-tuning since the base, or of \
-         training.",
+         shape that con_ent led to, trained from scratch, whose drop has no interval. Epochs are those of \
+         fine-tuning since the base, or of training.",
         report.settings.model_name(),
         report.dataset,
         percent(base.facts.accuracy)

@@ -46,7 +46,7 @@ pub(super) const CASES: &[Case] = &[
     case(
         &["export", TINY, "--format", "onnx", "-o", "nowhere/net.onnx"],
         1,
-        &["cannot write nowhere/net.onnx: No such file"],
+        &["cannot write nowhere/net.onnx: there is no folder nowhere"],
     ),
     case(
         &["reproduce", "T1", "--base", "none.pth", "-o", "run"],
@@ -67,7 +67,11 @@ pub(super) const CASES: &[Case] = &[
     ),
     case(&["eval", TINY, "--input", "full", "--logits", "l.npy"], 1, &["full: not a regular file"]),
     case(&["eval", TINY, "--logits", "full", "--force"], 1, &["cannot write full"]),
-    case(&["eval", TINY, "--logits", "nowhere/l.npy"], 1, &["cannot write nowhere/l.npy: No such"]),
+    case(
+        &["eval", TINY, "--logits", "nowhere/l.npy"],
+        1,
+        &["cannot write nowhere/l.npy: there is no"],
+    ),
     // Data.
     case(&["data", "info", "nowhere"], 1, &["nowhere: No such file"]),
     case(&["data", "verify", "nowhere"], 1, &["nowhere: No such file"]),
