@@ -110,8 +110,10 @@ impl RunDir {
         };
         if path.is_dir() {
             Self { path: path.into(), lock: None }.check_empty(force)?;
-        } else if path.exists() {
-            return Err(RunDirError::NotAFolder(path.into()));
+        } else if let Some(file) = path.ancestors().find(|above| above.exists())
+            && !file.is_dir()
+        {
+            return Err(RunDirError::NotAFolder(file.into()));
         }
         Ok(path.into())
     }

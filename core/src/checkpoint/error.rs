@@ -44,6 +44,15 @@ pub enum CheckpointError {
         /// The model that the weights are most like, if they are like one, and what does not fit.
         closest: Option<(&'static str, Vec<Mismatch>)>,
     },
+    /// A file of another kind.
+    #[error(
+        "{} is no safetensors file, nor what torch.save writes, nor an ONNX model",
+        path.display()
+    )]
+    NoNetwork {
+        /// The file.
+        path: PathBuf,
+    },
     /// An entry of the metadata is malformed.
     #[error("{}: metadata {key:?}: expected {expected}, found {found}", path.display())]
     Metadata {

@@ -16,23 +16,28 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of the file at `path`: what its first bytes say, or else its name; where neither says
-    /// anything, safetensors.
+    /// The format of the file at `path`: what its first bytes say, or else its name.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If the file cannot be read, or neither says anything.
     pub fn of(path: &Path) -> Result<Self, CheckpointError> {
         let io = |action| move |source| CheckpointError::Io { action, path: path.into(), source };
         let file = File::open(path).map_err(io("open"))?;
+        let is_file = file.metadata().map_err(io("read"))?.is_file();
         let mut bytes = Vec::new();
         file.take(16).read_to_end(&mut bytes).map_err(io("read"))?;
         let extension = path.extension().and_then(|extension| extension.to_str());
         let extension = extension.map(str::to_ascii_lowercase).unwrap_or_default();
-        Ok(Self::from_bytes(&bytes).unwrap_or(match extension.as_str() {
-            "onnx" => Self::Onnx,
-            "pth" | "pt" => Self::Torch,
-            _ => Self::Safetensors,
-        }))
+        let by_name = || match extension.as_str() {
+            "onnx" => Some(Self::Onnx),
+            "pth" | "pt" => Some(Self::Torch),
+            "safetensors" => Some(Self::Safetensors),
+            // Whoever reads it says what it is.
+            _ if !is_file => Some(Self::Safetensors),
+            _ => None,
+        };
+        let unknown = || CheckpointError::NoNetwork { path: path.into() };
+        Self::from_bytes(&bytes).or_else(by_name).ok_or_else(unknown)
     }
 
     /// What the first bytes of a file say.
@@ -68,5 +73,11 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(Format::of(&path).unwrap(), expected, "{name}");
         }
+        let path = folder.path().join("plan.json");
+        std::fs::write(&path, "{\"schema\": 1, \"steps\": []}").unwrap();
+        let error = Format::of(&path).unwrap_err().to_string();
+        assert!(error.ends_with(
+            "plan.json is no safetensors file, nor what torch.save writes, nor an ONNX model"
+        ));
     }
 }

@@ -93,6 +93,7 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             cause.downcast_ref::<NetError>(),
             Some(NetError::Neither { .. } | NetError::Model(_) | NetError::Folder { .. })
                 | Some(NetError::Checkpoint(CheckpointError::NoArchitecture { .. }))
+                | Some(NetError::Checkpoint(CheckpointError::NoNetwork { .. }))
                 | Some(NetError::Checkpoint(CheckpointError::Model(_)))
         )
         || matches!(

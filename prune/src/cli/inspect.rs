@@ -94,8 +94,10 @@ fn text(graph: &Graph, model: &str, layers: Vec<Layer>) -> String {
     ];
     let table = output::table(&header, rows.collect());
     let widths: Vec<String> = models::widths(graph).iter().map(ToString::to_string).collect();
+    // Networks from ONNX models have no name.
+    let model = if model.is_empty() { "widths " } else { &format!("{model}:") };
     format!(
-        "{table}\n{model}:{}\n{} MACs an image, {} trainable parameters, {} bytes of f32 weights\n",
+        "{table}\n{model}{}\n{} MACs an image, {} trainable parameters, {} bytes of f32 weights\n",
         widths.join(","),
         grouped(graph.macs()),
         grouped(graph.trainable()),

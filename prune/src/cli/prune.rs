@@ -88,11 +88,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let planned =
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     if let Some(run) = planned.existing()
-        && !args.dry.dry_run
         && let Some(document) = document::of(run)?
     {
-        report::write_pruning(run)?;
-        prune_run::forget(run)?;
+        if args.dry.dry_run {
+            log::warn!("the run in {} is finished: nothing would be done", run.path().display());
+        } else {
+            report::write_pruning(run)?;
+            prune_run::forget(run)?;
+        }
         return tell(common, &document, &planned.file.prune, run);
     }
     let file = &planned.file;

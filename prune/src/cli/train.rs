@@ -94,14 +94,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     check_resizing(&file.train, network.graph(), "train")?;
     let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
     args.run.spare(file.init.as_deref().into_iter().chain(teacher_file).map(Path::new))?;
-    if args.dry.dry_run {
-        let out = planned.place(&args.run)?;
-        return plan(common, file, (&name, network.graph()), &*dataset, out);
-    }
     if let Some(run) = planned.existing()
         && let Some(document) = finished(run)?
     {
+        if args.dry.dry_run {
+            log::warn!("the run in {} is finished: nothing would be done", run.path().display());
+        }
         return tell(common, &document);
+    }
+    if args.dry.dry_run {
+        let out = planned.place(&args.run)?;
+        return plan(common, file, (&name, network.graph()), &*dataset, out);
     }
     let run = planned.begin(&args.run, &Environment::current(cx.isa(), cx.threads().count()))?;
     interrupt::listen()?;

@@ -2,6 +2,7 @@
 
 use super::File;
 use crate::cli::common;
+use crate::cli::exit::usage;
 use anyhow::Result;
 use pleach_core::checkpoint::Meta;
 use pleach_core::loss::Distillation;
@@ -39,6 +40,12 @@ impl Beginning {
         let teacher = match &file.teacher {
             Some(teacher) => {
                 let net = common::net_for_data(&teacher.net, None, dataset, seed)?;
+                if net.file.is_none() {
+                    let name = &teacher.net;
+                    return Err(usage(format!(
+                        "the teacher {name} is a model with random weights: name a trained network's file"
+                    )));
+                }
                 Some((net.network, teacher.distillation()))
             }
             None => None,

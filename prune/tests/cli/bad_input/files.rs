@@ -9,8 +9,8 @@ pub(super) const CASES: &[Case] = &[
     case(&["inspect", "/dev/null"], 1, &["cannot read /dev/null: not a regular file"]),
     case(
         &["inspect", "full/notes.txt"],
-        1,
-        &["full/notes.txt: at byte 0: expected", "found 4 bytes"],
+        2,
+        &["full/notes.txt is no safetensors file, nor what torch.save writes, nor an ONNX model"],
     ),
     case(&["inspect", "type.safetensors"], 1, &["type.safetensors: at byte ", "F33"]),
     case(&["inspect", "garbage.onnx"], 1, &["garbage.onnx: ", "this is no ONNX model"]),
@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["import", "full", "-o", "net"], 1, &["cannot read full: Is a directory"]),
     case(&["import", "vgg16", "-o", "net"], 1, &["vgg16: there is no such file"]),
     case(&["import", "garbage.onnx", "-o", "net"], 1, &["this is no ONNX model"]),
-    case(&["import", "small.npy", "-o", "net"], 1, &["small.npy: at byte 0: expected"]),
+    case(&["import", "small.npy", "-o", "net"], 2, &["small.npy is no safetensors file"]),
     case(
         &["import", "plain.safetensors", "--arch", "vgg-small", "-o", "net"],
         1,
@@ -81,6 +81,7 @@ pub(super) const CASES: &[Case] = &[
         1,
         &["empty.onnx: at byte 0", "found a file of 0 bytes"],
     ),
+    case(&["eval", "notes.toml"], 2, &["notes.toml is no safetensors file, nor what torch.save"]),
     case(&["eval", TINY, "--data", "notes.toml"], 1, &["notes.toml: at byte 0", "found the bytes"]),
     case(&["bench", TINY, "--data", "nowhere"], 1, &["nowhere: No such file"]),
     case(&["train", "--model", TINY, "--data", "nowhere", "-o", "run"], 1, &["nowhere: No such"]),
@@ -93,6 +94,16 @@ pub(super) const CASES: &[Case] = &[
     // Runs.
     case(&["train", "--model", TINY, "-o", "notes.toml"], 2, &["expected a folder, found a file"]),
     case(&["train", "--model", TINY, "-o", "notes.toml/x"], 1, &["cannot make notes.toml/x"]),
+    case(
+        &["train", "--model", TINY, "-o", "notes.toml/x", "-n"],
+        2,
+        &["notes.toml: expected a folder, found a file"],
+    ),
+    case(
+        &["train", "--model", TINY, "--teacher", TINY, "-o", "run"],
+        2,
+        &["is a model with random weights"],
+    ),
     case(&["train", "-c", "nowhere.toml", "-o", "run"], 1, &["cannot read nowhere.toml"]),
     case(&["train", "--resume", "study"], 2, &["study/run.toml is no settings file of train"]),
     case(&["train", "--resume", "broken"], 2, &["broken/run.toml is no settings file of train"]),
