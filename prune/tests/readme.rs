@@ -48,6 +48,9 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         "resnet18-cifar10-2x",
         "resnet18-cifar10-3x",
         "resnet18-cifar10-4.2x",
+        "resnet18-cifar10-4.2x-12-epochs",
+        "vgg16-cifar10-10x-best",
+        "vgg16-cifar10-10x-preset",
         "vgg16-cifar10.json",
         "vgg16-cifar10-10x",
     ];
