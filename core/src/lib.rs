@@ -67,6 +67,7 @@ pub mod onnx;
 pub mod optim;
 pub mod pytorch;
 pub mod tensor;
+mod text;
 
 pub use autograd::Tape;
 pub use graph::{Graph, GraphBuilder, GraphError, NodeId};

@@ -262,12 +262,12 @@ fn values_that_are_not_finite_are_neither_written_nor_read() {
 
     bad.params_mut()[1].value[2] = f32::NAN;
     let error = checkpoint::save(&path, &bad, &meta(), Dtype::F32, false).unwrap_err().to_string();
-    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite"), "{error}");
+    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite as f32"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), good, "the good file is still there");
 
     state_dict(&path, &bad, str::to_owned);
     let error = error_of(checkpoint::load_state_dict(&path, Some("vgg-small"), IMAGE, None));
-    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite"), "{error}");
+    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite as f32"), "{error}");
     bad.params_mut()[1].value[2] = 1.0;
     bad.params_mut()[4].value[0] = -0.5;
     let error = checkpoint::save(&path, &bad, &meta(), Dtype::F32, false).unwrap_err().to_string();

@@ -150,7 +150,7 @@ fn all_optimisers_learn_to_tell_waves_apart() {
         let (_, losses) = train(&Context::new(Isa::from_env().unwrap(), 2), optimizer, lr, 60);
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
-        assert!(last < 0.6 * first, "{optimizer:?}: from {first} to {last}");
+        assert!(last < 0.8 * first, "{optimizer:?}: from {first} to {last}");
     }
 }
 

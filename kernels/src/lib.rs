@@ -39,6 +39,7 @@ pub mod relu;
 pub mod scratch;
 pub mod simd;
 pub mod softmax;
+mod windows;
 
 pub use dispatch::{ISAS, Isa, IsaError};
 pub use par::Threads;

@@ -46,7 +46,8 @@ fn every_choice_of_phases_meets_the_target_within_the_epoch_budget() {
         let outcome = run(2, &config(phases, "2x"));
         let (base, pruned) = (&outcome.base, &outcome.pruned);
         assert!(outcome.target_met && pruned.macs * 2 <= base.macs, "{phases:?}: {pruned:?}");
-        assert!(pruned.macs * 5 > base.macs * 2, "{phases:?} stops near the target: {pruned:?}");
+        // One channel fewer in each layer is 37 % here.
+        assert!(pruned.macs * 3 > base.macs, "{phases:?} stops near the target: {pruned:?}");
         assert!(outcome.epochs > 0.25 && outcome.epochs < 0.52, "{}", outcome.epochs);
         let ran = |phase: &str| outcome.steps.iter().any(|step| step.phase == phase);
         assert_eq!(ran("global"), phases != Phases::Layerwise);
@@ -176,10 +177,12 @@ fn a_final_fine_tuning_that_loses_what_is_not_allowed_to_go_is_undone() {
     let mut trainer = Trainer::new(&cx, dataset(), training, network);
     trainer.epoch(&mut Silent).expect("training converges");
     let base = trainer.into_network();
+    // The removals are the same whatever the limit is.
     let mut config = PruneConfig {
         epochs_budget: None,
         layerwise_epochs: 0.1,
         final_epochs: 0.2,
+        recovery: 1000.0,
         ..config(Phases::Layerwise, "1.1x")
     };
     // After this the network guesses.
@@ -189,10 +192,11 @@ fn a_final_fine_tuning_that_loses_what_is_not_allowed_to_go_is_undone() {
         outcome.expect("pruning succeeds")
     };
     let spoilt = run(&config);
-    let most = 0.75 * spoilt.drop_points;
-    assert!(spoilt.drop_points > 10.0, "{} of {}", spoilt.drop_points, spoilt.base.accuracy);
-    let undone = run(&PruneConfig { max_drop: most, ..config });
-    assert!(undone.drop_points <= most && undone.target_met, "{}", undone.drop_points);
+    let before = run(&PruneConfig { final_epochs: 0.0, ..config.clone() });
+    let lost = [before.drop_points, spoilt.drop_points];
+    assert!(lost[0] < lost[1], "{lost:?} of {}", spoilt.base.accuracy);
+    let undone = run(&PruneConfig { max_drop: 0.5 * (lost[0] + lost[1]), ..config });
+    assert!(undone.target_met && undone.network == before.network, "{}", undone.drop_points);
     assert_eq!(undone.epochs, spoilt.epochs, "it is counted all the same");
 }
 
@@ -219,7 +223,13 @@ fn the_outcome_reports_what_an_evaluation_of_its_network_finds() {
 #[test]
 fn the_drop_is_counted_on_the_split_of_its_reference() {
     for reference in [Reference::Validation, Reference::Test] {
-        let config = PruneConfig { reference, ..config(Phases::Global, "1.5x") };
+        let config = PruneConfig {
+            reference,
+            epochs_budget: None,
+            global_epochs: 0.1,
+            final_epochs: 0.0,
+            ..config(Phases::Global, "1.5x")
+        };
         let outcome = run(2, &config);
         let (base, pruned) = (&outcome.base, &outcome.pruned);
         let lost = match reference {

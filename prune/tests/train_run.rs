@@ -8,12 +8,14 @@ use common::small_graph;
 use pleach_core::checkpoint::{Dtype, Meta};
 use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
+use pleach_datasets::{Dataset, Spec, Split};
 use pleach_kernels::{Context, Isa};
 use pleach_prune::run_dir::RunDir;
 use pleach_prune::train_run::{self, BEST, Event, Job, LAST, METRICS, RunObserver};
 use pleach_prune::trainer::{Observer, Silent, TrainConfig};
 use serde_json::Value;
 use std::fs;
+use std::sync::Arc;
 
 fn train(run: &RunDir, observer: &mut dyn RunObserver) {
     let cx = Context::new(Isa::from_env().unwrap(), 2);
@@ -74,6 +76,49 @@ fn a_training_does_not_go_on_with_other_data() {
     let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
     let error = refused.expect_err("it was begun with others").to_string();
     assert!(error.contains("the data set") && error.contains("cifar-10"), "{error}");
+}
+
+/// Images of one class, the first.
+struct OneClass(Arc<dyn Dataset>);
+
+impl Dataset for OneClass {
+    fn spec(&self) -> &Spec {
+        self.0.spec()
+    }
+
+    fn len(&self, split: Split) -> usize {
+        self.0.len(split)
+    }
+
+    fn label(&self, _: Split, _: usize) -> u32 {
+        0
+    }
+
+    fn pixels(&self, split: Split, index: usize) -> &[u8] {
+        self.0.pixels(split, index)
+    }
+}
+
+#[test]
+fn a_network_that_there_was_is_the_best_until_an_epoch_is_better() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let dataset: Arc<dyn Dataset> = Arc::new(OneClass(few::dataset()));
+    let trained = |favourite: usize| {
+        let mut network = Network::init(small_graph(), 3);
+        let bias = network.params_mut().last_mut().expect("that of fc");
+        bias.value[favourite] = 3.0;
+        let (_folder, run) = folder();
+        let config = TrainConfig { epochs: 4.0, batch: 20, lr: 0.2, ..TrainConfig::default() };
+        let (meta, dtype) = (Meta::default(), Dtype::F32);
+        let job = Job { meta, config, dtype, teacher: None, existing: true };
+        let trained =
+            train_run::train(&cx, &dataset, &run, &job, network.clone(), &mut Silent).unwrap();
+        assert_eq!(trained.best_accuracy, Some(1.0), "class {favourite}");
+        (trained.best_epoch, trained.best == network)
+    };
+    assert_eq!(trained(0), (0, true), "nothing is better than all images");
+    let (best_epoch, same) = trained(1);
+    assert!(best_epoch > 0 && !same, "it had none, and learns all");
 }
 
 /// An epoch is saved in the order of [`FILES`], or the best network first.

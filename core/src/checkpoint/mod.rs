@@ -253,7 +253,7 @@ pub(crate) fn check_finite(
             value: values[index],
             reason: match values[index].is_finite() {
                 true => "does not fit the type of the weights",
-                false => "is not finite",
+                false => "is not finite as f32",
             },
         }),
         None => Ok(()),

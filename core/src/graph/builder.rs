@@ -1,11 +1,15 @@
 use super::{Graph, GraphParam, Node, NodeId};
 use crate::layers::{Input, Layer};
 use crate::tensor::{Shape, ShapeError};
+use crate::text::shortened;
 use std::collections::HashSet;
 
 /// The most values a map of one image may have, pad lanes included: far above any network for small
 /// images, and low enough that no size computed from it overflows.
 const MAX_LEN: usize = 1 << 28;
+
+/// The most layers of a graph: far above any network, and few enough for what compares each with each.
+const MAX_LAYERS: usize = 1 << 16;
 
 /// The most channels that all maps together may have: what is known of each channel is kept in lists.
 const MAX_CHANNELS: usize = 1 << 24;
@@ -41,8 +45,14 @@ pub enum GraphError {
     TooLarge {
         /// The layer.
         name: String,
-        /// `a map` or `a parameter`.
+        /// A map or a parameter.
         what: &'static str,
+    },
+    /// There are too many layers.
+    #[error("layer {name} is one more than the 2^16 that a network may have")]
+    TooManyLayers {
+        /// The layer.
+        name: String,
     },
     /// There are too many channels.
     #[error("up to layer {name} the maps have more than 2^24 channels together")]
@@ -111,10 +121,13 @@ impl GraphBuilder {
     ) -> Result<NodeId, GraphError> {
         let name = name.into();
         if !is_name(&name) {
-            return Err(GraphError::BadName(name));
+            return Err(GraphError::BadName(shortened(name)));
         }
         if self.names.contains(&name) {
             return Err(GraphError::DuplicateName(name));
+        }
+        if self.nodes.len() == MAX_LAYERS {
+            return Err(GraphError::TooManyLayers { name });
         }
         if let Some(input) = inputs.iter().find(|input| input.0 >= self.nodes.len()) {
             return Err(GraphError::UnknownInput { name, input: input.0 });
@@ -136,7 +149,10 @@ impl GraphBuilder {
         let padded = shape.channels.checked_next_multiple_of(pleach_kernels::CHANNEL_ALIGN);
         let dims = [padded.unwrap_or(usize::MAX), shape.height, shape.width];
         if !fits(&dims) {
-            return Err(GraphError::TooLarge { name, what: "a map" });
+            return Err(GraphError::TooLarge {
+                name,
+                what: "a map (with channels rounded up to 16)",
+            });
         }
         // Each map has been found to have few enough for the sum not to overflow.
         let channels = self.channels + shape.channels;
@@ -216,6 +232,17 @@ fn fits(dims: &[usize]) -> bool {
 mod tests {
     use super::*;
     use crate::layers::Flatten;
+
+    #[test]
+    fn very_many_layers_are_refused() {
+        let (mut builder, mut last) = GraphBuilder::new(Shape::new(1, 1, 1)).unwrap();
+        for i in 1..MAX_LAYERS {
+            last = builder.add(format!("n{i}"), Layer::Flatten(Flatten {}), &[last]).unwrap();
+        }
+        let found = builder.add("more", Layer::Flatten(Flatten {}), &[last]);
+        assert_eq!(found, Err(GraphError::TooManyLayers { name: "more".into() }));
+        assert!(builder.finish(last).is_ok());
+    }
 
     #[test]
     fn very_many_channels_are_refused_where_each_map_is_small_enough() {

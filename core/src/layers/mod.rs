@@ -48,9 +48,11 @@
 //! assert!(Negate {}.output_shape(&[shape, shape]).is_err());
 //! ```
 //!
-//! It becomes part of the engine by its variant of [`Layer`] and the arm in [`Layer::kind`], which checkpoints
-//! and tables follow. The test of gradients against finite differences fails until it has a sample of the kind.
-//! What a kind cannot do without more is to go to PyTorch and ONNX: that takes a function each.
+//! It becomes part of the engine by its variant of [`Layer`] and the arm in [`Layer::kind`], which checkpoints,
+//! tables, training and pruning follow. The test of gradients against finite differences fails until it has a
+//! sample of the kind. The compiler then names what is left: how plans run it (`infer/simplify.rs` and
+//! `infer/step.rs`, by a kernel of its own or as another layer), and what it is in ONNX and PyTorch code, or that
+//! there it is nothing.
 
 mod add;
 mod batch_norm2d;

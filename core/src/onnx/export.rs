@@ -1,6 +1,7 @@
 //! A network as an ONNX model.
 
 use super::momentum;
+use super::tensor::{FLOAT, INT64};
 use super::wire::Writer;
 use super::{ExportOptions, MAX_BYTES, OPSET, OnnxError, Rank};
 use crate::checkpoint::{Meta, check_finite, check_param, provenance};
@@ -19,9 +20,6 @@ const IR_VERSION: i64 = 8;
 const IMAGE: &str = "input";
 const LOGITS: &str = "logits";
 const SPATIAL_AXES: &str = "spatial_axes";
-
-const FLOAT: i64 = 1;
-const INT64: i64 = 7;
 
 /// The bytes of the file; `path` is only what errors call it.
 pub(super) fn model(

@@ -10,11 +10,13 @@ use std::borrow::Cow;
 const MAX_RANK: usize = 8;
 /// Bytes of the name of another file: as many as Linux takes.
 const MAX_LOCATION: usize = 4096;
+/// Bytes of a tensor's name: what is said of each node that has it may have it whole.
+const MAX_NAME: usize = 4096;
 
 /// `TensorProto.DataType` of `float`.
 pub(super) const FLOAT: i64 = 1;
 const INT32: i64 = 6;
-const INT64: i64 = 7;
+pub(super) const INT64: i64 = 7;
 const BOOL: i64 = 9;
 
 /// A constant.
@@ -72,7 +74,7 @@ impl<'a> Tensor<'a> {
                 3 => return Err(malformed(field.offset, "a whole tensor", "a segment of one")),
                 4 => push_bytes(&field, &mut floats)?,
                 5 | 7 => push_ints(&field, &mut ints)?,
-                8 => tensor.name = field.text()?,
+                8 => tensor.name = name(&field)?,
                 9 => raw = Some((field.bytes()?, field.offset)),
                 13 => {
                     let entry = parser.entry(&field)?;
@@ -220,6 +222,16 @@ impl<'a> Place<'a> {
         }
         Ok(())
     }
+}
+
+/// A tensor's name, which what is said of many nodes may have in it.
+fn name<'a>(field: &super::wire::Field<'a>) -> Result<&'a str, Malformed> {
+    let name = field.text()?;
+    if name.len() > MAX_NAME {
+        let expected = format!("a tensor's name of at most {MAX_NAME} bytes");
+        return Err(malformed(field.offset, expected, format!("one of {}", name.len())));
+    }
+    Ok(name)
 }
 
 fn push_dims(field: &super::wire::Field<'_>, dims: &mut Vec<usize>) -> Result<(), Malformed> {

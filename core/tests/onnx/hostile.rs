@@ -143,9 +143,12 @@ fn inputs_that_are_no_images() {
         (&[-1, -1, 8, 8], "has shape (N, N, 8, 8)"),
         (
             &[1, 3, 8, i64::MAX],
-            "its layers are no network: layer input has a map of more than 2^28",
+            "its layers are no network: layer input has a map (with channels rounded up to 16) of more than 2^28",
         ),
-        (&[1, 3, 1 << 30, 1 << 30], "a map of more than 2^28 values"),
+        (
+            &[1, 3, 1 << 30, 1 << 30],
+            "a map (with channels rounded up to 16) of more than 2^28 values",
+        ),
         (&[1, 0, 8, 8], "makes empty maps"),
         (&[], "its input \"x\" has no shape"),
     ] {
@@ -266,7 +269,7 @@ fn tensors_that_are_not_what_they_say() {
         ),
         (tensor("w", FLOAT, &dims).bytes(4, &raw[1..]), "a multiple of four bytes in field 4"),
         (tensor("w", FLOAT, &dims).text(3, ""), "expected a whole tensor, found a segment of one"),
-        (floats("w", &dims, &[f32::NAN; 108]), "a.weight[0] is NaN, which is not finite"),
+        (floats("w", &dims, &[f32::NAN; 108]), "a.weight[0] is NaN, which is not finite as f32"),
     ] {
         let error = refusal(&conv(&weights));
         assert!(error.contains(expected), "{expected}: {error}");
@@ -302,7 +305,11 @@ fn weights_shared_so_often_that_they_would_fill_the_memory() {
 
 #[test]
 fn a_long_name_that_many_refusals_would_repeat() {
-    let name = "a".repeat(100_000);
+    let too_long = Model::new(17, &IMAGE).initializer(&floats(&"a".repeat(4097), &[1], &[1.0]));
+    let error = refusal(&too_long.node("Flatten", &["x"], "y", &[]));
+    assert!(error.contains("expected a tensor's name of at most 4096 bytes"), "{error}");
+
+    let name = "a".repeat(4096);
     let mut model = Model::new(17, &IMAGE).initializer(&floats(&name, &[1], &[1.0]));
     model = model.node("Identity", &[&name], "i", &[]);
     let outputs: Vec<String> = (0..300).map(|i| format!("r{i}")).collect();

@@ -141,7 +141,7 @@ fn provenance_survives_and_files_are_replaced_as_a_whole() {
 
     network.params_mut()[1].value[2] = f32::NAN;
     let error = onnx::save(&path, &network, &meta(), &FOLDED).unwrap_err().to_string();
-    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite"), "{error}");
+    assert!(error.ends_with("features.1.weight[2] is NaN, which is not finite as f32"), "{error}");
     assert!(error.contains("net.onnx"), "{error}");
     network.params_mut()[1].value[2] = f32::MAX;
     network.params_mut()[0].value[2 * 27] = f32::MAX;

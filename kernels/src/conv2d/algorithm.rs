@@ -69,6 +69,13 @@ impl Algorithm {
         (self.cost)(isa, g).run == Cost::BASELINE.run
     }
 
+    /// # Panics
+    /// If no convolution has the sizes of `g`, or this does not compute it.
+    pub(super) fn check(&self, g: &Conv2dGeometry) {
+        g.check();
+        assert!((self.applies)(g), "{} does not compute {g:?}", self.name);
+    }
+
     /// Packs `weights` into the front of `buffer` and hands `run` the packed weights and the scratch.
     pub(super) fn pack_and_run(
         &self,

@@ -155,13 +155,13 @@ pub(super) fn implicit_gemm_weights(isa: &Isa, pass: &Pass) -> Cost {
 mod tests {
     use super::super::{FORWARD, choose};
     use super::Conv2dGeometry;
-    use crate::Isa;
+    use crate::{Context, Isa};
 
     /// By the estimates for an instruction set, which this CPU need not have.
-    fn chosen(isa: &Isa, [n, ic, oc, size, k, stride]: [usize; 6]) -> &'static str {
+    fn chosen(isa: &'static Isa, [n, ic, oc, size, k, stride]: [usize; 6]) -> &'static str {
         let (ih, iw, kh, kw, padding) = (size, size, k, k, k / 2);
         let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups: 1 };
-        choose(FORWARD, isa, &g, |cost| cost.run).name
+        choose(FORWARD, &Context::new(isa, 1), &g, |cost| cost.run).name
     }
 
     #[test]

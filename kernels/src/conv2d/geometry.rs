@@ -106,8 +106,10 @@ impl Conv2dGeometry {
         let depthwise = self.groups == self.ic && self.groups == self.oc;
         assert!(self.groups == 1 || depthwise, "neither dense nor depthwise: {self:?}");
         assert!(self.ic > 0 && self.oc > 0 && self.stride > 0, "a size is zero: {self:?}");
-        let (h, w) = (self.ih + 2 * self.padding, self.iw + 2 * self.padding);
-        let fits = (1..=h).contains(&self.kh) && (1..=w).contains(&self.kw);
+        let padding = self.padding.checked_mul(2);
+        let padded = |size: usize| padding.and_then(|padding| size.checked_add(padding));
+        let fits = |k: usize, size| padded(size).is_some_and(|size| (1..=size).contains(&k));
+        let fits = fits(self.kh, self.ih) && fits(self.kw, self.iw);
         assert!(fits, "the kernel does not fit: {self:?}");
     }
 }

@@ -25,7 +25,7 @@ pub use prepared::PreparedConv2d;
 
 use crate::dispatch::enter;
 use crate::simd::Simd;
-use crate::{AlignedBuffer, Context, Isa, reduce};
+use crate::{AlignedBuffer, Context, reduce};
 
 /// What follows a convolution in the same pass over its output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,10 +117,10 @@ pub fn forward(
     forward_with(algorithm, cx, g, src, weights, bias, activation, dst, scratch);
 }
 
-/// [`forward`] by the algorithm given, which must apply to `g`.
+/// [`forward`] by the algorithm given.
 ///
 /// # Panics
-/// If a slice is shorter than the geometry says.
+/// If a slice is shorter than the geometry says, or `algorithm` does not apply to `g`.
 pub fn forward_with(
     algorithm: &Algorithm,
     cx: &Context,
@@ -132,6 +132,7 @@ pub fn forward_with(
     dst: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
+    algorithm.check(g);
     check_lengths(g, src, weights, dst);
     let (src, dst) = (&src[..g.src_len()], &mut dst[..g.dst_len()]);
     let bias = bias.map(|bias| &bias[..g.oc]);
@@ -160,10 +161,10 @@ pub fn backward_data(
     backward_data_with(algorithm, cx, g, diff_dst, weights, diff_src, scratch);
 }
 
-/// [`backward_data`] by the algorithm given, which must apply to `g`.
+/// [`backward_data`] by the algorithm given.
 ///
 /// # Panics
-/// If a slice is shorter than the geometry says.
+/// If a slice is shorter than the geometry says, or `algorithm` does not apply to `g`.
 pub fn backward_data_with(
     algorithm: &Algorithm,
     cx: &Context,
@@ -173,6 +174,7 @@ pub fn backward_data_with(
     diff_src: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
+    algorithm.check(g);
     check_lengths(g, diff_src, weights, diff_dst);
     let (a, dst) = (&diff_dst[..g.dst_len()], &mut diff_src[..g.src_len()]);
     if g.n == 0 {
@@ -200,10 +202,10 @@ pub fn backward_weights(
     backward_weights_with(algorithm, cx, g, src, diff_dst, diff_weights, scratch);
 }
 
-/// [`backward_weights`] by the algorithm given, which must apply to `g`.
+/// [`backward_weights`] by the algorithm given.
 ///
 /// # Panics
-/// If a slice is shorter than the geometry says.
+/// If a slice is shorter than the geometry says, or `algorithm` does not apply to `g`.
 pub fn backward_weights_with(
     algorithm: &Algorithm,
     cx: &Context,
@@ -213,6 +215,7 @@ pub fn backward_weights_with(
     diff_weights: &mut [f32],
     scratch: &mut AlignedBuffer,
 ) {
+    algorithm.check(g);
     check_lengths(g, src, diff_weights, diff_dst);
     let (a, b) = (&src[..g.src_len()], &diff_dst[..g.dst_len()]);
     let dst = &mut diff_weights[..g.weights_len()];
@@ -241,9 +244,7 @@ pub fn chosen(direction: Direction, cx: &Context, g: &Conv2dGeometry) -> &'stati
         Direction::BackwardData => BACKWARD_DATA,
         Direction::BackwardWeights => BACKWARD_WEIGHTS,
     };
-    let filtering = cx.filtering();
-    let list = list.iter().filter(|algorithm| filtering || !algorithm.filtering);
-    choose(list, cx.isa(), g, |cost| cost.run + cost.pack)
+    choose(list, cx, g, |cost| cost.run + cost.pack)
 }
 
 /// The algorithm of `list` called `name`.
@@ -275,18 +276,18 @@ impl Table {
 /// The algorithm of `list` that applies to `g` with the lowest `price` of its cost; of several, the
 /// first.
 fn choose(
-    list: impl IntoIterator<Item = &'static Algorithm>,
-    isa: &Isa,
+    list: &'static [Algorithm],
+    cx: &Context,
     g: &Conv2dGeometry,
     price: impl Fn(Cost) -> f64,
 ) -> &'static Algorithm {
-    let applicable = list.into_iter().filter(|algorithm| (algorithm.applies)(g));
-    let price = |algorithm: &Algorithm| price((algorithm.cost)(isa, g));
+    let allowed = |algorithm: &&Algorithm| cx.filtering() || !algorithm.filtering;
+    let applicable = list.iter().filter(allowed).filter(|algorithm| (algorithm.applies)(g));
+    let price = |algorithm: &Algorithm| price((algorithm.cost)(cx.isa(), g));
     applicable.min_by(|a, b| price(a).total_cmp(&price(b))).expect("the reference always applies")
 }
 
 fn check_lengths(g: &Conv2dGeometry, src: &[f32], weights: &[f32], dst: &[f32]) {
-    g.check();
     assert!(src.len() >= g.src_len(), "the input is shorter than its geometry {g:?}");
     assert!(weights.len() >= g.weights_len(), "the weights are fewer than in {g:?}");
     assert!(dst.len() >= g.dst_len(), "the output is shorter than its geometry {g:?}");

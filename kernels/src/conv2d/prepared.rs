@@ -37,8 +37,8 @@ impl PreparedConv2d {
         algorithm: Option<&'static Algorithm>,
     ) -> Self {
         g.check();
-        let algorithm = algorithm.unwrap_or_else(|| choose(FORWARD, cx.isa(), g, |cost| cost.run));
-        assert!((algorithm.applies)(g), "{} does not compute {g:?}", algorithm.name);
+        let algorithm = algorithm.unwrap_or_else(|| choose(FORWARD, cx, g, |cost| cost.run));
+        algorithm.check(g);
         let mut packed = AlignedBuffer::zeros((algorithm.packed_len)(cx, g));
         (algorithm.pack)(cx, g, &weights[..g.weights_len()], &mut packed);
         let bias = bias.map(|bias| bias[..g.oc].to_vec());

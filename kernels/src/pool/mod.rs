@@ -6,6 +6,7 @@ pub mod max;
 
 use crate::channel_stride;
 use crate::simd::Simd;
+use crate::windows;
 use std::ops::Range;
 
 /// Square windows over a batch of maps. Output sizes round down, as PyTorch's `ceil_mode=False`.
@@ -72,17 +73,13 @@ impl Pool2dGeometry {
     /// The taps of the window at output `o` that lie in `0..size`.
     #[inline(always)]
     fn taps(&self, o: usize, size: usize) -> Range<usize> {
-        let start = o * self.stride;
-        let first = self.padding.saturating_sub(start);
-        first..self.kernel.min(size + self.padding - start)
+        windows::inside((o * self.stride) as isize - self.padding as isize, self.kernel, size)
     }
 
     /// The outputs, below `outputs`, whose windows cover input `i`.
     #[inline(always)]
     fn covering(&self, i: usize, outputs: usize) -> Range<usize> {
-        let i = i + self.padding;
-        let first = (i + 1).saturating_sub(self.kernel).div_ceil(self.stride);
-        first..outputs.min(i / self.stride + 1)
+        windows::covering(i, self.kernel, [self.stride, self.padding], outputs)
     }
 }
 

@@ -51,7 +51,7 @@ pub mod neon;
 pub mod portable;
 
 /// The most lanes of any instruction set.
-const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// A vector instruction set over `f32`.
 ///
@@ -94,8 +94,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
         }
         self.load(&floats)
     }
-    /// The first `LANES` of `src`, which are finite numbers in IEEE half precision. Panics if there are
-    /// fewer.
+    /// The first `LANES` of `src`, which are numbers in IEEE half precision. Panics if there are fewer.
     #[inline(always)]
     fn load_f16(self, src: &[u16]) -> Self::F32 {
         let mut floats = [0.0; MAX_LANES];
@@ -103,7 +102,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
             // The exponent's bias is 127 - 15 too small; the product is exact, for subnormals too.
             let magnitude =
                 f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits(239 << 23);
-            *float = f32::from_bits(magnitude.to_bits() | u32::from(half & 0x8000) << 16);
+            // Beyond what is finite in half precision: infinite or NaN.
+            let exponent = if magnitude < 65536.0 { 0 } else { 0x7f80_0000 };
+            let sign = u32::from(half & 0x8000) << 16;
+            *float = f32::from_bits(magnitude.to_bits() | exponent | sign);
         }
         self.load(&floats)
     }

@@ -65,6 +65,7 @@ impl Browser {
         let run = |action: &str| {
             let mut command = Command::new(&self.program);
             command.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]);
+            command.arg("--disable-dev-shm-usage");
             command.args(["--enable-logging=stderr", "--virtual-time-budget=5000", action]);
             command.arg(format!("--window-size={width},{HEIGHT}"));
             command.arg(format!("--user-data-dir={}", path("profile").display()));

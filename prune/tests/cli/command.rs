@@ -11,13 +11,26 @@ pub(crate) fn pleach() -> Command {
     Command::from_std(process())
 }
 
-/// The same, to be watched while it runs.
+/// The same, to be watched while it runs. Two threads, unless it is told otherwise: many tests run at a time.
 pub(crate) fn process() -> process::Command {
     let mut command = process::Command::new(assert_cmd::cargo::cargo_bin!("pleach"));
-    for name in ["PLEACH_THREADS", "PLEACH_DATA", "PLEACH_SEED", "NO_COLOR"] {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let ours = ours.filter(|name| name != "PLEACH_ISA");
+    ours.filter(|name| name.to_string_lossy().starts_with("PLEACH_")).for_each(|name| {
+        command.env_remove(name);
+    });
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_LOG", "COLUMNS"] {
         command.env_remove(name);
     }
+    command.env("PLEACH_THREADS", "2");
     command
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub(crate) fn send(signal: &str, to: &process::Child) {
+    let kill = format!("kill -{signal} {}", to.id());
+    assert!(process::Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
 }
 
 /// What the command prints on stdout, which must be one JSON document, when it ends well.

@@ -2,6 +2,7 @@
 
 use crate::TINY;
 use crate::command::{json, pleach};
+use std::cmp::Ordering;
 use std::fs;
 
 #[test]
@@ -80,7 +81,16 @@ fn lines_of_progress_are_full_and_quiet_has_none() {
         assert!(epochs.iter().all(|line| line.contains(part)), "{part}: {lines}");
     }
     let curve = epochs[1].rsplit(' ').next().unwrap();
-    assert!(curve.chars().count() == 2 && curve.contains('▁') && curve.contains('█'), "{curve}");
+    let found = [0, 1].map(|i| {
+        let (_, found) = epochs[i].split_once("val ").unwrap();
+        found.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    });
+    let expected = match found[0].total_cmp(&found[1]) {
+        Ordering::Less => "▁█",
+        Ordering::Equal => "▁▁",
+        Ordering::Greater => "█▁",
+    };
+    assert_eq!(curve, expected, "{lines}");
     let bench = ["bench", TINY, "--batch", "1", "-t", "1", "--seconds", "0.01"];
     assert_eq!(stderr(&bench), "measuring, batch 1, 1 thread\n");
     for args in [&train[..7], &bench[..]] {

@@ -10,6 +10,7 @@ use crate::onnx::external::Files;
 use crate::onnx::proto::{self, Graph, Node};
 use crate::onnx::tensor::Tensor;
 use crate::onnx::{Problem, Rank};
+use crate::text::shortened;
 use byteorder::{ByteOrder, LittleEndian};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -234,16 +235,4 @@ fn op_name(node: &Node<'_>) -> String {
         true => node.op.into(),
         false => format!("{}.{}", node.domain, node.op),
     }
-}
-
-/// `reason`, cut where a name in it is longer than names are: many nodes may have the same.
-fn shortened(mut reason: String) -> String {
-    const LONGEST: usize = 500;
-    if reason.len() > LONGEST {
-        let is_end = |&end: &usize| reason.is_char_boundary(end);
-        reason.truncate((0..=LONGEST).rev().find(is_end).unwrap_or(0));
-        reason.push_str(" ...");
-        reason.shrink_to_fit();
-    }
-    reason
 }

@@ -2,6 +2,7 @@
 
 use crate::conv2d::Conv2dGeometry;
 use crate::simd::{Simd, SimdOp, load_up_to};
+use crate::windows::{covering, inside};
 use std::ops::Range;
 
 /// Output pixels of a register tile: they share a read of each weight.
@@ -24,13 +25,6 @@ pub(super) struct Correlate<'a> {
     pub(super) out: [usize; 2],
     pub(super) first_row: usize,
     pub(super) dst: &'a mut [f32],
-}
-
-/// The taps of a window of `k` that starts at `start` which lie in `0..size`.
-#[inline(always)]
-fn inside(start: isize, k: usize, size: usize) -> Range<usize> {
-    let first = (-start).clamp(0, k as isize) as usize;
-    first..(size as isize - start).clamp(first as isize, k as isize) as usize
 }
 
 impl SimdOp for Correlate<'_> {
@@ -128,13 +122,6 @@ pub(super) struct Gather<'a> {
     pub(super) diff_src: &'a mut [f32],
 }
 
-/// The outputs, below `outputs`, whose windows of `k` cover input `i`.
-#[inline(always)]
-fn covering(g: &Conv2dGeometry, i: usize, k: usize, outputs: usize) -> Range<usize> {
-    let i = i + g.padding;
-    (i + 1).saturating_sub(k).div_ceil(g.stride)..outputs.min(i / g.stride + 1)
-}
-
 impl SimdOp for Gather<'_> {
     type Output = ();
 
@@ -144,9 +131,9 @@ impl SimdOp for Gather<'_> {
         let (oh, ow, cs) = (g.oh(), g.ow(), g.src_stride());
         for (row, diff_src) in diff_src.chunks_exact_mut(g.iw * cs).enumerate() {
             let (n, y) = ((first_row + row) / g.ih, (first_row + row) % g.ih);
-            let rows = covering(g, y, g.kh, oh);
+            let rows = covering(y, g.kh, [g.stride, g.padding], oh);
             for (x, diff_src) in diff_src.chunks_exact_mut(cs).enumerate() {
-                let columns = covering(g, x, g.kw, ow);
+                let columns = covering(x, g.kw, [g.stride, g.padding], ow);
                 for c in (0..cs).step_by(S::LANES) {
                     let mut sum = simd.splat(0.0);
                     for oy in rows.clone() {

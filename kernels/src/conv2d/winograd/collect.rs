@@ -8,7 +8,7 @@
 use super::gradient::Cuts;
 use super::stages::By;
 use super::transform::Transform;
-use crate::simd::{Simd, SimdOp};
+use crate::simd::{MAX_LANES, Simd, SimdOp};
 
 /// Transforms the sums of some output channels.
 pub(crate) struct Collect<'a> {
@@ -20,9 +20,6 @@ pub(crate) struct Collect<'a> {
     /// `[OC, IC, 3, 3]`, from that channel on.
     pub(super) diff_weights: &'a mut [f32],
 }
-
-/// The longest vector of any instruction set.
-const MAX_LANES: usize = 16;
 
 /// Input channels that are transposed together.
 const BLOCK: usize = 8;

@@ -5,6 +5,7 @@ use super::tiling::Tiling;
 use super::transform::Transform;
 use crate::CHANNEL_ALIGN as LINE;
 use crate::simd::{Simd, SimdOp};
+use crate::windows::inside;
 use std::ops::Range;
 
 /// Transforms the inputs of some tiles.
@@ -107,11 +108,4 @@ impl<T: Transform<SIDE>, const SIDE: usize> SimdOp for By<Factors<'_>, T, SIDE> 
 const fn tiles_of_a_strip(input: usize, step: usize) -> usize {
     let tiles = (STRIP_COLUMNS - input) / step + 1;
     if tiles < STRIP { tiles } else { STRIP }
-}
-
-/// Which of `len` coordinates from `start` on lie in `0..size`.
-fn inside(start: isize, len: usize, size: usize) -> Range<usize> {
-    let first = usize::try_from(-start).unwrap_or(0).min(len);
-    let end = (size as isize - start).clamp(0, len as isize) as usize;
-    first..end.max(first)
 }
