@@ -302,8 +302,8 @@ fn a_target_that_the_drop_forbids_saves_the_best_network_and_exits_with_3() {
     let run = folder.path().join("run");
     // A network that was trained, of which hardly a channel is left.
     let net = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guide/network.pth");
-    let args = ["prune", net, "--macs", "100x", "--max-drop", "0", "--epochs-budget", "0"];
-    let less = ["--calibration", "100", "--bench-seconds", "0", "--freeze", "0", "-o"];
+    let args = ["prune", net, "--macs", "20x", "--max-drop", "0", "--epochs-budget", "0"];
+    let less = ["--calibration", "100", "--bench-seconds", "0", "-o"];
     let output = pleach().args(args).args(less).arg(&run).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
@@ -311,7 +311,7 @@ fn a_target_that_the_drop_forbids_saves_the_best_network_and_exits_with_3() {
     let pruned = run.join("pruned.safetensors");
     let [pruned, base] = [pruned.to_str().unwrap(), net]
         .map(|net| json(&["inspect", net, "--json"])["macs"].as_u64().unwrap());
-    assert!(100 * pruned > base, "{pruned} of {base}");
+    assert!(20 * pruned > base, "{pruned} of {base}");
 }
 
 #[test]
