@@ -26,6 +26,7 @@ use pleach_prune::channels::Channels;
 use pleach_prune::environment::Environment;
 use pleach_prune::eval;
 use pleach_prune::latency::{Config, LayerRow, Measurement};
+use pleach_prune::net::Net;
 use pleach_prune::phases::{Counted, Outcome, PruneConfig};
 use pleach_prune::plan::{self, Plan};
 use pleach_prune::prune_run::{self, Job, LATENCY, PRUNED, PruneRunError};
@@ -101,13 +102,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let file = &planned.file;
     let config = &file.prune;
     let cx = common.context()?;
-    let dataset = DataArgs { data: file.data.clone() }.open()?;
-    let net = common::net_for_data(&file.net, file.arch.as_deref(), &*dataset, config.seed)?;
+    let (dataset, net) = opened(file).map_err(|error| planned.located(error))?;
     check::check_for(config, net.network.graph())?;
     let mut sha256 = inputs(file)?;
     let after = file.after.as_deref();
     let after = after.map(|run| after::earlier(run, file, &net.network, &sha256, &*dataset));
-    let after = after.transpose()?;
+    let after = after.transpose().map_err(|error| planned.located(error))?;
     let earlier = file.earlier();
     args.run.spare([Path::new(&file.net)].into_iter().chain(earlier.as_deref()))?;
     if args.dry.dry_run {
@@ -178,6 +178,14 @@ fn resumes(error: &PruneRunError) -> bool {
         PruneRunError::Foreign { .. } => false,
         _ => true,
     }
+}
+
+/// The data and the network.
+fn opened(file: &File) -> Result<(Arc<dyn Dataset>, Net)> {
+    let dataset = DataArgs { data: file.data.clone() }.open()?;
+    let (arch, seed) = (file.arch.as_deref(), file.prune.seed);
+    let net = common::net_for_data(&file.net, arch, &*dataset, seed)?;
+    Ok((dataset, net))
 }
 
 /// The hashes of the networks' files that the run begins with.

@@ -85,11 +85,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let planned =
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
     let file = &planned.file;
-    let mut dataset = DataArgs { data: file.data.clone() }.open()?;
-    if file.all_images {
-        dataset = Arc::new(WholeTraining::new(dataset));
-    }
-    let Beginning { name, meta, network, teacher } = Beginning::of(file, &*dataset)?;
+    let (dataset, beginning) = opened(file).map_err(|error| planned.located(error))?;
+    let Beginning { name, meta, network, teacher } = beginning;
     check_batch(file, &*dataset)?;
     check_resizing(&file.train, network.graph(), "train")?;
     let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
@@ -130,6 +127,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let document = document(file, &run, name, &trained, found);
     run.write(RESULT, &output::to_json(&document))?;
     tell(common, &document)
+}
+
+/// The data, and what training begins with.
+fn opened(file: &File) -> Result<(Arc<dyn Dataset>, Beginning)> {
+    let mut dataset = DataArgs { data: file.data.clone() }.open()?;
+    if file.all_images {
+        dataset = Arc::new(WholeTraining::new(dataset));
+    }
+    let beginning = Beginning::of(file, &*dataset)?;
+    Ok((dataset, beginning))
 }
 
 /// Prints the result.

@@ -65,6 +65,29 @@ fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
     TRAIN.whole().assert_is_what_is_in(&run, "after others were refused");
 }
 
+#[test]
+fn a_run_that_goes_on_from_another_folder_says_where_its_files_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = |args: &[&str]| {
+        pleach().current_dir(&folder).args(args).assert().success();
+    };
+    here(&["export", LEAST, "--format", "safetensors", "-o", "net.safetensors"]);
+    here(&["train", "--init", "net.safetensors", "-e", "0.05", "-o", "train"]);
+    let once = ["--epochs-budget", "0", "--max-drop", "100", "--bench-seconds", "0"];
+    here(&[&["prune", "net.safetensors", "--macs", "1.1x", "-o", "prune"], &once[..]].concat());
+    for verb in ["train", "prune"] {
+        let run = folder.path().join(verb);
+        fs::remove_file(run.join("result.json")).unwrap();
+        let said = refused(&[verb, "--resume"], &run, 1);
+        let expected = format!(
+            "error: {} names net.safetensors as seen from the folder in which the run was begun: net.safetensors: \
+             there is no such file\n",
+            run.join("run.toml").display()
+        );
+        assert_eq!(said, expected);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn pruning_that_is_asked_to_end_saves_and_says_how_it_goes_on() {

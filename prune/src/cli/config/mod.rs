@@ -17,7 +17,7 @@ use clap::Args as ClapArgs;
 use pleach_prune::settings::SettingError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The settings of a verb, in the form of its `run.toml`.
 pub(super) trait Settings: Default + Serialize + DeserializeOwned {
@@ -34,6 +34,9 @@ pub(super) trait Settings: Default + Serialize + DeserializeOwned {
 
     /// Settings that a run with these others never reads.
     fn idle(&self) -> Vec<Idle>;
+
+    /// What the run reads, where it may be a file or a folder.
+    fn files(&self) -> Vec<&Path>;
 }
 
 /// A setting that is never read.

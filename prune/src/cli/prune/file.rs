@@ -8,7 +8,7 @@ use pleach_prune::phases::PruneConfig;
 use pleach_prune::prune_run::PRUNED;
 use pleach_prune::settings::SettingError;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Seconds of speed measurement, unless others are asked for.
 const BENCH_SECONDS: f64 = 3.0;
@@ -75,6 +75,11 @@ impl config::Settings for File {
 
     fn idle(&self) -> Vec<Idle> {
         idle::of(&self.prune)
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let others = [&self.data, &self.after].into_iter().flatten().map(PathBuf::as_path);
+        std::iter::once(Path::new(&self.net)).chain(others).collect()
     }
 }
 

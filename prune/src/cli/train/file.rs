@@ -11,7 +11,7 @@ use pleach_core::{Shape, models};
 use pleach_prune::settings::SettingError;
 use pleach_prune::trainer::TrainConfig;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The model whose settings hold where none is named, or one that there is not, and for networks that there are.
 const PLAIN: &str = "vgg16";
@@ -146,6 +146,12 @@ impl config::Settings for File {
         ];
         let holding = rules.into_iter().filter(|(holds, _, _)| *holds);
         holding.flat_map(|(_, keys, why)| keys.iter().map(move |key| Idle { key, why })).collect()
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let teacher = self.teacher.as_ref().map(|teacher| Path::new(&teacher.net));
+        let init = self.init.as_ref().map(Path::new);
+        [init, teacher, self.data.as_deref()].into_iter().flatten().collect()
     }
 }
 
