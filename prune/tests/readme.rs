@@ -51,6 +51,7 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         "resnet18-cifar10-4.2x-12-epochs",
         "vgg16-cifar10-10x-best",
         "vgg16-cifar10-10x-preset",
+        "vgg16-cifar10-10x-2pfpce",
         "vgg16-cifar10.json",
         "vgg16-cifar10-10x",
     ];
@@ -66,7 +67,7 @@ fn the_readmes_tables_are_those_of_the_committed_results() {
         "vgg16-cifar10-10x-165-epochs",
         "vgg16-cifar10-10x-cutmix",
         "resnet18-cifar10-4.2x",
-        "vgg16-cifar10-10x",
+        "vgg16-cifar10-10x-2pfpce",
     ];
     assert_has(README, &columns_of(&all, &headline));
     runs.iter().for_each(|run| assert_has(IN_FULL, &report::headline(&run.result)));
