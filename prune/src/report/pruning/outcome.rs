@@ -260,7 +260,7 @@ pub(super) fn time(result: &PruneResult) -> Option<Section> {
     Some(Section {
         id: "time".into(),
         label: "Time".into(),
-        heading: "Where the time goes, and why it is no faster".into(),
+        heading: "Where the time goes, and what limits the speed-up".into(),
         text: vec![why(result, &pruned, &at)],
         tables: vec![Table {
             name: "layers".into(),
