@@ -15,18 +15,20 @@ fn bytes(run: &Path, name: &str) -> Vec<u8> {
     fs::read(run.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+/// The lines in the metrics of a run.
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = String::from_utf8(bytes(run, "metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The epochs in the metrics of a run.
 fn epochs(run: &Path) -> Vec<u64> {
-    let text = String::from_utf8(bytes(run, "metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines.map(|line| line["epoch"].as_u64().unwrap()).collect()
+    metrics(run).iter().map(|line| line["epoch"].as_u64().unwrap()).collect()
 }
 
 /// Whether the loss of the last epoch is lower than that of the first.
 fn has_learnt(run: &Path) -> bool {
-    let text = String::from_utf8(bytes(run, "metrics.jsonl")).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let losses: Vec<f64> = lines.map(|line| line["loss"].as_f64().unwrap()).collect();
+    let losses: Vec<f64> = metrics(run).iter().map(|line| line["loss"].as_f64().unwrap()).collect();
     losses.last() < losses.first()
 }
 
