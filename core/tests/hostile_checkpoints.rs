@@ -272,3 +272,30 @@ fn a_parameter_is_never_taken_for_the_training_state_of_another() {
     refused(&|net| net.params_mut()[0].slow = values.clone(), "lookahead.conv1.weight");
     refused(&|net| net.params_mut()[0].slots = vec![values.clone()], "optimizer.0.conv1.weight");
 }
+
+#[test]
+fn what_is_said_of_a_long_text_is_short() {
+    const LONGEST: usize = 2000;
+    let long = "x".repeat(1 << 20);
+    let shape = format!("[{}]", vec!["1"; 1 << 16].join(","));
+    let files = [
+        format!("{{{}}}", tensor(&long, "F32", "[1]", 0, 8)),
+        format!("{{{}}}", tensor("a", &long, "[1]", 0, 4)),
+        format!("{{{}}}", tensor("a", "F32", &shape, 0, 8)),
+        format!("{{\"a\":{{\"{long}\":1}}}}"),
+    ];
+    for header in files {
+        assert!(refusal(&file(&header, 8)).len() < LONGEST, "{}", &header[..60]);
+    }
+    let unknown = format!(r#"{{"name":"x","layer":{{"kind":"{long}"}},"inputs":[0]}}"#);
+    let graph = format!(r#"{{"nodes":[{},{unknown}],"output":1}}"#, image(1));
+    let error = read_with_graph(&graph);
+    assert!(error.len() < LONGEST && error.contains("unknown variant"), "{error:.100}");
+    // Weights that are not the architecture's.
+    let graph = format!(r#"{{"nodes":[{},{}],"output":1}}"#, image(1), linear(2));
+    let graph = serde_json::to_string(&graph).unwrap();
+    let weight = tensor(&long, "F32", "[1]", 0, 4);
+    let header = format!("{{\"__metadata__\":{{\"pleach.graph\":{graph}}},{weight}}}");
+    let error = checkpoint::read(Path::new("evil"), &file(&header, 4)).unwrap_err().to_string();
+    assert!(error.len() < LONGEST && error.contains("do not fit"), "{}", error.len());
+}

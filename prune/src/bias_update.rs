@@ -113,6 +113,39 @@ pub fn apply(
     skipped
 }
 
+/// Takes back what [`BiasUpdate::Mean`] gave the consumers of channels that are there again: those that are not
+/// kept by `kept`, without which `network` was. Means at the consumers stay as they are without these channels.
+///
+/// # Panics
+/// If the evidence is not of this network or lacks what [`BiasUpdate::Mean`] wants.
+pub fn take_back(
+    cx: &Context,
+    network: &mut Network,
+    channels: &Channels,
+    kept: &Kept,
+    evidence: &Evidence,
+) {
+    let layers: Vec<NodeId> = producers(network.graph()).collect();
+    for layer in layers {
+        let Some(&input) = network.graph().node(layer).inputs.first() else { continue };
+        let classes = channels.outputs(input);
+        if classes.iter().all(|&class| kept.contains(class)) {
+            continue;
+        }
+        let shape = network.graph().node(input).shape;
+        let mut stood_in = vec![0.0; shape.len()];
+        let maps = stood_in.chunks_exact_mut(shape.area());
+        let means = evidence.inputs[&input].mean.chunks_exact(shape.area());
+        for ((map, mean), &class) in maps.zip(means).zip(classes) {
+            if !kept.contains(class) {
+                map.iter_mut().zip(mean).for_each(|(value, &mean)| *value = -mean as f32);
+            }
+        }
+        let correction = mean_output(cx, network, layer, shape, &stood_in);
+        correct(network, layer, &correction);
+    }
+}
+
 /// The position, among the channels of a consumer's input, of the surviving channel that stands in
 /// for the one at `j`: of the same group, with the highest score (of equal ones the first). Where a
 /// class stands at several positions, the one in the same place among its own.

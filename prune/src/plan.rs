@@ -25,6 +25,9 @@ pub struct Plan {
     /// none before the first removal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scores: BTreeMap<String, Vec<f32>>,
+    /// The channels of layers some of which only go together, which their groups count once: by layer name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub widths: BTreeMap<String, usize>,
     /// The steps, in order; those that were undone too.
     pub steps: Vec<PlanStep>,
     /// The channels that were removed and given back, because they cost no time: ascending, by layer name.
@@ -155,16 +158,20 @@ impl Plan {
             channels: group.channels.len(),
             unprunable: group.prunable.err().map(|reason| reason.to_string()),
         });
-        Self {
+        let mut plan = Self {
             schema: SCHEMA.into(),
             model: model.into(),
             groups: groups.collect(),
             scores: BTreeMap::new(),
+            widths: BTreeMap::new(),
             steps: Vec::new(),
             returned: BTreeMap::new(),
             kept: Lineage::of(graph).kept(),
             last_scores: BTreeMap::new(),
-        }
+        };
+        let widths = plan.kept.iter().map(|(layer, kept)| (layer.clone(), kept.len()));
+        plan.widths = widths.filter(|(layer, width)| plan.width(layer) != *width).collect();
+        plan
     }
 
     /// The groups that a layer's channels are in: several, where parts of them go with those of different layers.
@@ -175,7 +182,8 @@ impl Plan {
     /// The channels of a layer in the original network.
     #[must_use]
     pub fn width(&self, layer: &str) -> usize {
-        self.groups_of(layer).map(|group| group.channels).sum()
+        let counted = || self.groups_of(layer).map(|group| group.channels).sum();
+        self.widths.get(layer).copied().unwrap_or_else(counted)
     }
 
     /// Why none of a layer's channels can be removed, if so.

@@ -12,7 +12,7 @@ mod saved;
 
 use crate::error::PruneError;
 use crate::phases::{Earlier, Event, Outcome, PruneConfig, Pruner, RunObserver};
-use crate::run_dir::{RunDir, RunDirError, STATE_PREFIX};
+use crate::run_dir::{RunDir, RunDirError};
 use crate::trainer::{Observer, StepReport};
 use pleach_core::Network;
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
@@ -130,7 +130,7 @@ pub fn prune(
 pub fn forget(run: &RunDir) -> Result<(), RunDirError> {
     // In this order, networks without a state are never more than rubbish.
     run.remove(STATE)?;
-    run.remove_but(STATE_PREFIX, &[])
+    run.remove_state(&[])
 }
 
 /// An observer that also makes the lines of the metrics.

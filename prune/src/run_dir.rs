@@ -65,6 +65,18 @@ pub enum RunDirError {
     },
 }
 
+/// Whether runs write files of this name.
+fn is_of_a_run(name: &str) -> bool {
+    let is_figure = name.starts_with(FIGURE_PREFIX) && name.ends_with(".svg");
+    FILES.contains(&name) || is_state(name) || is_figure
+}
+
+/// Whether unfinished runs go on from files of this name.
+fn is_state(name: &str) -> bool {
+    let kinds = [".json", ".safetensors"];
+    name.starts_with(STATE_PREFIX) && kinds.iter().any(|kind| name.ends_with(kind))
+}
+
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
@@ -89,12 +101,7 @@ impl RunDir {
         // Another run may have come and gone in between.
         run.check_empty(force)?;
         run.tidy()?;
-        for prefix in [STATE_PREFIX, FIGURE_PREFIX] {
-            run.remove_but(prefix, &[])?;
-        }
-        for name in FILES {
-            run.remove(name)?;
-        }
+        run.remove_some(is_of_a_run)?;
         Ok(run)
     }
 
@@ -123,11 +130,9 @@ impl RunDir {
     pub fn clears(out: &Path, file: &Path) -> bool {
         let (Ok(out), Ok(file)) = (out.canonicalize(), file.canonicalize()) else { return false };
         let first = file.strip_prefix(out).ok().and_then(|within| within.components().next());
-        first.and_then(|first| first.as_os_str().to_str()).is_some_and(|name| {
-            FILES.contains(&name)
-                || name == CELLS
-                || [STATE_PREFIX, FIGURE_PREFIX].iter().any(|prefix| name.starts_with(prefix))
-        })
+        first
+            .and_then(|first| first.as_os_str().to_str())
+            .is_some_and(|name| is_of_a_run(name) || name == CELLS)
     }
 
     /// The folder of a run that is there, to be read or, with the caller's own measures against others, to
@@ -225,7 +230,11 @@ mod tests {
     fn a_folder_with_something_in_it_is_only_taken_by_force_and_strangers_stay() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("best.safetensors"), "old").unwrap();
-        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        let mine = ["notes.txt", "figure-mine.pdf", "state.of.things"];
+        mine.iter().for_each(|name| fs::write(folder.path().join(name), "mine").unwrap());
+        for gone in ["figure-steps.svg", "state.json", "state.network-1.safetensors"] {
+            fs::write(folder.path().join(gone), "old").unwrap();
+        }
         let refused = RunDir::create(Some(folder.path()), "train", false).unwrap_err();
         assert!(matches!(refused, RunDirError::NotEmpty(_)), "{refused}");
         assert!(folder.path().join("best.safetensors").exists());
@@ -236,7 +245,10 @@ mod tests {
         let planned = RunDir::planned(Some(folder.path()), "train", true).unwrap();
         assert_eq!(planned, folder.path());
         let run = RunDir::create(Some(folder.path()), "train", true).unwrap();
-        assert_eq!(fs::read_to_string(run.file("notes.txt")).unwrap(), "mine");
+        for name in mine {
+            assert_eq!(fs::read_to_string(run.file(name)).unwrap(), "mine");
+        }
+        assert_eq!(run.names().unwrap().len(), mine.len() + 1, "and the lock");
     }
 
     #[test]

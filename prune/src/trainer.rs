@@ -147,7 +147,9 @@ impl Trainer {
     fn image(&self, epoch: u64) -> Shape {
         let full = self.network.graph().input_shape();
         let progress = epoch as f64 / self.epochs() as f64;
-        self.config.resizing.map_or(full, |resizing| resizing.image(full, progress))
+        // A single epoch has no later one in which images could grow.
+        let resizing = self.config.resizing.filter(|_| self.epochs() > 1);
+        resizing.map_or(full, |resizing| resizing.image(full, progress))
     }
 
     /// Steps of a full epoch: full batches only, but at least one.

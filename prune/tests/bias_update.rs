@@ -100,6 +100,16 @@ fn the_mean_output_of_every_consumer_stays_what_it_was() {
                     &scores,
                 );
                 assert_eq!(skipped, [], "every layer here has a bias or batch norm");
+                if update == BiasUpdate::Mean {
+                    let mut back = updated.clone();
+                    bias_update::take_back(&cx, &mut back, &channels, &kept, &evidence);
+                    let values = |network: &Network| -> Vec<f32> {
+                        network.params().iter().flat_map(|param| param.value.clone()).collect()
+                    };
+                    let far = |(a, b): (f32, f32)| (a - b).abs() > 1e-5;
+                    let mut pairs = values(&network).into_iter().zip(values(&back));
+                    assert!(back != updated && !pairs.any(far), "as it was");
+                }
                 let mut pruned = prune(&updated, &channels, &kept);
                 // Later consumers also see what changed, beside the mean, in earlier ones.
                 let consumer = group.consumers[0];

@@ -102,7 +102,10 @@ fn committed_studies_have_the_tables_of_their_cells() {
         let page = study(&folder).page();
         let written = fs::read_to_string(folder.join("report.md")).expect("it has tables");
         let name = folder.display();
-        assert!(page.to_markdown() == written, "{name}: report.md is not of report.json");
+        assert!(
+            page.to_markdown(|figure| Some(figure.into())) == written,
+            "{name}: report.md is not of report.json"
+        );
         for table in page.sections.iter().flat_map(|section| &section.tables) {
             let file = folder.join(format!("{}.csv", table.name));
             let written = fs::read_to_string(&file).expect("each table is committed");

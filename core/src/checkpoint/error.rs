@@ -1,5 +1,6 @@
 use crate::graph::GraphError;
 use crate::models::ModelError;
+use crate::text::shortened;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -196,7 +197,9 @@ fn lines(mismatches: &[Mismatch]) -> String {
         }
         kinds.push(kind);
         let alike = || mismatches.iter().filter(|mismatch| mem::discriminant(*mismatch) == kind);
-        alike().take(SHOWN).for_each(|mismatch| text += &format!("\n  {mismatch}"));
+        alike().take(SHOWN).for_each(|mismatch| {
+            text += &format!("\n  {}", shortened(mismatch.to_string()));
+        });
         match alike().count().saturating_sub(SHOWN) {
             0 => {}
             more => text += &format!("\n  and {more} more like this"),

@@ -2,6 +2,7 @@
 
 use crate::graph::{Graph, GraphBuilder, GraphError, NodeId};
 use crate::layers::Layer;
+use crate::text::shortened;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -40,8 +41,8 @@ pub(super) fn to_json(graph: &Graph) -> String {
 
 /// The graph, rebuilt through [`GraphBuilder`] and so checked like any other.
 pub(super) fn from_json(json: &str) -> Result<Graph, GraphJsonError> {
-    let json: GraphJson =
-        serde_json::from_str(json).map_err(|error| GraphJsonError::Json(error.to_string()))?;
+    let json: GraphJson = serde_json::from_str(json)
+        .map_err(|error| GraphJsonError::Json(shortened(error.to_string())))?;
     let mut nodes = json.nodes.into_iter();
     let image = match nodes.next() {
         Some(NodeJson { name, layer: Layer::Input(input), inputs })

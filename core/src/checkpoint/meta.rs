@@ -3,6 +3,7 @@
 use super::CheckpointError;
 use super::graph_json::{self, GraphJsonError};
 use crate::graph::Graph;
+use crate::text::shortened;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -95,7 +96,7 @@ pub(crate) fn read_provenance(
                 path: path.into(),
                 key: NORMALISATION,
                 expected: "mean and std of each channel, std above 0",
-                found,
+                found: shortened(found),
             };
             let normalisation: Normalisation =
                 serde_json::from_str(&json).map_err(|error| malformed(error.to_string()))?;

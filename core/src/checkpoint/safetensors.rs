@@ -6,6 +6,7 @@
 use super::CheckpointError;
 use super::header::{Header, Info, METADATA, json_offset};
 use super::raw::{RawTensor, widen};
+use crate::text::shortened;
 use byteorder::{ByteOrder, LittleEndian};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -74,8 +75,8 @@ impl<'a> SafeTensors<'a> {
         let format = |offset: u64, expected: String, found: String| CheckpointError::Format {
             path: path.into(),
             offset,
-            expected,
-            found,
+            expected: shortened(expected),
+            found: shortened(found),
         };
         let len = bytes.len() as u64;
         if len < 8 {

@@ -70,13 +70,15 @@ impl BatchNorm2d {
         batch_norm::forward_train(
             kernels, pixels, channels, src, weight, bias, eps, mean, inv_std, var, then, dst,
         );
-        // Of a single pixel the unbiased variance is undefined; PyTorch refuses it.
-        let unbiased = pixels as f32 / (pixels.max(2) - 1) as f32;
         for (running, &mean) in running_mean.value.iter_mut().zip(&*mean) {
             *running += self.momentum * (mean - *running);
         }
-        for (running, &var) in running_var.value.iter_mut().zip(&*var) {
-            *running += self.momentum * (var * unbiased - *running);
+        // Of a single pixel the unbiased variance is undefined, and PyTorch refuses it: the running one stays.
+        if pixels > 1 {
+            let unbiased = pixels as f32 / (pixels - 1) as f32;
+            for (running, &var) in running_var.value.iter_mut().zip(&*var) {
+                *running += self.momentum * (var * unbiased - *running);
+            }
         }
     }
 

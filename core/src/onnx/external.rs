@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::rc::Rc;
 
-/// Files that a model's weights may be in. Exporters write one.
-const MAX_FILES: usize = 64;
+/// Files that a model's weights may be in. Exporters write one, or one a tensor.
+const MAX_FILES: usize = 1 << 12;
 
 /// The files beside the model that its weights are in.
 #[derive(Debug, Default)]

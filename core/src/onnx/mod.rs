@@ -16,6 +16,7 @@
 //! | `Relu`, `Clip` from 0 upwards | [`Relu`](crate::layers::Relu) |
 //! | `MaxPool` | [`MaxPool2d`](crate::layers::MaxPool2d) |
 //! | `AveragePool` | [`AvgPool2d`](crate::layers::AvgPool2d), or over the whole map the next |
+//! | `GlobalMaxPool`, `ReduceMax` over axes 2 and 3, of square maps | [`MaxPool2d`](crate::layers::MaxPool2d) |
 //! | `GlobalAveragePool`, `ReduceMean` over axes 2 and 3 | [`GlobalAvgPool`](crate::layers::GlobalAvgPool) |
 //! | `Gemm`, `MatMul` with an `Add` after it or without | [`Linear`](crate::layers::Linear) |
 //! | `Add` of two maps | [`Add`](crate::layers::Add) |
@@ -23,7 +24,8 @@
 //! | `Flatten`, `Reshape` to a list an image | [`Flatten`](crate::layers::Flatten) |
 //! | `Dropout` | [`Dropout`](crate::layers::Dropout) |
 //! | `Identity`, `Constant`, `Squeeze` and `Unsqueeze` of single pixels | nothing |
-//! | `Shape`, `Gather`, `Unsqueeze` and `Concat` of sizes | nothing, but the shape for a `Reshape` |
+//! | `Shape`, `ConstantOfShape`, and `Gather`, `Slice`, `Squeeze`, `Unsqueeze`, `Reshape`, `Concat` and `Cast` of sizes | nothing, but the shape for a `Reshape` or pads |
+//! | `Transpose` of constant matrices, `Cast` of floats to `FLOAT` | nothing |
 //!
 //! Strides must be equal, windows of pools square, dilations 1, padding equal on all sides as far as windows
 //! reach, and means those of whole windows. There is one input, images `[N, C, H, W]` of `float` with a fixed size, and one output.

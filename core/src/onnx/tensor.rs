@@ -15,7 +15,7 @@ const MAX_NAME: usize = 4096;
 
 /// `TensorProto.DataType` of `float`.
 pub(super) const FLOAT: i64 = 1;
-const INT32: i64 = 6;
+pub(super) const INT32: i64 = 6;
 pub(super) const INT64: i64 = 7;
 const BOOL: i64 = 9;
 

@@ -118,6 +118,8 @@ fn each_operator_becomes_its_layer() {
         // What is padded by nothing may be read by anything.
         (padded(&[0; 8], "Relu", &["z"], &[]), "out relu [3, 8, 8]"),
         (pool("GlobalAveragePool", &[]), "out global_avg_pool [3, 1, 1]"),
+        (pool("GlobalMaxPool", &[]), "out max_pool2d [3, 1, 1]"),
+        (pool("ReduceMax", &[ints("axes", &[2, 3])]), "out max_pool2d [3, 1, 1]"),
         (pool("ReduceMean", &[ints("axes", &[3, -2])]), "out global_avg_pool [3, 1, 1]"),
         (pool("Relu", &[]), "out relu [3, 8, 8]"),
         (
@@ -147,6 +149,17 @@ fn each_operator_becomes_its_layer() {
     }
     let identity = single(17, "Identity", &["x"], &[], false);
     assert_eq!(layers(&identity), ["y flatten [192, 1, 1]"]);
+}
+
+#[test]
+fn axes_of_size_one_go_unless_the_batch_may_be_among_them() {
+    let model = |batch| {
+        let model = Model::new(17, &[batch, 3, 1, 1]).weights("matrix", &[3, 5]);
+        model.node("Squeeze", &["x"], "z", &[]).node("MatMul", &["z", "matrix"], "y", &[])
+    };
+    assert_eq!(layers(&model(-1)), ["y linear [5, 1, 1]"]);
+    let found = refusals(&model(1));
+    assert!(found.len() == 1 && found[0].contains("removes axes"), "{found:?}");
 }
 
 #[test]

@@ -176,6 +176,35 @@ def make(folder):
         x = n.op("Flatten", n.op("GlobalAveragePool", x))
         n.save(folder, "zeros", n.linear(x, 4))
 
+        # What PyTorch's exporters write of F.pad, x.flatten(1) or a view, and a layer without bias.
+        n = net()
+        x = "x"
+        if opset >= 11:
+            int64s = lambda *values: n.constant(np.array(values, np.int64))
+            zeros = n.op("ConstantOfShape", int64s(4), value=numpy_helper.from_array(np.array([0], np.int64)))
+            pads = n.op("Concat", int64s(1, 1, 1, 1), zeros, axis=0)
+            pads = n.op("Reshape", pads, int64s(-1, 2))
+            pads = n.op("Slice", pads, int64s(-1), int64s(-(2**63) + 1), int64s(0), int64s(-1))
+            pads = n.op("Reshape", n.op("Transpose", pads, perm=[1, 0]), int64s(-1))
+            x = n.op("Pad", x, n.op("Cast", pads, to=TensorProto.INT64), n.constant(np.float32(0)))
+        x = n.conv(x, 3, 8, kernel=2, strides=[2, 2])
+        if opset >= 11:
+            # Without the rows and columns that make five of nine and of eight.
+            x = n.op("AveragePool", x, kernel_shape=[2, 2], strides=[1, 1])
+        y = n.op("GlobalMaxPool", x)
+        y = n.op("MatMul", n.op("Squeeze", y), n.op("Transpose", n.weights(5, 8)))
+        if opset >= 15:
+            size = n.op("Squeeze", n.op("Shape", x, start=0, end=1))
+            size = n.op("Reshape", size, n.constant(np.array([-1], np.int64)), allowzero=1)
+        else:
+            size = n.op("Shape", x)
+            if opset < 10:
+                size = n.op("Slice", size, starts=[0], ends=[1])
+            else:
+                size = n.op("Slice", size, n.constant(np.array([0], np.int64)), n.constant(np.array([1], np.int64)))
+        x = n.op("Reshape", x, n.op("Concat", size, n.constant(np.array([-1], np.int64)), axis=0))
+        n.save(folder, "sizes", n.op("Add", n.linear(x, 8 * 4 * 4), y))
+
         n = net(batch=1)
         x = n.op("MaxPool", "x", kernel_shape=[3, 3], auto_pad="SAME_LOWER")
         x = n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])

@@ -281,6 +281,30 @@ impl RunArgs {
     }
 }
 
+/// An error if `--data` is given where, for this reason, no data is read. A variable is there for all commands.
+pub(super) fn refuse_data(common: &Common, data: &DataArgs, why: &str) -> Result<()> {
+    match (&data.data, common.origin("data")) {
+        (Some(_), Origin::Flag(flag)) => Err(usage(format!("{flag} has no effect: {why}"))),
+        _ => Ok(()),
+    }
+}
+
+/// `error`, from opening `files`, which a run reads that is gone on with; says where those are looked for that are not
+/// there.
+pub(super) fn located(run: &RunDir, files: Vec<&Path>, error: anyhow::Error) -> anyhow::Error {
+    // Whatever else it is, a model's name is no path.
+    let is_path = |path: &Path| path.extension().is_some() || path.components().count() > 1;
+    let is_lost = |path: &&Path| path.is_relative() && is_path(path) && !path.exists();
+    match files.into_iter().find(is_lost) {
+        Some(path) => error.context(format!(
+            "{} names {} as seen from the folder in which the run was begun",
+            run.file("run.toml").display(),
+            path.display()
+        )),
+        None => error,
+    }
+}
+
 /// An error if there is a file already and it is not to be overwritten.
 pub(super) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<()> {
     match path.exists() && !force {

@@ -1,6 +1,7 @@
 //! `pleach data`
 
-use super::common::Common;
+use super::common::{Common, DataArgs};
+use super::config::Origin;
 use super::exit::{self, usage};
 use super::interrupt;
 use super::output::{self, grouped, table};
@@ -14,7 +15,7 @@ use pleach_datasets::{DATASETS, Split, open};
 use serde::Serialize;
 use serde_json::json;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show, check or download data sets
 #[derive(ClapArgs)]
@@ -28,25 +29,20 @@ enum Verb {
     /// Show what is in a data set
     Info {
         /// A folder or archive; the default is the built-in data set
-        #[arg(value_name = "DIR", env = "PLEACH_DATA", hide_env_values = true)]
-        data: Option<PathBuf>,
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
         /// The same
-        #[arg(long = "data", value_name = "DIR", conflicts_with = "data", id = "flag")]
-        flag: Option<PathBuf>,
+        #[command(flatten)]
+        data: DataArgs,
     },
     /// Read all of a data set and check its structure and counts
     Verify {
         /// A folder or archive
-        #[arg(
-            value_name = "DIR",
-            env = "PLEACH_DATA",
-            hide_env_values = true,
-            required_unless_present = "flag"
-        )]
-        data: Option<PathBuf>,
+        #[arg(value_name = "DIR", required_unless_present = "data")]
+        folder: Option<PathBuf>,
         /// The same
-        #[arg(long = "data", value_name = "DIR", conflicts_with = "data", id = "flag")]
-        flag: Option<PathBuf>,
+        #[command(flatten)]
+        data: DataArgs,
     },
     /// Download an official archive, check its sha256, and unpack it
     Fetch {
@@ -73,14 +69,30 @@ fn fetchable_names() -> clap::builder::PossibleValuesParser {
     fetchable().map(|(name, _)| name).collect::<Vec<_>>().into()
 }
 
+/// Where the data is: as the argument says, else as `--data` or the environment does.
+fn place<'a>(
+    common: &Common,
+    folder: Option<&'a Path>,
+    data: &'a DataArgs,
+) -> Result<Option<&'a Path>> {
+    let other = data.data.as_deref();
+    match (folder, other, common.origin("data")) {
+        (Some(folder), Some(other), Origin::Flag(flag)) => {
+            let (folder, other) = (folder.display(), other.display());
+            Err(usage(format!("{folder} and {flag} {other}: name one data set")))
+        }
+        (folder, other, _) => Ok(folder.or(other)),
+    }
+}
+
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     match &args.verb {
-        Verb::Info { data, flag } => {
-            let dataset = open(data.as_deref().or(flag.as_deref()))?;
+        Verb::Info { folder, data } => {
+            let dataset = open(place(common, folder.as_deref(), data)?)?;
             show_info(common, &verify::info(&*dataset))?;
         }
-        Verb::Verify { data, flag } => {
-            let path = data.as_deref().or(flag.as_deref());
+        Verb::Verify { folder, data } => {
+            let path = place(common, folder.as_deref(), data)?;
             let path = path.ok_or_else(|| usage("name the data set to verify"))?;
             show_report(common, &verify::verify(path)?)?;
         }

@@ -70,6 +70,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         common::check_place(path, args.force)?;
     }
     if let (Some(input), Some(logits)) = (&args.input, &args.logits) {
+        common::refuse_data(common, &args.data, "--input has the images")?;
         return run_on(common, args, input, logits);
     }
     let cx = common.context()?;

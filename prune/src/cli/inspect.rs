@@ -3,7 +3,7 @@
 mod explain;
 mod layers;
 
-use super::common::{Common, DataArgs};
+use super::common::{self, Common, DataArgs};
 use super::exit;
 use super::output::{self, grouped};
 use anyhow::Result;
@@ -43,6 +43,7 @@ struct Document {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if let Some(layer) = &args.explain {
+        common::refuse_data(common, &args.data, "--explain reads the run's plan alone")?;
         return explain::run(common, &args.net, layer);
     }
     let dataset = args.data.open()?;

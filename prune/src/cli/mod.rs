@@ -14,6 +14,7 @@ mod import;
 mod inspect;
 mod interrupt;
 mod lines;
+mod links;
 mod man;
 mod output;
 mod progress;

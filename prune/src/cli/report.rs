@@ -2,11 +2,11 @@
 
 use super::common::{Common, read, refuse_to_overwrite};
 use super::exit::{self, usage};
-use super::output;
-use anyhow::{Context as _, Result};
+use super::{links, output};
+use anyhow::{Context as _, Result, bail};
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint::write_atomically;
-use pleach_prune::report::{self, NamedResult, PAGE, PruneResult, RESULT, RESULT_SCHEMA};
+use pleach_prune::report::{self, NamedResult, PAGE, Page, PruneResult, RESULT, RESULT_SCHEMA};
 use pleach_prune::reproduce::{self, REPORT, Report};
 use pleach_prune::run_dir::RunDir;
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// Write this file alone, of the kind that its name ends in: .html, .md or .json, of several runs also .csv or .tex;
-    /// - prints Markdown
+    /// - prints Markdown, or with --json what the run's JSON has
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Overwrite that file
@@ -58,31 +58,43 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
 
 fn one(common: &Common, args: &Args, run: &Path) -> Result<u8> {
     let (folder, source) = load(run)?;
-    let page = |run: &RunDir| match &source {
-        Source::Study(report) => Ok(report.page()),
-        Source::Pruning(_) => report::pruning(run),
+    let name = match &source {
+        Source::Study(_) => REPORT,
+        Source::Pruning(_) => RESULT,
     };
+    // The rest of the report is from the files beside it.
+    if !run.is_dir() && run.file_name() != Some(name.as_ref()) {
+        return Err(usage(format!("{}: name the run's folder, or {name} in it", run.display())));
+    }
+    let page = || match &source {
+        Source::Study(report) => drawable(report.page(), &folder.join(REPORT)),
+        Source::Pruning(_) => Ok(report::pruning(&RunDir::existing(&folder)?)?),
+    };
+    let json = || match &source {
+        Source::Study(report) => output::to_json(report),
+        Source::Pruning(result) => output::to_json(result),
+    };
+    let markdown =
+        |from: &Path| -> Result<String> { Ok(page()?.to_markdown(links::to_files(from, &folder))) };
     let out = match &args.out {
         Some(out) if out == Path::new("-") => {
-            output::print(&page(&RunDir::existing(&folder)?)?.to_markdown())?;
+            let text = if common.json { json() } else { markdown(Path::new("."))? };
+            output::print(&text)?;
             return Ok(exit::OK);
         }
         Some(out) => {
-            let page = || page(&RunDir::existing(&folder)?);
             write(args, out, ".html, .md or .json", |kind| {
                 Ok(Some(match kind {
                     "html" => page()?.to_html(),
-                    "md" => page()?.to_markdown(),
-                    "json" => match &source {
-                        Source::Study(report) => output::to_json(report),
-                        Source::Pruning(result) => output::to_json(result),
-                    },
+                    "md" => markdown(folder_of(out))?,
+                    "json" => json(),
                     _ => return Ok(None),
                 }))
             })?;
             out.clone()
         }
         None => {
+            page()?;
             match &source {
                 Source::Study(report) => reproduce::write(&RunDir::join(&folder)?, report)?,
                 Source::Pruning(_) => report::write_pruning(&RunDir::resume(&folder)?)?,
@@ -152,7 +164,7 @@ fn several(common: &Common, args: &Args, paths: &[PathBuf]) -> Result<u8> {
         Some(out) if out != Path::new("-") => {
             write(args, out, ".html, .md, .csv, .tex or .json", |kind| {
                 Ok(Some(match kind {
-                    "html" => report::runs(&runs).to_html(),
+                    "html" => drawable(report::runs(&runs), out)?.to_html(),
                     "md" => report::runs_table(&runs).to_markdown(),
                     "csv" => report::runs_table(&runs).to_csv(),
                     "tex" => report::runs_table(&runs).to_latex(),
@@ -219,6 +231,19 @@ fn load(run: &Path) -> Result<(PathBuf, Source)> {
             return Err(usage(format!("{} has {found}, {expected}", path.display())));
         }
     };
+    Ok((folder_of(&path).to_owned(), source))
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok((folder.unwrap_or(Path::new(".")).to_owned(), source))
+    folder.unwrap_or(Path::new("."))
+}
+
+/// The page, if the numbers that `of` has can be drawn.
+fn drawable(page: Page, of: &Path) -> Result<Page> {
+    match page.check() {
+        Ok(()) => Ok(page),
+        Err(found) => bail!("{}: {found}", of.display()),
+    }
 }

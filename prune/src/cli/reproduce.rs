@@ -1,18 +1,20 @@
 //! `pleach reproduce`
 
+mod file;
+mod plan;
 mod watch;
 
-use super::common::{Common, DataArgs, RunArgs, read};
+use super::common::{Common, DataArgs, RunArgs, located};
 use super::exit::usage;
-use super::{exit, interrupt, output};
-use anyhow::{Context as _, Result};
+use super::{exit, interrupt, links, output};
+use anyhow::Result;
 use clap::Args as ClapArgs;
+use file::File;
 use pleach_prune::environment::Environment;
 use pleach_prune::report::PAGE;
-use pleach_prune::reproduce::{self, Cell, Given, Job, Rates, Settings, Work};
+use pleach_prune::reproduce::{self, Cell, Job, Rates, Settings, Work};
 use pleach_prune::run_dir::RunDir;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use watch::Watch;
 
@@ -70,7 +72,7 @@ pub(super) struct Args {
         value_name = "RUN",
         conflicts_with_all = [
             "tables", "out", "force", "quick", "model", "residual", "base", "arch", "residual_base",
-            "narrow", "seeds", "budget", "seed",
+            "narrow", "seeds", "budget",
         ]
     )]
     resume: Option<PathBuf>,
@@ -89,77 +91,11 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-/// `run.toml`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    verb: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<PathBuf>,
-    settings: Settings,
-}
-
 fn hours(text: &str) -> Result<f64, String> {
     let hours = text.strip_suffix('h').unwrap_or(text).parse().ok();
     hours
         .filter(|hours: &f64| hours.is_finite() && *hours > 0.0)
         .ok_or_else(|| "expected a number of hours above 0".into())
-}
-
-impl File {
-    fn new(common: &Common, args: &Args) -> Result<Self> {
-        let Some(path) = &args.resume else {
-            return Ok(Self {
-                verb: "reproduce".into(),
-                data: args.data.data.clone(),
-                settings: settings(common.seed(), args)?,
-            });
-        };
-        RunDir::existing(path)?;
-        let path = path.join("run.toml");
-        let file: Self = toml::from_str(&read(&path)?)
-            .with_context(|| format!("{} is no settings file of reproduce", path.display()))?;
-        if file.verb != "reproduce" {
-            let (path, verb) = (path.display(), file.verb);
-            return Err(usage(format!(
-                "{path} has settings of {verb:?}, expected of \"reproduce\""
-            )));
-        }
-        // The data may have moved.
-        Ok(Self { data: args.data.data.clone().or(file.data), ..file })
-    }
-}
-
-fn settings(seed: u64, args: &Args) -> Result<Settings> {
-    let mut settings = match args.quick {
-        true => Settings::quick(seed),
-        false => Settings::full(seed),
-    };
-    if !args.tables.is_empty() {
-        let names = args.tables.iter().map(|id| Ok(reproduce::named(id)?.id.to_owned()));
-        settings.tables = names.collect::<Result<_>>()?;
-        let mut seen = BTreeSet::new();
-        settings.tables.retain(|table| seen.insert(table.clone()));
-    }
-    let given = |net: &String, arch: Option<&String>| Given {
-        net: net.clone(),
-        arch: arch.cloned(),
-        name: None,
-    };
-    settings.base = args.base.as_ref().map(|net| given(net, args.arch.as_ref()));
-    settings.residual_base = args.residual_base.as_ref().map(|net| given(net, None));
-    if let Some(model) = &args.model {
-        settings.model.clone_from(model);
-    }
-    if let Some(residual) = &args.residual {
-        settings.residual.clone_from(residual);
-    }
-    if let Some(narrow) = &args.narrow {
-        settings.narrow.clone_from(narrow);
-        settings.narrow_nobn = None;
-    }
-    settings.effort.seeds = args.seeds.unwrap_or(settings.effort.seeds);
-    Ok(settings)
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
@@ -171,7 +107,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     }
     let cx = common.context()?;
     let mut file = File::new(common, args)?;
-    let dataset = DataArgs { data: file.data.clone() }.open()?;
+    let resumed = args.resume.as_deref().map(RunDir::existing).transpose()?;
+    let located = |file: &File, error: anyhow::Error| match &resumed {
+        Some(run) => located(run, file.files(), error),
+        None => error,
+    };
+    let dataset = DataArgs { data: file.data.clone() };
+    let dataset = dataset.open().map_err(|error| located(&file, error))?;
     if args.resume.is_none() {
         reproduce::name_given(&mut file.settings, &*dataset)?;
     }
@@ -183,15 +125,21 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     }
     // What is wrong with the settings is found before anything is written.
     let cells = reproduce::cells(&file.settings, &*dataset)?;
-    check_use(args, &cells)?;
+    file::check_use(args, &file.settings, &*dataset, &cells)?;
+    reproduce::check_names(&cells, &args.cells)?;
+    let job = |run| Job { cx: &cx, dataset: &dataset, run, settings: &file.settings };
     if args.dry_run {
+        let missing = resumed.as_ref().map(|run| reproduce::report(&job(run))).transpose()?;
+        let left =
+            |cell: &Cell| missing.as_ref().is_none_or(|report| report.missing.contains(&cell.id));
+        let (left, done): (Vec<Cell>, Vec<Cell>) = cells.into_iter().partition(left);
         let rates = Rates::measure(&cx, &file.settings, &*dataset)?;
-        return plan(&file.settings, &cells, &rates, common.json);
+        return plan::show(&file.settings, &left, done.len(), &rates, common.json);
     }
     let run = match &args.resume {
         Some(path) => RunDir::join(path)?,
         None => {
-            reproduce::check(&cells, &args.cells, &*dataset, file.settings.seed)?;
+            reproduce::check_given(&cells, &*dataset, file.settings.seed)?;
             args.run.spare(cells.iter().filter_map(|cell| match &cell.work {
                 Work::Given { net, .. } => Some(Path::new(net)),
                 _ => None,
@@ -203,18 +151,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             run.share()?
         }
     };
-    let job = Job { cx: &cx, dataset: &dataset, run: &run, settings: &file.settings };
+    let job = job(&run);
+    let mut watch = Watch::new(common);
     if args.list_cells {
-        let missing = reproduce::report(&job)?.missing;
-        let is_timed = |cell: &&Cell| matches!(cell.work, Work::Speed { .. });
-        let timed: Vec<_> = cells.iter().filter(is_timed).map(|cell| &cell.id).collect();
-        let lines: String =
-            missing.iter().filter(|id| !timed.contains(id)).map(|id| format!("{id}\n")).collect();
-        return output::print(&lines).map(|()| exit::OK);
+        return list(common, &job, &cells, &watch);
     }
 
     interrupt::listen()?;
-    let mut watch = Watch::new(common);
     let path = run.path().display();
     if !args.merge {
         let Settings { tables, .. } = &file.settings;
@@ -223,9 +166,15 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         watch.line(&format!("reproducing {tables} ({model} on {data}) into {path}"));
         let result = reproduce::run(&job, &args.cells, &mut watch);
         watch.finish();
-        result.inspect_err(|_| {
-            watch.line(&format!("stopped; pleach reproduce --resume {path} goes on"));
-        })?;
+        if let Err(error) = result {
+            // What failed may fail again.
+            let or = match interrupt::is_requested() {
+                true => "",
+                false => ", and with --merge makes the tables of what is done",
+            };
+            watch.line(&format!("stopped; pleach reproduce --resume {path} goes on{or}"));
+            return Err(located(&file, error.into()));
+        }
     }
     let report = reproduce::report(&job)?;
     if args.cells.is_empty() {
@@ -235,64 +184,36 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         output::json(&report)?;
     } else if args.cells.is_empty() {
         let page = run.file(PAGE);
-        let text = report.page().to_markdown();
+        let text = report.page().to_markdown(links::to_files(Path::new("."), run.path()));
         output::print(&format!("{text}\nFor a browser, with figures: {}\n", page.display()))?;
     }
     Ok(exit::OK)
 }
 
-/// An error if a network is named that no cell begins with.
-fn check_use(args: &Args, cells: &[Cell]) -> Result<()> {
-    let given = |name: &str| {
-        cells.iter().any(|cell| matches!(&cell.work, Work::Given { net, .. } if net == name))
-    };
-    let trained = |name: &str| {
-        cells.iter().any(|cell| matches!(&cell.work, Work::Train { model, .. } if model == name))
-    };
-    let is_used = |name: &Option<String>, used: &dyn Fn(&str) -> bool| {
-        name.as_ref().is_none_or(|name| used(name))
-    };
-    for (flag, is_used) in [
-        ("--model", is_used(&args.model, &trained)),
-        ("--residual", is_used(&args.residual, &trained)),
-        ("--base", is_used(&args.base, &given)),
-        ("--residual-base", is_used(&args.residual_base, &given)),
-        ("--narrow", is_used(&args.narrow, &trained)),
-    ] {
-        if !is_used {
-            return Err(usage(format!(
-                "{flag} has no effect: no cell of these tables begins with it"
-            )));
-        }
-    }
-    Ok(())
-}
-
+/// `pleach.reproduce-cells/1`.
 #[derive(Serialize)]
-struct Plan<'a> {
+struct Names<'a> {
     schema: &'static str,
-    settings: &'a Settings,
-    core_hours: f64,
-    cells: &'a [Cell],
+    run: &'a Path,
+    cells: &'a [String],
 }
 
-/// What would be done.
-fn plan(settings: &Settings, cells: &[Cell], rates: &Rates, json: bool) -> Result<u8> {
-    let core_hours = rates.total(cells);
-    if json {
-        output::json(&Plan { schema: "pleach.reproduce-plan/1", settings, core_hours, cells })?;
+/// Prints the names of the cells that are not done, but for those that measure speed.
+fn list(common: &Common, job: &Job<'_>, cells: &[Cell], watch: &Watch) -> Result<u8> {
+    let mut missing = reproduce::report(job)?.missing;
+    let is_timed = |cell: &&Cell| matches!(cell.work, Work::Speed { .. });
+    let timed: Vec<_> = cells.iter().filter(is_timed).map(|cell| &cell.id).collect();
+    missing.retain(|id| !timed.contains(&id));
+    let run = job.run.path();
+    if common.json {
+        output::json(&Names { schema: "pleach.reproduce-cells/1", run, cells: &missing })?;
         return Ok(exit::OK);
     }
-    let widest = cells.iter().map(|cell| cell.id.len()).max().unwrap_or_default();
-    let mut text = format!("CPU hours  {:widest$}  what\n", "cell");
-    for cell in cells {
-        let hours = rates.hours(cell);
-        text.push_str(&format!("{hours:>9.2}  {:widest$}  {}\n", cell.id, cell.about));
+    watch.line(&format!("cells of {} that are not done:", run.display()));
+    let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
+    // An empty line would be a cell without a name.
+    if !lines.is_empty() {
+        output::print(&lines)?;
     }
-    let count = cells.len();
-    text.push_str(&format!(
-        "{count} cells, {core_hours:.1} CPU hours as this machine trains now\n"
-    ));
-    output::print(&text)?;
     Ok(exit::OK)
 }

@@ -287,7 +287,8 @@ fn finished(run: &RunDir) -> Result<Option<Document>> {
     let document: Document = serde_json::from_str(&read(&path)?)
         .with_context(|| format!("{} is no result of a training", path.display()))?;
     match document.schema == SCHEMA {
-        true => Ok(Some(document)),
+        // The folder may have moved, or be seen from elsewhere.
+        true => Ok(Some(Document { best: run.file(BEST), ..document })),
         false => bail!("{}: its schema is {}", path.display(), document.schema),
     }
 }

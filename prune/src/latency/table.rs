@@ -82,24 +82,33 @@ impl LayerTimes {
     ) -> Option<Self> {
         let plan = Plan::new(cx, network, batch);
         let bytes = plan.steps().map(|step| step.weight_bytes).sum::<usize>();
-        let mut kinds: Vec<(Conv2dGeometry, Vec<String>)> = Vec::new();
+        let graph = network.graph();
+        let is_linear = |name: &str| {
+            graph.find(name).is_some_and(|id| matches!(graph.node(id).layer, Layer::Linear(_)))
+        };
+        let mut kinds: Vec<(Conv2dGeometry, bool, Vec<String>)> = Vec::new();
         for (name, g) in plan.steps().filter_map(|step| Some((step.name, step.geometry?))) {
-            match kinds.iter_mut().find(|(other, _)| *other == g) {
-                Some((_, names)) => names.push(name.to_owned()),
-                None => kinds.push((g, vec![name.to_owned()])),
+            let linear = is_linear(name);
+            match kinds.iter_mut().find(|kind| (kind.0, kind.1) == (g, linear)) {
+                Some((_, _, names)) => names.push(name.to_owned()),
+                None => kinds.push((g, linear, vec![name.to_owned()])),
             }
         }
         let mut layers = Vec::with_capacity(kinds.len());
-        for (done, (g, names)) in kinds.iter().enumerate() {
+        for (done, (g, linear, names)) in kinds.iter().enumerate() {
             if progress(done, kinds.len()).is_break() {
                 return None;
             }
-            let graph = network.graph();
             let sees_image = |name: &String| {
                 graph.find(name).is_some_and(|id| graph.node(id).inputs.contains(&graph.input()))
             };
             let fixed_input = names.iter().any(sees_image);
-            layers.push(measure_layer(cx, g, names, fixed_input, bytes.min(MEMORY), batch));
+            let mut times = measure_layer(cx, g, names, fixed_input, bytes.min(MEMORY), batch);
+            if *linear {
+                // It takes whole maps, each pixel of which is a feature.
+                times.inputs.iter_mut().for_each(|channels| *channels *= g.ih * g.iw);
+            }
+            layers.push(times);
         }
         let (isa, threads) = (cx.isa().name.to_owned(), cx.threads().count());
         Some(Self { schema: LAYER_TIMES_SCHEMA.into(), isa, threads, batch, layers })
@@ -221,6 +230,9 @@ mod tests {
         times.check(network.graph()).expect("it is of this network");
         assert!(times.predict(network.graph()) > 0.0);
         for layer in &times.layers {
+            let id = network.graph().find(&layer.names[0]).expect("it is a layer of this network");
+            let input = network.graph().input_shapes(id)[0].channels;
+            assert_eq!(layer.inputs.last(), Some(&input), "{layer:?}");
             for (row, below) in layer.ns.iter().zip(layer.ns.iter().skip(1)) {
                 assert!(row.is_sorted() && row.iter().zip(below).all(|(a, b)| a <= b), "{layer:?}");
             }

@@ -9,7 +9,7 @@ use crate::plan::{self, Plan};
 use crate::surgery::{self, Kept};
 use crate::target::Unit;
 use pleach_core::Network;
-use pleach_core::graph::Graph;
+use pleach_core::graph::{Graph, NodeId};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 
@@ -65,6 +65,16 @@ impl Pruner<'_> {
         }
         self.stand(network);
         self.state.network += 1;
+    }
+
+    /// The channels of the network that stands that were given back.
+    pub(super) fn returned_channels(&self) -> Vec<ChannelId> {
+        let is_returned = |&(layer, index): &(NodeId, usize)| {
+            let returned = self.state.given_back.get(&self.network.graph().node(layer).name);
+            returned.is_some_and(|of| of.contains(&self.lineage.indices(layer)[index]))
+        };
+        let classes = (0..self.channels.len()).map(ChannelId);
+        classes.filter(|&class| self.channels.members(class).iter().any(is_returned)).collect()
     }
 
     /// Takes back what [`Self::give_back_free_channels`] gave: the network stands again whose accuracy the state

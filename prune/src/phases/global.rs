@@ -52,6 +52,9 @@ pub(super) fn rounds(factor: f64, step: f64, unit: Unit) -> f64 {
 pub(super) fn once(pruner: &mut Pruner<'_>) -> Result<Option<Removal>, PruneError> {
     let Some(target) = pruner.config.target else { return Ok(None) };
     let limit = pruner.limit(target);
+    if pruner.count(target) <= limit {
+        return Ok(None);
+    }
     let candidates = pruner.channels.prunable();
     let scored = pruner.score()?;
     let all = candidates.len();

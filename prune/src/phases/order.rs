@@ -78,7 +78,7 @@ fn by_sensitivity(
         let graph = surgery::shrink(pruner.network.graph(), &pruner.channels, &kept);
         let saved = before.saturating_sub(meter.count(&graph)).max(1);
         let harm = pruner.loss_without(&removed, &scored) - loss;
-        costs.push((harm / saved as f64, name));
+        costs.push((cost(harm, saved as f64), name));
         observer.event(&Event::Ordering { done: done + 1, groups: all });
     }
     costs.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
@@ -86,7 +86,35 @@ fn by_sensitivity(
     Ok(costs.into_iter().map(|(_, name)| name).collect())
 }
 
+/// What orders removals that raise the loss by `harm` and save so much: the harm for what is saved; where there is
+/// none, what saves more comes first; what makes the loss infinite last.
+fn cost(harm: f64, saved: f64) -> f64 {
+    match harm {
+        harm if harm > 0.0 => harm / saved,
+        harm if harm <= 0.0 => harm * saved,
+        _ => f64::INFINITY,
+    }
+}
+
 /// Of so many groups that are ordered by sensitivity, how many a sweep tries before all are ordered anew.
 pub(super) fn tried(groups: usize) -> usize {
     groups.div_ceil(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_saves_more_for_its_harm_comes_first_and_what_has_no_loss_last() {
+        let removals = [
+            ("better, and saves much", -0.1, 100.0),
+            ("better, and saves little", -0.1, 1.0),
+            ("worse, and saves much", 0.1, 100.0),
+            ("worse, and saves little", 0.1, 1.0),
+            ("overflows", f64::INFINITY - f64::INFINITY, 1000.0),
+        ];
+        let costs = removals.map(|(_, harm, saved)| cost(harm, saved));
+        assert!(costs.is_sorted_by(|a, b| a < b), "{costs:?}");
+    }
 }

@@ -88,15 +88,18 @@ impl<'a> Pruner<'a> {
     /// # Errors
     /// If network and plan do not fit together or the base.
     pub fn after(mut self, earlier: Earlier) -> Result<Self, PruneError> {
-        let Earlier { network, mut plan, epochs } = earlier;
+        let Earlier { network, mut plan, epochs, without_bias_update } = earlier;
         // Layers that a plan does not name keep everything.
         let mut kept = Lineage::of(self.base.graph()).kept();
         kept.append(&mut plan.kept);
         plan.kept = kept;
         let removals = plan.steps.len() as u64;
-        // Each had one, and the final fine-tuning was one more: none is to shuffle images as another did.
-        let tunings = removals + 1;
-        self.state = State { plan, epochs, scorings: removals, tunings, ..self.state };
+        // Each had one, and each run of those before, which had a removal at least, one more in the end: none is to
+        // shuffle images as another did.
+        let tunings = 2 * removals + 1;
+        let without_bias_update = without_bias_update.into_iter().collect();
+        let scorings = removals;
+        self.state = State { plan, epochs, scorings, tunings, without_bias_update, ..self.state };
         self.state.check(self.config, self.base.graph(), network.graph(), None)?;
         self.state.accuracy = self.validate(&network);
         self.state.network += 1;
@@ -304,8 +307,10 @@ impl<'a> Pruner<'a> {
     /// # Panics
     /// If the run is not finished.
     #[must_use]
-    pub fn outcome(self) -> Outcome {
+    pub fn outcome(mut self) -> Outcome {
         assert!(self.is_finished(), "an outcome is that of a finished run");
+        // Where nothing was tuned in the end, it has those of its last removal.
+        freeze::clear(&mut self.network);
         let target = self.config.target.map(|target| Counted {
             unit: target.unit,
             base: self.meter(target).count(self.base.graph()),

@@ -148,6 +148,8 @@ pub struct Earlier {
     pub plan: Plan,
     /// Epochs of fine-tuning since the base network.
     pub epochs: f64,
+    /// The layers that took channels which it removed, and for which nothing stands in.
+    pub without_bias_update: Vec<String>,
 }
 
 /// What happens in a run, as it happens.

@@ -111,6 +111,9 @@ pub(super) struct Removed {
     pub(super) channels: usize,
     /// The most that may be lost, in points.
     pub(super) limit: f64,
+    /// The layers that take removed channels for which nothing stands in.
+    #[serde(default)]
+    pub(super) without_bias_update: Vec<String>,
     /// The plan's step, but for what the judgement adds.
     pub(super) step: PlanStep,
 }

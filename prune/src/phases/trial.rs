@@ -4,7 +4,7 @@ use super::pruner::Pruner;
 use super::record::{Event, RunObserver, StepRecord};
 use super::scoring::Scored;
 use super::state::{Removed, Stage, Trial, take};
-use crate::bias_update;
+use crate::bias_update::{self, BiasUpdate};
 use crate::channels::ChannelId;
 use crate::error::PruneError;
 use crate::eval;
@@ -39,7 +39,6 @@ impl Pruner<'_> {
         let kept = Kept::without(&self.channels, &removal.removed);
         let (network, skipped) = self.cut(&kept, &removal.scored);
         let names = skipped.iter().map(|&id| self.network.graph().node(id).name.clone());
-        self.state.without_bias_update.extend(names);
         // Phase II tries so many removals that a second evaluation of each would double its cost.
         let phase = self.state.phase();
         let after_surgery =
@@ -48,6 +47,7 @@ impl Pruner<'_> {
             layers: removal.layers.clone(),
             channels: removal.removed.len(),
             limit: removal.limit,
+            without_bias_update: names.collect(),
             step: PlanStep {
                 phase: phase.into(),
                 criterion: self.criterion.name().into(),
@@ -70,8 +70,15 @@ impl Pruner<'_> {
         if epochs > 0.0 {
             self.give_back_free_channels();
         }
-        let evidence = self.collect(Wants::default())?;
+        let returned = self.returned_channels();
+        let wants = if returned.is_empty() { BiasUpdate::None } else { self.config.bias_update };
+        let evidence = self.collect(Wants { means: wants.wants().means, ..Wants::default() })?;
         let mut network = self.network.clone();
+        if wants != BiasUpdate::None {
+            // Nothing needs to stand in for them any more.
+            let kept = Kept::without(&self.channels, &returned);
+            bias_update::take_back(self.cx, &mut network, &self.channels, &kept, &evidence);
+        }
         self.freeze(&mut network, &Kept::all(&self.channels), &evidence);
         self.start_trial(None, epochs, network);
         Ok(())
@@ -139,7 +146,7 @@ impl Pruner<'_> {
 
     /// Lets the candidate take the standing network's place, or not.
     fn judge(&mut self, removed: Removed, epochs: f64, network: Network) -> StepRecord {
-        let Removed { layers, channels, limit, mut step } = removed;
+        let Removed { layers, channels, limit, without_bias_update, mut step } = removed;
         let tuned = epochs > 0.0;
         let accuracy = match step.accuracy_after_surgery {
             Some(accuracy) if !tuned => accuracy,
@@ -162,6 +169,7 @@ impl Pruner<'_> {
             accepted: step.accepted,
         };
         if step.accepted {
+            self.state.without_bias_update.extend(without_bias_update);
             take(&mut self.state.plan.kept, &step.removed);
             self.state.accuracy = accuracy;
             self.stand(network);
@@ -210,6 +218,9 @@ impl Pruner<'_> {
                     "the final fine-tuning lost more accuracy than is allowed: the network before it is kept"
                 );
             }
+        } else {
+            // Of less than a step: the accuracy is that without them.
+            self.take_back_free_channels();
         }
         self.leave_phase();
     }

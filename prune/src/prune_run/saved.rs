@@ -181,7 +181,7 @@ impl<'a> Store<'a> {
         let text = serde_json::to_string(&saved).expect("a state has nothing JSON lacks");
         run.write(STATE, &(text + "\n"))?;
         let keep: Vec<String> = [network, candidate].into_iter().flatten().collect();
-        run.remove_but(STATE_PREFIX, &[keep, vec![STATE.to_owned()]].concat())?;
+        run.remove_state(&[keep, vec![STATE.to_owned()]].concat())?;
         Ok(())
     }
 

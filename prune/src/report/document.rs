@@ -35,6 +35,9 @@ pub struct RunReport {
     pub epochs: f64,
     /// Every removal, those that were undone too.
     pub steps: Vec<StepRecord>,
+    /// The layers that took removed channels for which nothing stands in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_bias_update: Vec<String>,
     /// Seconds.
     pub seconds: f64,
 }
@@ -61,6 +64,7 @@ impl RunReport {
             target_met: outcome.target_met,
             epochs: outcome.epochs,
             steps: outcome.steps.clone(),
+            without_bias_update: outcome.without_bias_update.clone(),
             seconds: outcome.seconds,
         }
     }

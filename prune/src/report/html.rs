@@ -93,7 +93,7 @@ mod tests {
             repeat: vec![settings, Block { tables: vec![table], ..Block::default() }],
             figure_prefix: "figure-",
         };
-        let markdown = page.to_markdown();
+        let markdown = page.to_markdown(|file| (file != "figure-none.svg").then(|| file.into()));
         for part in [
             "# vgg on cifar\n\nSome words.\n",
             "\n## Is it so?\n\nA paragraph.\n\n**T9.** a < b\n\n| network | x & y |\n",

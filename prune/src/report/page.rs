@@ -74,7 +74,7 @@ impl Picture {
     }
 
     /// Whether its values have a place in it: no count, time or accuracy is as large as those that have none.
-    pub(crate) fn is_drawable(&self) -> bool {
+    fn is_drawable(&self) -> bool {
         let is_some = |value: &f64| value.abs() < 1e100;
         let fits = |value: &f64, axis: &Axis| is_some(value) && (*value > 0.0 || !axis.logarithmic);
         match self {
@@ -101,16 +101,34 @@ impl Picture {
     }
 }
 
+/// Says which figure there is no place in for some of its values, as only files that were edited have.
+pub(super) fn drawable(sections: &[Section]) -> Result<(), String> {
+    let mut pictures = sections.iter().flat_map(|section| &section.figures);
+    match pictures.find(|picture| !picture.is_drawable()) {
+        Some(picture) => Err(format!("numbers that cannot be those of {:?}", picture.title())),
+        None => Ok(()),
+    }
+}
+
 impl Page {
+    /// Checks that all figures can be drawn.
+    ///
+    /// # Errors
+    /// Which one has no place for some of its values: files were edited.
+    pub fn check(&self) -> Result<(), String> {
+        drawable(&self.sections)
+    }
+
     /// The file of a figure of it: `PREFIXname.svg`.
     #[must_use]
     pub fn figure_file(&self, figure: &Picture) -> String {
         format!("{}{}.svg", self.figure_prefix, figure.name())
     }
 
-    /// As Markdown, figures by their files; without what it takes to repeat it.
+    /// As Markdown, without what it takes to repeat it; figures by what `link` has for their files, and those left
+    /// out for which it has nothing.
     #[must_use]
-    pub fn to_markdown(&self) -> String {
+    pub fn to_markdown(&self, link: impl Fn(&str) -> Option<String>) -> String {
         let mut text = format!("# {}\n\n{}\n", self.title, self.summary);
         for Section { heading, text: paragraphs, tables, figures, .. } in &self.sections {
             text.push_str(&format!("\n## {heading}\n"));
@@ -121,8 +139,9 @@ impl Page {
                 text.push_str(&format!("\n{}", table.to_markdown()));
             }
             for figure in figures {
-                let file = self.figure_file(figure);
-                text.push_str(&format!("\n![{}]({file})\n", figure.title()));
+                if let Some(link) = link(&self.figure_file(figure)) {
+                    text.push_str(&format!("\n![{}]({link})\n", figure.title()));
+                }
             }
         }
         text

@@ -187,18 +187,19 @@ pub fn name_given(settings: &mut Settings, dataset: &dyn Dataset) -> Result<(), 
     Ok(())
 }
 
-/// Checks what a study with these `cells` begins with: that it has those called `ids`, and that the networks
-/// which are given fit the data set.
+/// Checks that a study with these `cells` has those called `ids`.
 ///
 /// # Errors
-/// If there is no such cell, or a network cannot be read or takes other images or has other classes.
-pub fn check(
-    cells: &[Cell],
-    ids: &[String],
-    dataset: &dyn Dataset,
-    seed: u64,
-) -> Result<(), ReproduceError> {
-    wanted(cells, ids)?;
+/// If there is no such cell.
+pub fn check_names(cells: &[Cell], ids: &[String]) -> Result<(), ReproduceError> {
+    wanted(cells, ids).map(|_| ())
+}
+
+/// Checks that the networks which a study with these `cells` is given fit the data set.
+///
+/// # Errors
+/// If a network cannot be read or takes other images or has other classes.
+pub fn check_given(cells: &[Cell], dataset: &dyn Dataset, seed: u64) -> Result<(), ReproduceError> {
     for cell in cells {
         if let Work::Given { net, arch } = &cell.work {
             work::given(net, arch.as_deref(), dataset.spec(), seed)?;

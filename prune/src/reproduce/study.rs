@@ -190,7 +190,7 @@ pub(super) fn clear(run: &RunDir) -> Result<(), ReproduceError> {
 pub fn write(run: &RunDir, report: &Report) -> Result<(), ReproduceError> {
     run.write(REPORT, &to_json(report))?;
     let page = report.page();
-    run.write(TABLES_FILE, &page.to_markdown())?;
+    run.write(TABLES_FILE, &page.to_markdown(|figure| Some(figure.into())))?;
     run.write(PAGE, &page.to_html())?;
     let sections = || page.sections.iter();
     for table in sections().flat_map(|section| &section.tables) {

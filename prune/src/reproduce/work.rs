@@ -245,7 +245,9 @@ fn earlier(job: &Job<'_>, id: &str) -> Result<Earlier, ReproduceError> {
     let plan = Plan::from_json(&plan).map_err(|error| unfit(error.to_string()))?;
     match folder::record(job, &needed(job, id)?)?.map(|record| record.found) {
         Some(Found::Pruned(run)) => {
-            Ok(Earlier { network: network(job, id)?.network, plan, epochs: run.epochs })
+            let network = network(job, id)?.network;
+            let without_bias_update = run.without_bias_update.clone();
+            Ok(Earlier { network, plan, epochs: run.epochs, without_bias_update })
         }
         _ => Err(unfit("no pruning run that is done".into())),
     }

@@ -1,6 +1,6 @@
 //! The files in a run's folder.
 
-use super::{RunDir, RunDirError, io_error};
+use super::{RunDir, RunDirError, io_error, is_state};
 use pleach_core::checkpoint::{is_temporary, write_atomically};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -59,12 +59,12 @@ impl RunDir {
         }
     }
 
-    /// Removes the files whose names begin with `prefix`, but for those in `keep`.
+    /// Removes the files that an unfinished run goes on from, but for those in `keep`.
     ///
     /// # Errors
     /// If the operating system refuses.
-    pub fn remove_but(&self, prefix: &str, keep: &[String]) -> Result<(), RunDirError> {
-        self.remove_some(|name| name.starts_with(prefix) && !keep.iter().any(|kept| kept == name))
+    pub(crate) fn remove_state(&self, keep: &[String]) -> Result<(), RunDirError> {
+        self.remove_some(|name| is_state(name) && !keep.iter().any(|kept| kept == name))
     }
 
     /// Removes the files whose names are `chosen`.

@@ -100,6 +100,11 @@ const CASES: &[Case] = &[
     case(&["eval", TINY, "--input", "a.npy", "--logits", "a.npy"], 2, &["overwrite --input"]),
     case(&["eval", TINY, "--input", "none.npy", "--logits", "l.npy"], 1, &["open none.npy"]),
     case(
+        &["eval", TINY, "--input", "flat.npy", "--logits", "l.npy", "--data", "x"],
+        2,
+        &["--data has no effect: --input has the images"],
+    ),
+    case(
         &["eval", TINY, "--input", "notes.toml", "--logits", "l.npy"],
         1,
         &["notes.toml: at byte 0: expected a .npy file"],

@@ -322,6 +322,18 @@ fn data_info_tells_of_the_built_in_data_set_and_of_folders() {
         (&"pleach.data-info/1".into(), &"shapes".into())
     );
     assert_eq!(found["images"], serde_json::json!([8000, 2000, 2000]));
+    // An argument beats the flag's variable, but not the flag.
+    for (args, variable, says) in [
+        (&["info"][..], "nowhere", "nowhere: No such file"),
+        (&["info", "here"], "nowhere", "here: No such file"),
+        (&["verify"], "nowhere", "nowhere: No such file"),
+        (&["info", "here", "--data", "there"], "nowhere", "name one data set"),
+    ] {
+        let mut command = pleach();
+        let output = command.arg("data").args(args).env("PLEACH_DATA", variable).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && stderr.contains(says), "{args:?}: {stderr}");
+    }
 }
 
 #[test]

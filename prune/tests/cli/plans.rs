@@ -64,13 +64,11 @@ fn an_edited_plan_is_replayed_to_the_filter_and_its_run_can_be_repeated() {
     let file = folder.path().join("edited.json");
     fs::write(&file, plan.to_string()).unwrap();
     let file = file.to_str().unwrap();
-    let flags =
-        ["--final-epochs", "0.05", "--calibration", "100", "--bench-seconds", "0", "--max-drop"];
+    // One of them is for removals too, of which there are none to be fine-tuned.
+    let flags = ["--final-epochs=0.05", "--batch=250", "--calibration=100", "--bench-seconds=0"];
     let replay = |out: &Path, args: &[&str]| {
-        json(
-            &[&["prune", TINY], args, &flags, &["100", "--json", "-o", out.to_str().unwrap()]]
-                .concat(),
-        )
+        let out = ["--max-drop", "100", "--json", "-o", out.to_str().unwrap()];
+        json(&[&["prune", TINY], args, &flags, &out].concat())
     };
     let dry = replay(&edited, &["--plan", file, "-n"]);
     assert!(!edited.exists(), "nothing is written");
@@ -163,9 +161,14 @@ fn the_report_of_a_run_is_made_again_from_its_folder() {
     assert!(fs::read(run.join("report.html")).unwrap() == page, "the same page");
     assert!(fs::read(run.join("figure-widths.svg")).unwrap() == widths, "the same figure");
     let markdown = report(&[path, "-o", "-"]);
-    for part in ["# vgg-small", "multiply-adds", "![", "](figure-widths.svg)"] {
+    for part in ["# vgg-small", "multiply-adds", "![", "/run/figure-widths.svg)"] {
         assert!(markdown.contains(part), "{part} in {markdown}");
     }
+    let out = folder.path().join("elsewhere.md");
+    report(&[path, "-o", out.to_str().unwrap()]);
+    assert!(fs::read_to_string(out).unwrap().contains("](run/figure-widths.svg)"));
+    let document: Value = serde_json::from_str(&report(&[path, "-o", "-", "--json"])).unwrap();
+    assert_eq!(document, found);
     // A file of it alone, from its result.
     let result = run.join("result.json");
     let out = folder.path().join("other.json");
@@ -196,6 +199,16 @@ fn the_report_of_a_run_is_made_again_from_its_folder() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(2) && text.contains(says), "{says:?}: {text}");
     };
+    let other = run.join("other.json");
+    fs::copy(&result, &other).unwrap();
+    refused(&[other.to_str().unwrap()], "name the run's folder, or result.json in it");
+    let mut edited = found.clone();
+    edited["base"]["accuracy"] = json!(1.7e308);
+    fs::write(&other, edited.to_string()).unwrap();
+    let out = folder.path().join("edited.html");
+    let output = pleach().arg("report").args([other, result]).arg("-o").arg(&out).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && text.contains("numbers that cannot be"), "{text}");
     let study = concat!(env!("CARGO_MANIFEST_DIR"), "/results/vgg16-quarter-cifar10");
     refused(&[path, study], "is a study: only pruning runs are compared");
     refused(

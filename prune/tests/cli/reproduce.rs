@@ -2,6 +2,7 @@
 
 use crate::command::pleach;
 use crate::kinds::LEAST;
+use serde_json::{Value, json};
 
 #[test]
 fn a_run_that_is_none_is_not_gone_on_with() {
@@ -14,15 +15,36 @@ fn a_run_that_is_none_is_not_gone_on_with() {
     let output = pleach().args(["reproduce", "--resume"]).arg(folder.path()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("run.toml is no settings file of reproduce"), "{stderr}");
+    assert!(stderr.contains("settings of \"train\", expected of \"reproduce\""), "{stderr}");
+
+    std::fs::remove_file(folder.path().join("run.toml")).unwrap();
+    let output = pleach().args(["reproduce", "--resume"]).arg(folder.path()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("has no run.toml: there is nothing to go on with"), "{stderr}");
 }
 
 #[test]
 fn a_seed_cannot_be_changed_in_the_middle_of_a_run() {
-    let output = pleach().args(["reproduce", "--resume", "run", "--seed", "1"]).output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("study");
+    let list = ["reproduce", "t1", "--quick", "--seed", "7", "--list-cells", "--json", "-o"];
+    let output = pleach().args(list).arg(&run).output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["schema"], "pleach.reproduce-cells/1");
+    assert_eq!(found["cells"], json!(["base", "t1-both", "t1-global", "t1-layerwise"]));
+    let go_on = |seed: &str| {
+        let mut command = pleach();
+        command.args(["reproduce", "--list-cells", "--resume"]).arg(&run).env("PLEACH_SEED", seed);
+        command.output().unwrap()
+    };
+    // Workers may inherit the variable that the study was begun with.
+    assert!(go_on("7").status.success());
+    let output = go_on("1");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("cannot be used with"), "{stderr}");
+    assert!(stderr.contains("was begun with seed 7 (see "), "{stderr}");
+    assert!(stderr.contains("not with 1: leave PLEACH_SEED out"), "{stderr}");
 }
 
 #[test]
@@ -103,12 +125,13 @@ fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
 fn tables_budgets_and_bases_that_cannot_be_leave_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("study");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["T7"], "there is no table \"T7\": use T1, T2, T3, T4, T5, T6"),
         (&["T1", "--narrow", "vgg61"], "no model called \"vgg61\""),
         (&["T1", "--model", "vgg61"], "no model called \"vgg61\""),
         (&["T1", "--residual", "resnet20"], "--residual has no effect"),
         (&["T4", "--residual", "resnet20", "--residual-base", "x"], "cannot be used with"),
+        (&["T4", "--seeds", "5"], "--seeds has no effect"),
         (&["T1", "--budget", "none"], "expected a number of hours above 0"),
         (&["T1", "--quick", "--budget", "1e-9"], "is too small: the least"),
     ];

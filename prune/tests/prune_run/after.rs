@@ -21,7 +21,11 @@ fn earlier() -> (Outcome, Earlier) {
     let outcome = phases::run(&cx, &dataset, &untrained(), "small", &config, &mut Silent);
     let outcome = outcome.expect("it works");
     let (network, plan) = (outcome.network.clone(), outcome.plan.clone());
-    let earlier = Earlier { network, plan, epochs: outcome.epochs };
+    // As if another one had neither a bias nor batch norm.
+    let lacks = |layer: &&String| !outcome.without_bias_update.contains(layer);
+    let without_bias_update = plan.kept.keys().find(lacks).cloned().into_iter().collect();
+    let epochs = outcome.epochs;
+    let earlier = Earlier { network, plan, epochs, without_bias_update };
     (outcome, earlier)
 }
 
@@ -46,6 +50,8 @@ fn a_run_counts_on_from_an_earlier_one_and_against_the_same_base() {
     assert!(4 * second.pruned.macs <= first.base.macs && second.target_met);
     let (before, after) = second.plan.steps.split_at(first.plan.steps.len());
     assert_eq!(before, first.plan.steps);
+    let told = &earlier.without_bias_update;
+    assert!(told.len() == 1 && told.iter().all(|layer| second.without_bias_update.contains(layer)));
     assert_eq!((after.len(), second.plan.scores), (second.steps.len(), first.plan.scores));
     let own: f64 = second.steps.iter().map(|step| step.epochs).sum();
     assert!((second.epochs - first.epochs - own - config().final_epochs).abs() < 1e-9);

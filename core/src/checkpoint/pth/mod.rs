@@ -13,6 +13,7 @@ mod zip;
 
 use super::CheckpointError;
 use super::raw::{self, RawTensor};
+use crate::text::shortened;
 use objects::{Objects, Storage, Tensor};
 use pickle::Value;
 use std::collections::BTreeMap;
@@ -62,8 +63,8 @@ pub(super) fn parse<'a>(
     tensors(bytes).map_err(|Malformed { offset, expected, found }| CheckpointError::Format {
         path: path.into(),
         offset: offset as u64,
-        expected,
-        found,
+        expected: shortened(expected),
+        found: shortened(found),
     })
 }
 

@@ -1,3 +1,4 @@
+use super::constants::transposed;
 use super::{Importer, Operand, Refusal, Value, refuse};
 use crate::layers::{Layer, Linear};
 use crate::onnx::Rank;
@@ -84,11 +85,7 @@ fn rows(
 ) -> Result<Vec<f32>, Refusal> {
     let values = cx.floats(weight)?;
     let [outputs, _] = sides(weight, is_transposed)?;
-    if is_transposed || outputs == 0 {
-        return Ok(values);
-    }
-    let columns = (0..outputs).flat_map(|i| values.iter().skip(i).step_by(outputs));
-    Ok(columns.copied().collect())
+    Ok(if is_transposed { values } else { transposed(&values, outputs) })
 }
 
 /// A bias of one value, or of one an output.

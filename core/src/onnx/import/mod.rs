@@ -1,6 +1,7 @@
 //! A model as a network: its nodes one after the other, each by the function of its operator.
 
 mod attributes;
+mod constants;
 mod conv;
 mod elementwise;
 mod importer;

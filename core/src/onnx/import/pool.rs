@@ -54,22 +54,60 @@ pub(super) fn global_average<'a>(
     whole(cx, node, x, Rank::Maps)
 }
 
+/// `GlobalMaxPool` of square maps.
+pub(super) fn global_max<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+) -> Result<Value<'a>, Refusal> {
+    let x = cx.maps(node, 0)?;
+    largest(cx, node, x, Rank::Maps)
+}
+
+/// `ReduceMax` over both axes of square maps.
+pub(super) fn reduce_max<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+) -> Result<Value<'a>, Refusal> {
+    let (x, rank) = reduced(cx, node)?;
+    largest(cx, node, x, rank)
+}
+
 /// `ReduceMean` over both axes of maps.
 pub(super) fn reduce_mean<'a>(
     cx: &mut Importer<'_, 'a>,
     node: &Node<'a>,
 ) -> Result<Value<'a>, Refusal> {
+    let (x, rank) = reduced(cx, node)?;
+    whole(cx, node, x, rank)
+}
+
+/// The maps that `node` reduces over both axes, and the rank of what it leaves.
+fn reduced<'a>(cx: &Importer<'_, 'a>, node: &Node<'a>) -> Result<(Operand, Rank), Refusal> {
     // Since version 18 the axes are an input.
     let axes = cx.axes(node, 18)?;
     let keeps = node.int("keepdims", 1)? != 0;
     let x = cx.maps(node, 0)?;
     if !axes.as_deref().is_some_and(are_spatial) {
         return refuse(format!(
-            "averages over axes {:?}; only 2 and 3 together are taken over",
+            "goes over axes {:?}; only 2 and 3 together are taken over",
             axes.unwrap_or_default()
         ));
     }
-    whole(cx, node, x, if keeps { Rank::Maps } else { Rank::Flat })
+    Ok((x, if keeps { Rank::Maps } else { Rank::Flat }))
+}
+
+fn largest<'a>(
+    cx: &mut Importer<'_, 'a>,
+    node: &Node<'a>,
+    x: Operand,
+    rank: Rank,
+) -> Result<Value<'a>, Refusal> {
+    if x.shape.height != x.shape.width {
+        return refuse(format!("takes maxima of whole maps of {}; only of square ones", x.shape));
+    }
+    let layer = MaxPool2d { kernel: x.shape.height, stride: 1, padding: 0 };
+    let id = cx.add(node, Layer::MaxPool2d(layer), &[x.id], Vec::new(), &[])?;
+    Ok(Value::Layer(id, rank))
 }
 
 fn whole<'a>(

@@ -1,7 +1,7 @@
 //! Operators that compute nothing, or put values side by side.
 
 use super::sizes::{self, Size, Size::Number};
-use super::{Importer, Operand, Refusal, Value, refuse};
+use super::{Importer, Operand, Refusal, Value, constants, refuse};
 use crate::layers::{Concat, Flatten, Layer};
 use crate::onnx::Rank;
 use crate::onnx::proto::{Attribute, Node};
@@ -41,11 +41,14 @@ pub(super) fn flatten<'a>(
     flat(cx, node, x)
 }
 
-/// `Reshape` of each image to a list, or to maps of one pixel.
+/// `Reshape` of each image to a list, or to maps of one pixel; or of sizes.
 pub(super) fn reshape<'a>(
     cx: &mut Importer<'_, 'a>,
     node: &Node<'a>,
 ) -> Result<Value<'a>, Refusal> {
+    if let Some(Value::Sizes(_) | Value::Constant(_)) = cx.value(node, 0)? {
+        return constants::reshape(cx, node);
+    }
     let keeps_zeros = node.int("allowzero", 0)? != 0;
     let target = cx.sizes(node, 1)?.sizes;
     let x = cx.operand(node, 0)?;
@@ -73,14 +76,21 @@ pub(super) fn reshape<'a>(
     }
 }
 
-/// `Squeeze` of maps of one pixel.
+/// `Squeeze` of maps of one pixel, or of sizes.
 pub(super) fn squeeze<'a>(
     cx: &mut Importer<'_, 'a>,
     node: &Node<'a>,
 ) -> Result<Value<'a>, Refusal> {
+    if let Some(Value::Sizes(_) | Value::Constant(_)) = cx.value(node, 0)? {
+        return constants::squeeze(cx, node);
+    }
     let axes = cx.axes(node, 13)?;
     let x = cx.maps(node, 0)?;
-    let is_spatial = axes.as_deref().is_some_and(are_spatial);
+    let is_spatial = match axes.as_deref() {
+        Some(axes) => are_spatial(axes),
+        // All of size 1: the channels' or the batch's too, if there is one of them.
+        None => x.shape.channels > 1 && cx.batch != Some(1),
+    };
     match x.shape.area() {
         1 if is_spatial => Ok(Value::Layer(x.id, Rank::Flat)),
         _ => refuse(format!(

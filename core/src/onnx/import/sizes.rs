@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 /// Sizes that a list of them may have: as many as a tensor has dimensions.
-const MAX_SIZES: usize = 8;
+pub(super) const MAX_SIZES: usize = 8;
 
 /// A size.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl fmt::Debug for Size {
 pub(super) struct Sizes {
     pub(super) sizes: Rc<[Size]>,
     /// Whether it is one size and no list.
-    is_scalar: bool,
+    pub(super) is_scalar: bool,
 }
 
 impl Sizes {
@@ -52,10 +52,12 @@ impl<'a> Importer<'_, 'a> {
         Ok(Sizes { sizes, is_scalar: tensor.dims.is_empty() })
     }
 
-    /// Whether some input of `node` is sizes.
+    /// Whether some input of `node` is sizes, or its first one that or constant.
     pub(super) fn reads_sizes(&self, node: &Node<'a>) -> bool {
-        let mut values = node.inputs.iter().map(|name| self.values.get(name));
-        values.any(|value| matches!(value, Some(Value::Sizes(_))))
+        let mut values = node.inputs.iter().map(|name| self.values.get(name)).enumerate();
+        values.any(|(i, value)| {
+            matches!((i, value), (_, Some(Value::Sizes(_))) | (0, Some(Value::Constant(_))))
+        })
     }
 }
 
@@ -64,10 +66,18 @@ pub(super) fn shape<'a>(cx: &mut Importer<'_, 'a>, node: &Node<'a>) -> Result<Va
     let x = cx.operand(node, 0)?;
     let number = |size: usize| Size::Number(i64::try_from(size).unwrap_or(i64::MAX));
     let [c, h, w] = [x.shape.channels, x.shape.height, x.shape.width].map(number);
-    Ok(Value::Sizes(match x.rank {
-        Rank::Maps => Sizes::list([Size::Batch, c, h, w]),
-        Rank::Flat => Sizes::list([Size::Batch, c]),
-    }))
+    let all = match x.rank {
+        Rank::Maps => vec![Size::Batch, c, h, w],
+        Rank::Flat => vec![Size::Batch, number(x.shape.len())],
+    };
+    // Since version 15 these may be some of them.
+    let len = x.rank.dims();
+    let place = |at: i64| {
+        let at = if at < 0 { at.saturating_add(len) } else { at };
+        usize::try_from(at.clamp(0, len)).unwrap_or_default()
+    };
+    let (start, end) = (place(node.int("start", 0)?), place(node.int("end", len)?));
+    Ok(Value::Sizes(Sizes::list(all.get(start..end).unwrap_or_default().iter().copied())))
 }
 
 /// `Gather` of some sizes of a list.

@@ -184,11 +184,18 @@ impl Layers {
                 "{preset} has no effect: whatever it sets is set by others over it"
             )));
         }
-        for idle in settled.settings.idle() {
+        let idles = settled.settings.idle();
+        let is_idle = |o: &Override| idles.iter().any(|idle| is_at_or_below(&o.key, idle.key));
+        // A flag that sets several is not in vain where one of them is read.
+        let is_vain = |origin: &Origin| {
+            self.overrides.iter().filter(|o| o.origin == *origin && !o.implied).all(is_idle)
+        };
+        for idle in &idles {
             let ours = |o: &&Override| {
                 matches!(o.origin, Origin::Environment(_) | Origin::Flag(_))
                     && !o.implied
                     && is_at_or_below(&o.key, idle.key)
+                    && is_vain(&o.origin)
             };
             if let Some(vain) = self.overrides.iter().find(ours) {
                 let (origin, why) = (&vain.origin, idle.why);

@@ -3,7 +3,7 @@
 use super::Settings;
 use super::file::{Source, to_toml};
 use super::layers::{Layers, Origin, Settled};
-use crate::cli::common::RunArgs;
+use crate::cli::common::{RunArgs, located};
 use crate::cli::exit::usage;
 use crate::cli::output;
 use anyhow::Result;
@@ -106,16 +106,9 @@ impl<T: Settings> Planned<T> {
     /// `error`, from opening what the run reads, with where that is looked for, if the run is gone on with and
     /// something is not there.
     pub(in crate::cli) fn located(&self, error: anyhow::Error) -> anyhow::Error {
-        // Whatever else it is, a model's name is no path.
-        let is_path = |path: &Path| path.extension().is_some() || path.components().count() > 1;
-        let is_lost = |path: &&Path| path.is_relative() && is_path(path) && !path.exists();
-        match (&self.existing, self.file.files().into_iter().find(is_lost)) {
-            (Some(run), Some(path)) => error.context(format!(
-                "{} names {} as seen from the folder in which the run was begun",
-                run.file("run.toml").display(),
-                path.display()
-            )),
-            _ => error,
+        match &self.existing {
+            Some(run) => located(run, self.file.files(), error),
+            None => error,
         }
     }
 

@@ -48,7 +48,8 @@ pub(super) fn earlier(
         return Err(usage(format!("{network} is not the network that {plan} leaves")));
     }
     goes_further(path, file, base.graph(), network.graph())?;
-    Ok(Earlier { network, plan, epochs: result.epochs })
+    let PruneResult { epochs, without_bias_update, .. } = result;
+    Ok(Earlier { network, plan, epochs, without_bias_update })
 }
 
 /// What differs, if something does.

@@ -8,6 +8,7 @@ mod tuning;
 pub use outcome::headline;
 pub use several::{NamedResult, runs, runs_table};
 
+use super::page::drawable;
 use super::result::{PruneResult, RESULT, RESULT_SCHEMA};
 use super::{Block, Page, Section, machine};
 use crate::plan::{Plan, PlanError};
@@ -139,15 +140,6 @@ pub fn result(run: &RunDir) -> Result<PruneResult, ReportError> {
     let sections: Vec<Section> = sections.collect();
     drawable(&sections).map_err(|found| malformed(run, RESULT, found))?;
     Ok(result)
-}
-
-/// Says which figure there is no place in for some of its values, as only files that were edited have.
-fn drawable(sections: &[Section]) -> Result<(), String> {
-    let mut pictures = sections.iter().flat_map(|section| &section.figures);
-    match pictures.find(|picture| !picture.is_drawable()) {
-        Some(picture) => Err(format!("numbers that cannot be those of {:?}", picture.title())),
-        None => Ok(()),
-    }
 }
 
 fn read(run: &RunDir, name: &str) -> Result<String, ReportError> {

@@ -39,7 +39,7 @@ pub fn runs_table(runs: &[NamedResult]) -> Table {
         let PairedDrop { points, low, high } = result.drop;
         let known = [
             name.clone(),
-            result.criterion.clone(),
+            chosen_by(result).to_owned(),
             format!("{:.0}", result.epochs),
             format!("{:.2}", 100.0 * base.accuracy),
             format!("{:.2}", 100.0 * pruned.accuracy),
@@ -108,6 +108,14 @@ pub fn runs(runs: &[NamedResult]) -> Page {
     }
 }
 
+/// What the run's filters were chosen by.
+fn chosen_by(result: &PruneResult) -> &str {
+    match result.steps.iter().any(|step| step.phase == "replay") {
+        true => "a given plan",
+        false => &result.criterion,
+    }
+}
+
 /// What was measured in any run, in the order of the runs.
 fn settings(runs: &[NamedResult]) -> Vec<Setting> {
     let mut settings = Vec::new();
@@ -143,7 +151,7 @@ fn curves(runs: &[NamedResult], cost: impl Fn(&PruneResult) -> [f64; 2]) -> Vec<
     for NamedResult { result, .. } in runs {
         let (base, pruned) = (&result.base, &result.pruned.facts);
         let [before, after] = cost(result);
-        let name = format!("{} from {:.2} %", result.criterion, 100.0 * base.accuracy);
+        let name = format!("{} from {:.2} %", chosen_by(result), 100.0 * base.accuracy);
         let point = |x: f64, facts: &Facts| (x, 100.0 * facts.accuracy);
         match lines.iter_mut().find(|(of, line)| *of == base && line.name == name) {
             Some((_, line)) => line.points.push(point(after, pruned)),

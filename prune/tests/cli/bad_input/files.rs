@@ -111,7 +111,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["prune", "--resume", "broken"], 2, &["broken/run.toml is no settings file of prune"]),
     case(&["reproduce", "T1", "-o", "full"], 2, &["full is not empty", "--force"]),
     case(&["reproduce", "--resume", "nowhere"], 2, &["nowhere: there is no such run"]),
-    case(&["reproduce", "--resume", "full"], 1, &["cannot read full/run.toml"]),
+    case(&["reproduce", "--resume", "full"], 2, &["full has no run.toml: there is nothing"]),
     case(
         &["reproduce", "--resume", "study"],
         2,
