@@ -185,6 +185,8 @@ fn a_tape_of_chains_gives_up_what_nothing_reads() {
     let bytes = tape.map_bytes();
     run(&mut tape, &mut net, Mode::Train);
     assert_eq!(tape.map_bytes(), bytes, "the second step needs no more memory");
+    let least = Tape::map_bytes_at_least(net.graph(), images.n());
+    assert!(least <= bytes && bytes < 4 * least, "{least} and {bytes}");
     assert_eq!(run(&mut whole, &mut net, Mode::Train), (vec![true; nodes], nodes));
     assert!(2 * bytes < whole.map_bytes(), "{bytes} bytes, and {}", whole.map_bytes());
     assert_eq!(run(&mut tape, &mut net, Mode::Eval), (vec![true; nodes], nodes));

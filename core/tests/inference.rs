@@ -198,3 +198,18 @@ fn a_choice_sees_each_convolution_as_it_runs_and_one_that_does_not_apply_is_pass
     assert_eq!(chosen.steps().next().unwrap().kernel, "implicit_gemm");
     assert!(chosen.steps().skip(1).eq(usual.steps().skip(1)));
 }
+
+#[test]
+fn a_network_of_layers_that_do_nothing_gives_its_images() {
+    let (mut builder, image) = GraphBuilder::new(Shape::new(5, 1, 1)).unwrap();
+    let x = builder.add("drop", Layer::Dropout(Dropout { p: 0.5 }), &[image]).unwrap();
+    let x = builder.add("flat", Layer::Flatten(Flatten {}), &[x]).unwrap();
+    let net = random::network(builder.finish(x).unwrap(), 1);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let mut plan = Plan::new(&cx, &net, 3);
+    assert_eq!((plan.steps().count(), plan.arena_bytes()), (0, 0));
+    for n in [3, 1] {
+        let images = random::images(n, net.graph().input_shape(), n as u64);
+        assert_eq!(plan.run(&cx, &images).to_nchw(), images.to_nchw(), "{n} images");
+    }
+}

@@ -67,7 +67,9 @@ impl Environment {
     }
 }
 
-fn memory() -> Option<u64> {
+/// The machine's memory in bytes, where the operating system tells.
+#[must_use]
+pub fn memory() -> Option<u64> {
     let text = field("/proc/meminfo", "MemTotal")?;
     let kibibytes: u64 = text.strip_suffix("kB")?.trim().parse().ok()?;
     Some(1024 * kibibytes)

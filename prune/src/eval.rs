@@ -37,6 +37,9 @@ impl Evaluation {
 
 /// A batch of the images of `split` at `indices`, or of its first [`EVAL_BATCH`], in order, without
 /// augmentation.
+///
+/// # Panics
+/// If `shape` is not that of the data set's images, or it has none of an index.
 #[must_use]
 pub fn images(
     dataset: &Arc<dyn Dataset>,
@@ -54,6 +57,9 @@ pub fn images(
 
 /// Evaluates `network` on the images of `split` (those at `indices`, if given), in order, without
 /// augmentation.
+///
+/// # Panics
+/// If network and data set do not fit.
 #[must_use]
 pub fn evaluate(
     cx: &Context,
@@ -62,23 +68,13 @@ pub fn evaluate(
     split: Split,
     indices: Option<Vec<usize>>,
 ) -> Evaluation {
-    evaluate_with(cx, network, dataset, split, indices, &PlanOptions::default())
+    evaluate_each(cx, network, dataset, split, indices, &PlanOptions::default(), &mut |_| {})
 }
 
-/// [`evaluate`] by a plan with `options`.
-#[must_use]
-pub fn evaluate_with(
-    cx: &Context,
-    network: &Network,
-    dataset: &Arc<dyn Dataset>,
-    split: Split,
-    indices: Option<Vec<usize>>,
-    options: &PlanOptions<'_>,
-) -> Evaluation {
-    evaluate_each(cx, network, dataset, split, indices, options, &mut |_| {})
-}
-
-/// [`evaluate_with`], which gives the logits of each batch to `each`.
+/// [`evaluate`] by a plan with `options`, which gives the logits of each batch to `each`.
+///
+/// # Panics
+/// As [`evaluate`].
 #[must_use]
 pub fn evaluate_each(
     cx: &Context,
@@ -157,4 +153,24 @@ pub fn difference(found: &[f32], expected: &[f32], classes: usize) -> f64 {
 /// The larger number; NaN if either is, so that no comparison with a bound hides it.
 fn maximum(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn the_difference_of_logits_is_that_of_the_worst_image_over_its_own_scale() {
+        let expected = [1.0, -4.0, 100.0, 0.0];
+        assert_eq!(difference(&expected, &expected, 2), 0.0);
+        assert_eq!(difference(&[1.0, -3.0, 100.0, 5.0], &expected, 2), 0.25);
+        assert_eq!(difference(&[1.0, -4.0, 150.0, 0.0], &expected, 2), 0.5);
+        for place in 0..4 {
+            let mut found = expected;
+            found[place] = f32::NAN;
+            assert!(difference(&found, &expected, 2).is_nan(), "{place}");
+            assert!(difference(&expected, &found, 2).is_nan(), "{place}");
+        }
+        assert!(difference(&[], &[], 2) == 0.0);
+    }
 }

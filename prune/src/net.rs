@@ -128,7 +128,9 @@ impl Resolve<'_> {
 /// What a checkpoint says of a network of this model that was trained on this data.
 #[must_use]
 pub fn meta(model: &str, spec: &Spec) -> Meta {
-    let normalisation = Normalisation { mean: spec.mean.to_vec(), std: spec.std.to_vec() };
+    let of_channels = |values: &[f32]| values.iter().take(spec.channels).copied().collect();
+    let normalisation =
+        Normalisation { mean: of_channels(&spec.mean), std: of_channels(&spec.std) };
     Meta {
         model: model.into(),
         dataset: Some(spec.name.clone()),
@@ -166,4 +168,20 @@ fn checkpoints(folder: &Path) -> Vec<String> {
 
 fn list(found: &[String]) -> String {
     if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_files_say_of_normalisation_has_a_value_a_channel() {
+        let spec = pleach_datasets::open(None).expect("it is built in").spec().clone();
+        for channels in [1, 3] {
+            let spec = Spec { channels, ..spec.clone() };
+            let Normalisation { mean, std } =
+                meta("small", &spec).normalisation.expect("it is said");
+            assert_eq!([mean.len(), std.len()], [channels; 2]);
+        }
+    }
 }

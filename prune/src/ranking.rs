@@ -162,7 +162,7 @@ pub fn rank(
 /// # Panics
 /// If their lengths differ.
 #[must_use]
-pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
+fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     assert_eq!(a.len(), b.len(), "pairs of values");
     let (a, b) = (ranks(a), ranks(b));
     let mean = (a.len() as f64 - 1.0) / 2.0;

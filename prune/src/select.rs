@@ -36,7 +36,7 @@ impl Floors {
     }
 }
 
-/// How many of `candidates` a share (a fraction) is: rounded to the nearest, at least 1.
+/// How many of `candidates` a share (a fraction) is: rounded to the nearest, at least 1 if there is one.
 #[must_use]
 pub fn share_of(candidates: usize, share: f64) -> usize {
     ((candidates as f64 * share).round() as usize).clamp(candidates.min(1), candidates)
@@ -44,6 +44,9 @@ pub fn share_of(candidates: usize, share: f64) -> usize {
 
 /// How many of `candidates` go if about a share (a fraction) does and a multiple of `multiple` stays: at least one
 /// multiple fewer than there are, or none, where not even one stays.
+///
+/// # Panics
+/// If `multiple` is 0.
 #[must_use]
 pub fn share_leaving(candidates: usize, share: f64, multiple: usize) -> usize {
     let left = candidates - share_of(candidates, share);
@@ -53,6 +56,9 @@ pub fn share_leaving(candidates: usize, share: f64, multiple: usize) -> usize {
 }
 
 /// The most of the first `removed` of `candidates` that leave a multiple of `multiple`.
+///
+/// # Panics
+/// If `multiple` is 0 or more are removed than there are.
 #[must_use]
 pub fn most_leaving(candidates: usize, removed: usize, multiple: usize) -> usize {
     candidates.saturating_sub((candidates - removed).next_multiple_of(multiple))

@@ -201,7 +201,8 @@ pub fn mask(network: &mut Network, channels: &Channels, kept: &Kept) {
 /// inferred again.
 ///
 /// # Panics
-/// If [`Kept::check`] fails, or `channels` is not `old`'s.
+/// If a layer would have no channels, or `channels` is not `old`'s. What else [`Kept::check`] refuses is not looked
+/// at: without it a network may lose a class or part of its image.
 #[must_use]
 pub fn shrink(old: &Graph, channels: &Channels, kept: &Kept) -> Graph {
     let narrowed = |id| {

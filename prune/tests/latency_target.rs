@@ -6,15 +6,19 @@ mod few;
 
 use common::small_graph;
 use pleach_core::network::Network;
+use pleach_core::{Shape, models};
 use pleach_datasets::{Dataset, Spec, Split};
 use pleach_kernels::{Context, Isa};
 use pleach_prune::error::PruneError;
 use pleach_prune::eval::evaluate;
-use pleach_prune::latency::{LAYER_TIMES_SCHEMA, LayerTime, LayerTimes};
+use pleach_prune::latency::{
+    Config, LAYER_TIMES_SCHEMA, LayerTime, LayerTimes, Speedup, Work, measure,
+};
 use pleach_prune::phases::{Event, Outcome, Phases, PruneConfig, Pruner, RunObserver, State};
 use pleach_prune::plan::{Plan, replay};
 use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// The red, green and blue of each class of [`Colours`].
@@ -266,4 +270,37 @@ fn a_state_without_the_table_that_its_target_needs_is_refused() {
     assert!(layer.is_some_and(|error| error.contains("none of layer conv2")));
     let ragged = resume(&|state| state["times"]["layers"][1]["ns"][0] = serde_json::json!([]));
     assert!(ragged.is_some_and(|error| error.contains("unsound")));
+}
+
+#[test]
+fn a_measurement_that_is_ended_keeps_the_configurations_that_it_finished() {
+    let graph = models::build("vgg-small:2,2,3,3,4,4", Shape::new(3, 32, 32), 10).unwrap();
+    let net = Network::init(graph, 1);
+    for (work, warm) in [(Work::Infer, true), (Work::Train, false)] {
+        let isa = Isa::from_env().unwrap();
+        let (batches, rounds) = (vec![2, 3], [3, 3]);
+        let config = Config { work, batches, rounds, ..Config::new(isa, 1) };
+        let mut told = Vec::new();
+        let found = measure(&[("a", &net), ("b", &net)], &config, &mut |title, done, of| {
+            told.push((title.to_owned(), done, of));
+            match title {
+                "batch 2, 1 thread" => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
+        });
+        let told: Vec<_> = told.iter().map(|(title, done, of)| (&**title, *done, *of)).collect();
+        let [one, two] = ["batch 2, 1 thread", "batch 3, 1 thread"];
+        assert_eq!(told, [(one, 0, 3), (one, 1, 3), (one, 2, 3), (two, 0, 3)]);
+        let rows: Vec<_> = found.rows.iter().map(|row| (&*row.net, row.batch)).collect();
+        assert_eq!(rows, [("a", 2), ("b", 2)]);
+        for row in &found.rows {
+            assert_eq!((row.mode, row.macs), (work, net.graph().macs()));
+            assert!(0.0 < row.latency_ms_p50 && row.latency_ms_p50 <= row.latency_ms_p90);
+            assert_eq!(row.warm_ms_p50.is_some(), warm);
+        }
+        let [ratio] = &found.ratios[..] else { panic!("{:?}", found.ratios) };
+        assert_eq!((&*ratio.base, &*ratio.net, ratio.warm.is_some()), ("a", "b", warm));
+        let Speedup { speedup, low, high } = ratio.in_turn;
+        assert!(speedup > 0.0 && low <= high, "{ratio:?}");
+    }
 }

@@ -15,7 +15,7 @@ use pleach_prune::eval::evaluate;
 use pleach_prune::explain::explain;
 use pleach_prune::phases::{self, Event, Order, Outcome, Phases};
 use pleach_prune::phases::{PruneConfig, Reference, RunObserver};
-use pleach_prune::plan::{Plan, replay};
+use pleach_prune::plan::{Keeps, Plan, PlanError, replay};
 use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
 
@@ -277,4 +277,38 @@ fn the_ordering_of_layers_is_told_and_ends_when_the_observer_says_so() {
     let stopped = phases::run(&cx, &dataset(), &untrained(), "small", &config, &mut until);
     assert!(matches!(stopped, Err(PruneError::Interrupted)), "{stopped:?}");
     assert_eq!(until.1, [(0, 2), (1, 2)]);
+}
+
+#[test]
+fn what_is_given_to_be_kept_is_kept_whatever_it_loses() {
+    let keeps = |of: usize| Keeps { layer: "conv2".into(), of, kept: (2..14).collect() };
+    let given = |of: usize| PruneConfig {
+        target: None,
+        replay: Some(vec![keeps(of)]),
+        max_drop: -100.0,
+        epochs_budget: None,
+        final_epochs: 0.0,
+        ..config(Phases::Both, "2x")
+    };
+    let outcome = run(2, &given(16));
+    assert_eq!(models::widths(outcome.network.graph()), [8, 12]);
+    assert_eq!(outcome.plan.kept["conv2"], keeps(16).kept);
+    assert!(matches!(&outcome.steps[..], [step] if step.phase == "replay" && step.accepted));
+    assert!(outcome.epochs == 0.0 && !outcome.target_met, "{}", outcome.drop_points);
+
+    let cx = Context::new(Isa::from_env().unwrap(), 1);
+    let refused = phases::run(&cx, &dataset(), &untrained(), "small", &given(15), &mut Silent);
+    let width = PlanError::Width { layer: "conv2".into(), expected: 15, found: 16 }.to_string();
+    assert!(matches!(&refused, Err(PruneError::Plan(error)) if error.to_string() == width));
+}
+
+#[test]
+fn without_epochs_nothing_goes_where_nothing_may_be_lost() {
+    for phases in [Phases::Both, Phases::Layerwise] {
+        let config =
+            PruneConfig { epochs_budget: Some(0.0), max_drop: -100.0, ..config(phases, "3x") };
+        let outcome = run(2, &config);
+        assert!(outcome.steps.is_empty() && !outcome.target_met, "{phases:?}");
+        assert_eq!(outcome.network, untrained(), "{phases:?}");
+    }
 }

@@ -243,3 +243,21 @@ proptest! {
         prop_assert!(seen.iter().all(|&n| n == 1));
     }
 }
+
+#[test]
+fn slow_weights_go_with_their_channels() -> Result<(), GraphError> {
+    let (mut builder, image) = GraphBuilder::new(Shape::new(2, 1, 1))?;
+    let x = builder.add("a", Layer::Linear(Linear { out_features: 3, bias: true }), &[image])?;
+    let x = builder.add("b", Layer::Linear(Linear { out_features: 2, bias: false }), &[x])?;
+    let mut network = Network::init(builder.finish(x)?, 1);
+    for param in network.params_mut() {
+        param.slow = (0..param.value.len()).map(|i| i as f32).collect();
+    }
+    let channels = Channels::of(network.graph());
+    let a = network.graph().find("a").expect("it is there");
+    let middle = channels.outputs(a)[1];
+    let pruned = prune(&network, &channels, &Kept::without(&channels, &[middle]));
+    let slow: Vec<&[f32]> = pruned.params().iter().map(|param| &param.slow[..]).collect();
+    assert_eq!(slow, [&[0.0, 1.0, 4.0, 5.0][..], &[0.0, 2.0], &[0.0, 2.0, 3.0, 5.0]]);
+    Ok(())
+}

@@ -14,6 +14,16 @@ pub(super) enum Step {
     Within,
 }
 
+impl Step {
+    /// The map whose memory the step gives up, if there is one.
+    pub(super) fn frees(&self) -> Option<NodeId> {
+        match self {
+            Self::Chain(Chain { last_reader: true, residual, .. }) => *residual,
+            _ => None,
+        }
+    }
+}
+
 /// A batch norm and the nodes right after it that are computed in its passes. Nothing else reads what
 /// is between them, so it exists nowhere.
 #[derive(Clone, Debug, PartialEq)]

@@ -242,6 +242,21 @@ impl Tape {
         held.map(|tensor| size_of_val(tensor.data())).sum()
     }
 
+    /// Bytes of the maps that a training step of `batch` images holds after its forward pass: what it takes at least.
+    #[must_use]
+    pub fn map_bytes_at_least(graph: &Graph, batch: usize) -> usize {
+        let steps = chains::steps(graph);
+        let freed: Vec<NodeId> = steps.iter().filter_map(Step::frees).collect();
+        let ends = graph.ids().zip(&steps).filter_map(|(id, step)| match step {
+            Step::Alone => Some(id),
+            Step::Chain(chain) => Some(chain.end),
+            Step::Within => None,
+        });
+        let kept = ends.filter(|id| !freed.contains(id));
+        let floats: usize = kept.map(|id| graph.node(id).shape.padded_len()).sum();
+        floats.saturating_mul(batch).saturating_mul(size_of::<f32>())
+    }
+
     /// Whether layers that follow a batch norm run in its passes, and maps that nothing reads any more
     /// are given up.
     fn runs_chains(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What other codes write, operator by operator. That the values are right is `oracle.rs`'s to say.
 
 use crate::model::{
-    FLOAT, Message, Model, float, floats, int, int64s, ints, node, scalar, tensor,
+    FLOAT, INT64, Message, Model, float, floats, int, int64s, ints, node, scalar, tensor,
     tensor_attribute, text,
 };
 use pleach_core::checkpoint::Checkpoint;
@@ -291,4 +291,87 @@ fn settings_of_batch_norms_and_dropout_are_those_of_training_again() {
     let network = read(&model).unwrap().network;
     let node = &network.graph().nodes()[1];
     assert!(matches!(&node.layer, Layer::Dropout(dropout) if dropout.p == 0.25), "{node:?}");
+}
+
+/// `x.view(x.size(0), -1)`, as exporters write it for operators of several versions.
+#[test]
+fn a_view_by_sizes_that_are_computed_is_a_flatten() {
+    let view = |opset: i64, size: &dyn Fn(Model) -> Model| {
+        let model = Model::new(opset, &IMAGE).node("Relu", &["x"], "r", &[]);
+        let model = size(model).initializer(&int64s("rest", &[-1]));
+        let model = model.node("Concat", &["first", "rest"], "shape", &[int("axis", 0)]);
+        model.node("Reshape", &["r", "shape"], "y", &[])
+    };
+    let shape = |model: Model| model.node("Shape", &["r"], "sizes", &[]);
+    let gathered = |model: Model| {
+        let model = shape(model).initializer(&tensor("zero", INT64, &[]).int(7, 0));
+        model.node("Gather", &["sizes", "zero"], "size", &[])
+    };
+    let models = [
+        view(11, &|model| {
+            gathered(model).node("Unsqueeze", &["size"], "first", &[ints("axes", &[0])])
+        }),
+        view(13, &|model| {
+            let model = gathered(model).initializer(&int64s("axes", &[0]));
+            model.node("Unsqueeze", &["size", "axes"], "first", &[])
+        }),
+        view(9, &|model| {
+            let cut = [ints("starts", &[0]), ints("ends", &[1])];
+            shape(model).node("Slice", &["sizes"], "first", &cut)
+        }),
+        view(10, &|model| {
+            let model =
+                shape(model).initializer(&int64s("from", &[0])).initializer(&int64s("to", &[1]));
+            model.node("Slice", &["sizes", "from", "to"], "first", &[])
+        }),
+        view(15, &|model| model.node("Shape", &["r"], "first", &[int("start", 0), int("end", 1)])),
+    ];
+    for (i, model) in models.iter().enumerate() {
+        assert_eq!(layers(model), ["r relu [3, 8, 8]", "y flatten [192, 1, 1]"], "{i}");
+    }
+}
+
+#[test]
+fn the_factors_and_the_order_of_a_gemm_are_in_its_layers_weights() {
+    let model = |dims: &[i64], values: &[f32], is_transposed: i64| {
+        let attributes = [float("alpha", 0.5), float("beta", 2.0), int("transB", is_transposed)];
+        Model::new(17, &IMAGE)
+            .initializer(&floats("matrix", dims, values))
+            .initializer(&floats("shift", &[1, 2], &[1.0, -2.0]))
+            .node("ReduceMean", &["x"], "mean", &[ints("axes", &[2, 3]), int("keepdims", 0)])
+            .node("Gemm", &["mean", "matrix", "shift"], "y", &attributes)
+    };
+    // A column an output, and a row an output.
+    for (dims, values, is_transposed) in
+        [([3, 2], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 0), ([2, 3], [1.0, 3.0, 5.0, 2.0, 4.0, 6.0], 1)]
+    {
+        let network = read(&model(&dims, &values, is_transposed)).unwrap().network;
+        let param = |name| &network.param(network.graph().output(), name).unwrap().value;
+        assert_eq!(*param("weight"), [0.5, 1.5, 2.5, 1.0, 2.0, 3.0], "{dims:?}");
+        assert_eq!(*param("bias"), [2.0, -4.0], "{dims:?}");
+    }
+}
+
+/// By attributes, by inputs, and by inputs that name their axes.
+#[test]
+fn zeros_around_maps_are_the_padding_of_the_convolution_that_reads_them() {
+    let padded = |opset: i64, pad: &dyn Fn(Model) -> Model| {
+        let model = pad(Model::new(opset, &IMAGE).weights("w", &[4, 3, 3, 3]));
+        model.node("Conv", &["z", "w"], "c", &[]).node("Flatten", &["c"], "y", &[])
+    };
+    let all = [0, 0, 1, 1, 0, 0, 1, 1];
+    let models = [
+        padded(7, &|model| model.node("Pad", &["x"], "z", &[ints("pads", &all)])),
+        padded(13, &|model| {
+            model.initializer(&int64s("pads", &all)).node("Pad", &["x", "pads"], "z", &[])
+        }),
+        padded(18, &|model| {
+            let model =
+                model.initializer(&int64s("pads", &[1; 4])).initializer(&int64s("axes", &[-1, 2]));
+            model.node("Pad", &["x", "pads", "", "axes"], "z", &[])
+        }),
+    ];
+    for (i, model) in models.iter().enumerate() {
+        assert_eq!(layers(model)[0], "c conv2d [4, 8, 8]", "{i}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::Received;
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::Duration;
 use ureq::http::StatusCode;
 
@@ -20,15 +21,16 @@ pub(super) struct Response {
 /// # Errors
 /// How the request ended, if not with a body.
 pub(super) fn get(url: &str, start: u64) -> Result<Response, Received> {
-    let config = ureq::Agent::config_builder()
+    let builder = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(30)))
         .timeout_recv_response(Some(Duration::from_secs(60)))
         // The slowest line that is worth waiting for: 170 MB at 50 kB/s.
         .timeout_recv_body(Some(Duration::from_secs(3600)))
-        .user_agent(concat!("pleach/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let mut request = config.new_agent().get(url);
+        .user_agent(concat!("pleach/", env!("CARGO_PKG_VERSION")));
+    // A proxy is for what is elsewhere, even where nothing says so.
+    let builder = if is_here(url) { builder.proxy(None) } else { builder };
+    let mut request = builder.build().new_agent().get(url);
     if start > 0 {
         request = request.header("Range", format!("bytes={start}-"));
     }
@@ -59,9 +61,33 @@ pub(super) fn get(url: &str, start: u64) -> Result<Response, Received> {
     Ok(Response { start, total, body: Box::new(response.into_body().into_reader()) })
 }
 
+/// Whether the server is this machine.
+fn is_here(url: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = url.parse().ok();
+    uri.as_ref().and_then(|uri| uri.host()).is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    })
+}
+
 /// The first byte and the total of `bytes FIRST-LAST/TOTAL` (RFC 9110, 14.4).
 fn content_range(value: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = range.split_once('-')?;
     Some((first.parse().ok()?, total.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for url in ["http://127.0.0.1:80/x", "http://localhost/x", "http://[::1]:8080/x"] {
+            assert!(is_here(url), "{url}");
+        }
+        for url in ["https://example.org/127.0.0.1", "http://128.0.0.1/", "no address"] {
+            assert!(!is_here(url), "{url}");
+        }
+    }
 }

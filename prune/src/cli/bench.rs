@@ -2,7 +2,7 @@
 
 mod layers;
 
-use super::common::{Common, DataArgs, DryRunArg};
+use super::common::{self, Common, DataArgs, DryRunArg};
 use super::exit::{self, usage};
 use super::interrupt;
 use super::output;
@@ -114,6 +114,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         seed: common.seed(),
         ..Config::new(isa, 1)
     };
+    for (_, network) in nets.iter().filter(|_| args.train) {
+        args.batch.iter().try_for_each(|&batch| common::check_memory(network.graph(), batch))?;
+    }
     if args.dry.dry_run {
         return plan(common, &nets, &config);
     }

@@ -10,8 +10,11 @@ use super::progress::Style;
 use anyhow::{Context as _, Result, bail};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, ColorChoice, ValueEnum};
+use pleach_core::autograd::Tape;
+use pleach_core::graph::Graph;
 use pleach_datasets::Dataset;
 use pleach_kernels::{Context, Isa};
+use pleach_prune::environment;
 pub(super) use pleach_prune::net::meta;
 use pleach_prune::reproduce;
 use pleach_prune::run_dir::RunDir;
@@ -289,6 +292,23 @@ pub(super) fn refuse_data(common: &Common, data: &DataArgs, why: &str) -> Result
     }
 }
 
+/// Refuses a training step whose maps the machine's memory cannot hold: it would be killed without a word.
+pub(super) fn check_memory(graph: &Graph, batch: usize) -> Result<()> {
+    let bytes = Tape::map_bytes_at_least(graph, batch) as u64;
+    fits_in(environment::memory(), bytes, batch).map_err(usage)
+}
+
+fn fits_in(memory: Option<u64>, bytes: u64, batch: usize) -> Result<(), String> {
+    match memory {
+        Some(memory) if bytes > memory => Err(format!(
+            "a batch of {batch} images takes {:.1} GB at least, and this machine has {:.1}: take fewer (--batch)",
+            bytes as f64 / 1e9,
+            memory as f64 / 1e9
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// `error`, from opening `files`, which a run reads that is gone on with; says where those are looked for that are not
 /// there.
 pub(super) fn located(run: &RunDir, files: Vec<&Path>, error: anyhow::Error) -> anyhow::Error {
@@ -329,4 +349,17 @@ pub(super) fn check_place(path: &Path, force: bool) -> Result<()> {
 /// Reads a text file that the user named.
 pub(super) fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_beyond_the_memory_is_refused_with_what_it_takes() {
+        let refused = fits_in(Some(25_000_000_000), 26_000_000_000, 2048).unwrap_err();
+        assert!(refused.starts_with("a batch of 2048 images takes 26.0 GB at least"), "{refused}");
+        assert_eq!(fits_in(Some(25_000_000_000), 25_000_000_000, 2048), Ok(()));
+        assert_eq!(fits_in(None, u64::MAX, 2048), Ok(()), "where nobody knows");
+    }
 }

@@ -3,9 +3,10 @@
 use super::common::{self, Common, DataArgs, DryRunArg};
 use super::exit::{self, usage};
 use super::output::{self, grouped};
+use super::weights::DtypeName;
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use pleach_core::checkpoint::{self, Dtype, write_atomically};
+use pleach_core::checkpoint::{self, write_atomically};
 use pleach_core::infer::PlanOptions;
 use pleach_core::onnx::{self, ExportOptions};
 use pleach_core::pytorch::{self, Names};
@@ -41,7 +42,11 @@ pub(super) struct Args {
     /// Keep batch norms apart from the convolutions before them (ONNX; other formats keep them anyway)
     #[arg(long)]
     keep_bn: bool,
-    /// Read what was written, and compare its logits with the network's; they must agree to 1e-4
+    /// The type of the weights (not of ONNX models) [default: f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    dtype: Option<DtypeName>,
+    /// Read what was written, and compare its logits with the network's; they must agree to 1e-4, in f16 to 1e-2, in
+    /// bf16 to 1e-1
     #[arg(long)]
     verify: bool,
     #[command(flatten)]
@@ -61,7 +66,13 @@ enum Format {
 }
 
 /// The largest relative difference of logits that `--verify` may find.
-const TOLERANCE: f64 = 1e-4;
+fn tolerance(dtype: DtypeName) -> f64 {
+    match dtype {
+        DtypeName::F32 => 1e-4,
+        DtypeName::F16 => 1e-2,
+        DtypeName::Bf16 => 1e-1,
+    }
+}
 
 /// Images that `--verify` draws.
 const IMAGES: usize = 8;
@@ -80,6 +91,10 @@ struct Document {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
+    if args.format == Format::Onnx && args.dtype.is_some() {
+        return Err(usage("--dtype has no effect: the weights of ONNX models are written in f32"));
+    }
+    let dtype = args.dtype.unwrap_or_default();
     let (code, out) = match args.format {
         Format::Pytorch => {
             let (code, weights) = pytorch_files(&args.out)?;
@@ -102,11 +117,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         }
         None if args.format == Format::Onnx => onnx::save(&out, network, meta, &options)?,
         None if dry_run => {}
-        None => checkpoint::save(&out, network, meta, Dtype::F32, false)?,
+        None => checkpoint::save(&out, network, meta, dtype.dtype(), false)?,
         Some(Code { path, names }) => {
             let source = pytorch::source(network.graph(), meta, names)?;
             if !dry_run {
-                checkpoint::save(&out, network, meta, Dtype::F32, false)?;
+                checkpoint::save(&out, network, meta, dtype.dtype(), false)?;
                 write_atomically(path, |file| file.write_all(source.as_bytes()))
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
@@ -128,10 +143,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if common.json {
         output::json(&document)?;
     } else {
-        output::print(&text(&document, code.as_ref()))?;
+        output::print(&text(&document, code.as_ref(), tolerance(dtype)))?;
     }
     Ok(match difference {
-        Some(difference) if !is_same(difference) => {
+        Some(difference) if !is_same(difference, tolerance(dtype)) => {
             log::error!("what was written is not the same network");
             exit::MISSED
         }
@@ -140,8 +155,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
 }
 
 /// Whether logits that differ by so much are the same; that which is not a number is no small difference.
-fn is_same(difference: f64) -> bool {
-    difference <= TOLERANCE
+fn is_same(difference: f64, tolerance: f64) -> bool {
+    difference <= tolerance
 }
 
 /// The file with a network's PyTorch code, and the names in it.
@@ -181,7 +196,7 @@ fn difference(cx: &Context, network: &Network, file: &Path, resolve: Resolve<'_>
     Ok(eval::difference(&logits(&written), &logits(network), classes))
 }
 
-fn text(document: &Document, code: Option<&Code>) -> String {
+fn text(document: &Document, code: Option<&Code>, tolerance: f64) -> String {
     let files: Vec<String> = document.files.iter().map(|file| file.display().to_string()).collect();
     let (net, files) = (&document.net, files.join(" and "));
     if document.dry_run {
@@ -198,7 +213,7 @@ fn text(document: &Document, code: Option<&Code>) -> String {
         let read = if code.is_some() { "the weights" } else { "the file" };
         text += &format!(
             "read again, {read} gave the logits of {IMAGES} random images to {difference:.1e} of an image's largest \
-             ({TOLERANCE:.0e} allowed)\n"
+             ({tolerance:.0e} allowed)\n"
         );
     }
     text
@@ -210,8 +225,9 @@ mod tests {
 
     #[test]
     fn a_difference_that_is_not_a_number_is_too_large() {
-        let differences = [0.0, TOLERANCE, 1.1e-4, f64::INFINITY, f64::NAN];
-        assert_eq!(differences.map(is_same), [true, true, false, false, false]);
+        let differences = [0.0, 1e-4, 1.1e-4, f64::INFINITY, f64::NAN];
+        let same = differences.map(|difference| is_same(difference, 1e-4));
+        assert_eq!(same, [true, true, false, false, false]);
     }
 
     #[test]

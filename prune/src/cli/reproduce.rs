@@ -108,12 +108,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let cx = common.context()?;
     let mut file = File::new(common, args)?;
     let resumed = args.resume.as_deref().map(RunDir::existing).transpose()?;
-    let located = |file: &File, error: anyhow::Error| match &resumed {
+    let explained = |file: &File, error: anyhow::Error| match &resumed {
         Some(run) => located(run, file.files(), error),
         None => error,
     };
     let dataset = DataArgs { data: file.data.clone() };
-    let dataset = dataset.open().map_err(|error| located(&file, error))?;
+    let dataset = dataset.open().map_err(|error| explained(&file, error))?;
     if args.resume.is_none() {
         reproduce::name_given(&mut file.settings, &*dataset)?;
     }
@@ -173,7 +173,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
                 false => ", and with --merge makes the tables of what is done",
             };
             watch.line(&format!("stopped; pleach reproduce --resume {path} goes on{or}"));
-            return Err(located(&file, error.into()));
+            return Err(explained(&file, error.into()));
         }
     }
     let report = reproduce::report(&job)?;

@@ -4,7 +4,7 @@ mod beginning;
 mod file;
 mod settings;
 
-use super::common::{Common, DataArgs, DryRunArg, RunArgs, read};
+use super::common::{self, Common, DataArgs, DryRunArg, RunArgs, read};
 use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
@@ -89,6 +89,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let Beginning { name, meta, network, teacher } = beginning;
     check_batch(file, &*dataset)?;
     check_resizing(&file.train, network.graph(), "train")?;
+    common::check_memory(network.graph(), file.train.batch)?;
     let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
     args.run.spare(file.init.as_deref().into_iter().chain(teacher_file).map(Path::new))?;
     if let Some(run) = planned.existing()
@@ -114,7 +115,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         run.path().display()
     ));
     let (config, existing) = (file.train.clone(), file.init.is_some());
-    let job = Job { meta, config, dtype: file.dtype(), teacher, existing };
+    let job = Job { meta, config, dtype: file.dtype.dtype(), teacher, existing };
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {

@@ -1,7 +1,9 @@
-//! How weights are stored in inference: `--weights`.
+//! How weights are stored: in inference (`--weights`), and in files (`--dtype`).
 
 use clap::{Args, ValueEnum};
+use pleach_core::checkpoint::Dtype;
 use pleach_kernels::conv2d::Storage;
+use serde::{Deserialize, Serialize};
 
 /// The flag.
 #[derive(Args)]
@@ -38,6 +40,27 @@ impl WeightsArg {
             Weights::F32 => "f32",
             Weights::Bf16 => "bf16",
             Weights::F16 => "f16",
+        }
+    }
+}
+
+/// The type of weights in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DtypeName {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+impl DtypeName {
+    /// What checkpoints call it.
+    pub(super) fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::Bf16,
         }
     }
 }

@@ -187,7 +187,7 @@ fn with_each_number_of_threads(
 /// until it ends the measurement is returned.
 ///
 /// # Panics
-/// If a batch size is 0.
+/// If a batch size is 0, or neither rounds nor seconds ask for one.
 pub fn measure(nets: &[(&str, &Network)], config: &Config, progress: Progress<'_>) -> Measurement {
     let mut found = Measurement::default();
     with_each_number_of_threads(config, |cx, threads| {

@@ -192,6 +192,8 @@ fn is_timed(graph: &Graph, id: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pleach_core::graph::GraphBuilder;
+    use pleach_core::layers::{Conv2d, Flatten, Linear};
     use pleach_core::{Shape, models};
     use pleach_kernels::Isa;
 
@@ -241,5 +243,30 @@ mod tests {
         assert!(other.to_string().contains("none of layer"), "{other}");
         let ended = LayerTimes::measure(&cx, &network, 1, &mut |_, _| ControlFlow::Break(()));
         assert_eq!(ended, None);
+    }
+
+    #[test]
+    fn a_linear_layer_on_whole_maps_is_counted_by_its_features() {
+        let build = |channels: usize| {
+            let (mut builder, image) = GraphBuilder::new(Shape::new(2, 3, 3))?;
+            let x = builder.add("conv", Layer::Conv2d(Conv2d::same3x3(channels)), &[image])?;
+            let x = builder.add("flat", Layer::Flatten(Flatten {}), &[x])?;
+            let fc = Layer::Linear(Linear { out_features: 5, bias: true });
+            let x = builder.add("fc", fc, &[x])?;
+            builder.finish(x)
+        };
+        let [whole, narrow] = [4, 2].map(|channels| build(channels).expect("it fits"));
+        let cx = Context::new(Isa::from_env().unwrap(), 1);
+        let go_on = &mut |_, _| ControlFlow::Continue(());
+        let network = Network::init(whole.clone(), 1);
+        let times = LayerTimes::measure(&cx, &network, 1, go_on).expect("nobody ends it");
+        let fc = times.layers.iter().find(|layer| layer.names == ["fc"]).expect("it is timed");
+        // Of 1 and of 4 channels of 3x3 pixels.
+        assert_eq!(fc.inputs, [9, 36]);
+        times.check(&narrow).expect("it is of this structure too");
+        assert!(times.predict(&narrow) <= times.predict(&whole));
+        let other = LayerTimes { schema: "pleach.layer-times/9".into(), ..times };
+        let error = other.check(&whole).expect_err("it is of another version").to_string();
+        assert!(error.contains("has schema \"pleach.layer-times/9\""), "{error}");
     }
 }

@@ -52,8 +52,8 @@ use std::sync::Arc;
 /// says so.
 ///
 /// # Errors
-/// If the criterion is unknown or cannot score the network, fine-tuning diverges, or the observer
-/// stops it.
+/// If the criterion is unknown or cannot score the network, values overflow in it, what the configuration replays
+/// does not fit it, fine-tuning diverges, or the observer stops it.
 ///
 /// # Panics
 /// If the network and the data set do not fit.

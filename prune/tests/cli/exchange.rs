@@ -127,6 +127,16 @@ fn every_format_that_is_written_is_read_as_the_same_network() {
     }
     let len = |name: &str| fs::metadata(folder.join(name)).unwrap().len();
     assert!(len("folded.onnx") < len("kept.onnx"));
+    for (dtype, allowed) in [("f16", "1e-2 allowed"), ("bf16", "1e-1 allowed")] {
+        let export = ["export", TINY, "--format", "safetensors", "--dtype", dtype, "-o", dtype];
+        let output = pleach().current_dir(folder).args(export).arg("--verify").output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && said.contains(allowed), "{said}");
+        assert!(5 * len(dtype) < 4 * len("net"), "{} and {}", len(dtype), len("net"));
+    }
+    let half = ["export", TINY, "--format", "onnx", "--dtype", "f16", "-o", "half.onnx"];
+    let (code, said) = run(folder, &half);
+    assert!(code == Some(2) && said.contains("--dtype has no effect"), "{said}");
     let code = fs::read_to_string(folder.join("modeling_tiny_vgg.py")).unwrap();
     assert!(code.contains("class TinyVgg(nn.Module):"), "{code}");
 }

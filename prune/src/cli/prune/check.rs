@@ -1,5 +1,6 @@
 //! Whether a network allows what is asked for.
 
+use crate::cli::common::check_memory;
 use crate::cli::exit::usage;
 use crate::cli::output::grouped;
 use crate::cli::train::check_resizing;
@@ -20,6 +21,7 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         [(&config.tune, "prune.tune"), (&config.final_tune, "prune.final_tune")]
     {
         check_resizing(training, graph, table)?;
+        check_memory(graph, training.batch)?;
     }
     let channels = Channels::of(graph);
     let layers = channels.prunable_layers();

@@ -3,9 +3,8 @@
 use super::Args;
 use crate::cli::common::Common;
 use crate::cli::config::{self, Idle, Layers, Source};
+use crate::cli::weights::DtypeName;
 use anyhow::Result;
-use clap::ValueEnum;
-use pleach_core::checkpoint::Dtype;
 use pleach_core::loss::Distillation;
 use pleach_core::{Shape, models};
 use pleach_prune::settings::SettingError;
@@ -15,15 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// The model whose settings hold where none is named, or one that there is not, and for networks that there are.
 const PLAIN: &str = "vgg16";
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum DtypeName {
-    #[default]
-    F32,
-    F16,
-    Bf16,
-}
 
 /// What a network learns from besides the labels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,7 +81,7 @@ pub(in crate::cli) struct File {
     #[serde(default)]
     pub(super) all_images: bool,
     #[serde(default)]
-    dtype: DtypeName,
+    pub(super) dtype: DtypeName,
     #[serde(default)]
     pub(super) teacher: Option<Teacher>,
     pub(super) train: TrainConfig,
@@ -152,16 +142,6 @@ impl config::Settings for File {
         let teacher = self.teacher.as_ref().map(|teacher| Path::new(&teacher.net));
         let init = self.init.as_ref().map(Path::new);
         [init, teacher, self.data.as_deref()].into_iter().flatten().collect()
-    }
-}
-
-impl File {
-    pub(super) fn dtype(&self) -> Dtype {
-        match self.dtype {
-            DtypeName::F32 => Dtype::F32,
-            DtypeName::F16 => Dtype::F16,
-            DtypeName::Bf16 => Dtype::Bf16,
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The flags that make a training run's configuration.
 
-use super::file::DtypeName;
 use crate::cli::config::{self, Layers, flag};
 use crate::cli::exit::usage;
+use crate::cli::weights::DtypeName;
 use anyhow::Result;
 use clap::ValueEnum;
 use pleach_core::graph::Graph;
