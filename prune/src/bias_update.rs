@@ -12,7 +12,7 @@ use crate::criteria::Scores;
 use crate::evidence::{Evidence, Wants};
 use crate::surgery::Kept;
 use pleach_core::autograd::Tape;
-use pleach_core::graph::{GraphBuilder, NodeId};
+use pleach_core::graph::{Graph, GraphBuilder, NodeId};
 use pleach_core::layers::{AxisRole, GlobalAvgPool, Layer, Mode, StepKey};
 use pleach_core::{Network, Param, Shape, Tensor};
 use pleach_kernels::Context;
@@ -69,13 +69,8 @@ pub fn apply(
     if update == BiasUpdate::None {
         return skipped;
     }
-    let layers: Vec<NodeId> = producers(network.graph()).collect();
-    for layer in layers {
-        let Some(&input) = network.graph().node(layer).inputs.first() else { continue };
+    for (layer, input) in losing(network.graph(), channels, kept) {
         let classes = channels.outputs(input);
-        if classes.iter().all(|&class| kept.contains(class)) {
-            continue;
-        }
         let measured = &evidence.inputs[&input];
         let images = evidence.labels.len();
         let shape = network.graph().node(input).shape;
@@ -113,6 +108,16 @@ pub fn apply(
     skipped
 }
 
+/// The layers of which some input channel is not kept, and those that they take them from.
+fn losing(graph: &Graph, channels: &Channels, kept: &Kept) -> Vec<(NodeId, NodeId)> {
+    let loses = |layer: NodeId| {
+        let &input = graph.node(layer).inputs.first()?;
+        let mut classes = channels.outputs(input).iter();
+        classes.any(|&class| !kept.contains(class)).then_some((layer, input))
+    };
+    producers(graph).filter_map(loses).collect()
+}
+
 /// Takes back what [`BiasUpdate::Mean`] gave the consumers of channels that are there again: those that are not
 /// kept by `kept`, without which `network` was. Means at the consumers stay as they are without these channels.
 ///
@@ -125,13 +130,8 @@ pub fn take_back(
     kept: &Kept,
     evidence: &Evidence,
 ) {
-    let layers: Vec<NodeId> = producers(network.graph()).collect();
-    for layer in layers {
-        let Some(&input) = network.graph().node(layer).inputs.first() else { continue };
+    for (layer, input) in losing(network.graph(), channels, kept) {
         let classes = channels.outputs(input);
-        if classes.iter().all(|&class| kept.contains(class)) {
-            continue;
-        }
         let shape = network.graph().node(input).shape;
         let mut stood_in = vec![0.0; shape.len()];
         let maps = stood_in.chunks_exact_mut(shape.area());
