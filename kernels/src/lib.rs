@@ -85,7 +85,8 @@ impl Context {
     }
 
     /// Whether filtering algorithms may be chosen.
-    pub(crate) fn filtering(&self) -> bool {
+    #[must_use]
+    pub fn filtering(&self) -> bool {
         self.filtering
     }
 

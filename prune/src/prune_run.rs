@@ -6,14 +6,15 @@
 //! by one rename, [`STATE`], which has everything else and says which of them count. So a run that was
 //! killed at any moment goes on from its last full step, and ends with the same bits as one that was
 //! not. `pruned.safetensors` and `plan.json` are those of the last accepted removal, and in the end those
-//! of the run; `metrics.jsonl` has a line a removal and a line an epoch.
+//! of the run; `metrics.jsonl` has a line a removal and a line an epoch. What a teacher said of views that come again
+//! is in files of its own beside them (`state.answers-*.npy`).
 
 mod saved;
 
 use crate::error::PruneError;
 use crate::phases::{Earlier, Event, Outcome, PruneConfig, Pruner, RunObserver};
 use crate::run_dir::{RunDir, RunDirError};
-use crate::trainer::{Observer, StepReport};
+use crate::trainer::{Observer, StepReport, Teacher};
 use pleach_core::Network;
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_datasets::Dataset;
@@ -93,7 +94,12 @@ pub fn prune(
     let mut pruner = match store.load()? {
         Some(last) => {
             let (standing, candidate) = (last.standing, last.candidate);
-            Pruner::resume(cx, dataset, base, config, last.state, standing, candidate)?
+            let mut pruner =
+                Pruner::resume(cx, dataset, base, config, last.state, standing, candidate)?;
+            if let Some(answers) = pruner.teacher_mut().and_then(Teacher::answers_mut) {
+                run.recall(answers)?;
+            }
+            pruner
         }
         None => {
             let pruner = Pruner::new(cx, dataset, base, model, config, observer)?;
@@ -109,13 +115,13 @@ pub fn prune(
         let json = serde_json::to_string(times).expect("times are finite");
         run.write(LATENCY, &(json + "\n"))?;
     }
-    store.save(&pruner, &[])?;
+    store.save(&mut pruner, &[])?;
     while !pruner.is_finished() {
         if !metrics.observer.goes_on() {
             return Err(PruneError::Interrupted.into());
         }
         pruner.step(&mut metrics)?;
-        store.save(&pruner, &std::mem::take(&mut metrics.lines))?;
+        store.save(&mut pruner, &std::mem::take(&mut metrics.lines))?;
     }
     let outcome = pruner.outcome();
     checkpoint::save(&run.file(PRUNED), &outcome.network, meta, Dtype::F32, false)?;

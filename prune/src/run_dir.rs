@@ -1,5 +1,6 @@
 //! The folder of a run.
 
+mod answers;
 mod files;
 mod lock;
 
@@ -73,7 +74,7 @@ fn is_of_a_run(name: &str) -> bool {
 
 /// Whether unfinished runs go on from files of this name.
 fn is_state(name: &str) -> bool {
-    let kinds = [".json", ".safetensors"];
+    let kinds = [".json", ".safetensors", ".npy"];
     name.starts_with(STATE_PREFIX) && kinds.iter().any(|kind| name.ends_with(kind))
 }
 

@@ -3,13 +3,14 @@
 //! After each epoch `last.safetensors` has the network with its optimiser's state, `best.safetensors`
 //! the network of the best epoch by validation accuracy (without images to validate on, of the last), and
 //! `metrics.jsonl` a line. A run that was interrupted goes on from its last full epoch and ends with the same
-//! bits as one that was not.
+//! bits as one that was not. Until then, what a teacher said of views that come again is there too
+//! (`state.answers-*.npy`).
 
 mod state;
 
 use crate::eval::{EVAL_BATCH, Evaluation, evaluate};
 use crate::run_dir::{RunDir, RunDirError};
-use crate::trainer::{EpochReport, Observer, TrainConfig, TrainError, Trainer};
+use crate::trainer::{Answers, EpochReport, Observer, Teacher, TrainConfig, TrainError, Trainer};
 use pleach_core::Network;
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_core::loss::Distillation;
@@ -181,6 +182,9 @@ pub fn train(
     if let Some((teacher, distillation)) = &job.teacher {
         trainer = trainer.with_teacher(teacher, *distillation);
     }
+    if let Some(answers) = answers(&mut trainer) {
+        run.recall(answers)?;
+    }
     let epochs = trainer.epochs();
     assert!(epochs > 0, "a run has epochs");
     forget_later_epochs(run, trainer.epochs_done())?;
@@ -199,6 +203,8 @@ pub fn train(
         let validation = validation.zip(best.best_accuracy).map(|(found, best_accuracy)| {
             Validation { accuracy: found.accuracy, loss: found.loss, best_accuracy }
         });
+        let known = answers(&mut trainer).map_or(Ok(Vec::new()), |answers| run.keep(answers))?;
+        run.remove_state(&known)?;
         let epoch = Epoch { training, validation };
         let line = serde_json::to_string(&epoch).expect("an epoch has nothing JSON lacks");
         // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
@@ -208,6 +214,7 @@ pub fn train(
         checkpoint::save(&last, trainer.network(), &meta, Dtype::F32, true)?;
         observer.event(&Event::Epoch { epoch: &epoch, left: trainer.left() });
     }
+    run.remove_state(&[])?;
     Ok(Trained {
         best: checkpoint::load(&run.file(BEST))?.network,
         best_epoch: best.best_epoch,
@@ -215,6 +222,11 @@ pub fn train(
         epochs,
         seconds: seconds(run)?,
     })
+}
+
+/// What the network's teacher said, where some of it comes again.
+fn answers(trainer: &mut Trainer) -> Option<&mut Answers> {
+    trainer.teacher_mut().and_then(Teacher::answers_mut)
 }
 
 /// The network of the last full epoch of `run` and where it stands; nothing before the first. `network` gives the

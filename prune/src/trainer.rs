@@ -1,10 +1,12 @@
 //! The training loop, the same for training from scratch and for fine-tuning.
 
+mod answers;
 mod config;
 mod report;
 mod resizing;
 mod teacher;
 
+pub(crate) use answers::Answers;
 pub(crate) use teacher::Teacher;
 
 pub use config::{Border, Start, TrainConfig};
@@ -72,14 +74,19 @@ impl Trainer {
     /// In the first step, if their classes or images differ.
     #[must_use]
     pub fn with_teacher(mut self, teacher: &Network, distillation: Distillation) -> Self {
-        let batch = self.spec(0).batch;
-        self.teacher = Some(Teacher::new(&self.cx, teacher, batch, distillation));
+        let images = (&*self.dataset, &self.spec(0), self.epochs());
+        self.teacher = Some(Teacher::new(&self.cx, teacher, images, distillation));
         self
     }
 
     /// The same, with the teacher of another part of the same training, which remembers what it said.
     pub(crate) fn taught_by(self, teacher: Teacher) -> Self {
         Self { teacher: Some(teacher), ..self }
+    }
+
+    /// The network's teacher.
+    pub(crate) fn teacher_mut(&mut self) -> Option<&mut Teacher> {
+        self.teacher.as_mut()
     }
 
     /// The network as it is now.
@@ -198,7 +205,7 @@ impl Trainer {
         let (epoch, steps) = (self.epochs_done, self.steps());
         let first = epoch * self.steps_per_epoch();
         let shape = self.network.graph().input_shape();
-        let (spec, samples) = (self.spec(epoch), self.dataset.len(Split::Train));
+        let spec = self.spec(epoch);
         let mut loader = Loader::new(Arc::clone(&self.dataset), spec.clone());
         let mut images = Tensor::zeros(spec.batch, full);
         let mut small = (shape != full).then(|| Small::new(full, shape, spec.batch));
@@ -222,7 +229,7 @@ impl Trainer {
                 }
                 if let Some(teacher) = teacher {
                     let distillation = teacher.distillation;
-                    let taught = teacher.logits(cx, &images, (&batch, &spec, samples));
+                    let taught = teacher.logits(cx, &images, (&batch, &spec));
                     distill(cx, logits, taught, distillation, &mut loss, &mut diff);
                 }
                 if loss.mean.is_finite() {

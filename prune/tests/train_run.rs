@@ -8,24 +8,33 @@ use common::small_graph;
 use pleach_core::checkpoint::{Dtype, Meta};
 use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
+use pleach_core::npy;
 use pleach_datasets::{Dataset, Spec, Split};
 use pleach_kernels::{Context, Isa};
 use pleach_prune::run_dir::RunDir;
-use pleach_prune::train_run::{self, BEST, Event, Job, LAST, METRICS, RunObserver};
-use pleach_prune::trainer::{Observer, Silent, TrainConfig};
+use pleach_prune::train_run::{
+    self, BEST, Event, Job, LAST, METRICS, RunObserver, TrainRunError, Trained,
+};
+use pleach_prune::trainer::{Observer, Silent, StepReport, TrainConfig};
 use serde_json::Value;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 fn train(run: &RunDir, observer: &mut dyn RunObserver) {
+    let trained = try_to_train(run, observer);
+    assert_eq!(trained.expect("it works").epochs, 4);
+}
+
+/// Training with a teacher, which is asked about two views of each image.
+fn try_to_train(run: &RunDir, observer: &mut dyn RunObserver) -> Result<Trained, TrainRunError> {
     let cx = Context::new(Isa::from_env().unwrap(), 2);
-    let config = TrainConfig { epochs: 3.5, batch: 50, ..TrainConfig::default() };
+    let config = TrainConfig { epochs: 3.5, batch: 50, views: 2, ..TrainConfig::default() };
     let taught = Distillation { weight: 0.5, temperature: 4.0 };
     let teacher = Some((Network::init(small_graph(), 4), taught));
     let job = Job { meta: Meta::default(), config, dtype: Dtype::F32, teacher, existing: true };
     let network = Network::init(small_graph(), 3);
-    let trained = train_run::train(&cx, &few::dataset(), run, &job, network, observer);
-    assert_eq!(trained.expect("it works").epochs, 4);
+    train_run::train(&cx, &few::dataset(), run, &job, network, observer)
 }
 
 fn folder() -> (tempfile::TempDir, RunDir) {
@@ -145,4 +154,59 @@ fn no_epoch_is_lost_or_there_twice_wherever_in_its_saving_a_run_was_killed() {
             assert!(left(&run).0 == networks, "{new:?}");
         }
     }
+}
+
+/// Stops in the epoch after this many.
+struct StopAfter(u64);
+
+impl Observer for StopAfter {
+    fn step(&mut self, _: &StepReport) -> bool {
+        self.0 > 0
+    }
+}
+
+impl RunObserver for StopAfter {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0 -= u64::from(matches!(event, Event::Epoch { .. }));
+    }
+}
+
+fn answers(run: &RunDir) -> Vec<PathBuf> {
+    let entries = fs::read_dir(run.path()).expect("it is there").map(|entry| entry.expect("one"));
+    let paths = entries.map(|entry| entry.path());
+    let mut answers: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|kind| kind == "npy")).collect();
+    answers.sort();
+    answers
+}
+
+#[test]
+fn what_a_teacher_said_outlasts_an_interruption_and_not_the_run() {
+    let (_folder, whole) = folder();
+    train(&whole, &mut Silent);
+    assert_eq!(answers(&whole), [PathBuf::new(); 0], "a finished run asks nothing any more");
+
+    let stopped = || {
+        let (folder, run) = folder();
+        try_to_train(&run, &mut StopAfter(2)).expect_err("it is stopped");
+        let answers = answers(&run);
+        assert_eq!(answers.len(), 2, "both views were seen");
+        (folder, run, answers)
+    };
+    let (_folder, run, _) = stopped();
+    train(&run, &mut Silent);
+    assert!(left(&run) == left(&whole));
+
+    // Files that are not to be read are as good as none, and those that are there are read.
+    let (_folder, run, files) = stopped();
+    fs::write(&files[0], "not an array").expect("it can be written");
+    npy::save(&files[1], &[2, 10], &[1.0; 20]).expect("it can be written");
+    train(&run, &mut Silent);
+    assert!(left(&run) == left(&whole));
+    let (_folder, run, files) = stopped();
+    let array = npy::load(&files[0]).expect("it is an array");
+    let others: Vec<f32> = array.values.iter().map(|logit| 1.0 - logit).collect();
+    npy::save(&files[0], &array.shape, &others).expect("it can be written");
+    train(&run, &mut Silent);
+    assert!(left(&run) != left(&whole), "a teacher that said something else");
 }

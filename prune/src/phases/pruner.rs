@@ -155,6 +155,10 @@ impl<'a> Pruner<'a> {
         if let Some(standing) = standing {
             pruner.stand(standing);
         }
+        if let Some(candidate) = pruner.candidate.take() {
+            let trainer = pruner.trainer(candidate);
+            pruner.rest(trainer);
+        }
         Ok(pruner)
     }
 
@@ -196,6 +200,11 @@ impl<'a> Pruner<'a> {
     #[must_use]
     pub fn candidate(&self) -> Option<&Network> {
         self.candidate.as_ref()
+    }
+
+    /// What it is taught by.
+    pub(crate) fn teacher_mut(&mut self) -> Option<&mut Teacher> {
+        self.teacher.as_mut()
     }
 
     /// Whether nothing is left to do.

@@ -97,23 +97,9 @@ impl Pruner<'_> {
         observer: &mut dyn RunObserver,
     ) -> Result<(), PruneError> {
         let (phase, images) = (self.state.phase(), self.dataset.len(Split::Train) as f64);
-        let config = match self.state.stage {
-            Stage::Final => &self.config.final_tune,
-            _ => &self.config.tune,
-        };
-        let trial = self.state.trial.as_mut().expect("a trial was begun");
         let network = self.candidate.take().expect("a trial has a candidate");
-        let (purpose, number) = (Purpose::FineTuning, self.state.tunings);
-        let seed = Rng::new(self.config.seed, purpose, number, 0).next_u64();
-        let config = TrainConfig { epochs: trial.epochs, seed, ..config.clone() };
-        let dataset = Arc::clone(&self.dataset);
-        let mut trainer = Trainer::resume(self.cx, dataset, config, network, trial.done);
-        if let Some(distillation) = self.config.distillation {
-            trainer = match self.teacher.take() {
-                Some(teacher) => trainer.taught_by(teacher),
-                None => trainer.with_teacher(self.base, distillation),
-            };
-        }
+        let mut trainer = self.trainer(network);
+        let trial = self.state.trial.as_mut().expect("a trial was begun");
         if !trainer.is_finished() {
             if trial.done == 0 {
                 observer.event(&Event::Tuning { phase, epochs: trial.epochs });
@@ -123,13 +109,12 @@ impl Pruner<'_> {
             trial.used += report.images as f64 / images;
             observer.event(&Event::Epoch { epoch: &report, left: trainer.left() });
         }
-        let finished = trainer.is_finished();
-        let (network, teacher) = trainer.into_parts();
-        if !finished {
+        if !trainer.is_finished() {
             trial.seconds += started.elapsed().as_secs_f64();
-            (self.candidate, self.teacher) = (Some(network), teacher);
+            self.rest(trainer);
             return Ok(());
         }
+        let network = trainer.into_network();
         let trial = self.state.trial.take().expect("a trial was begun");
         self.state.epochs += trial.used;
         let seconds = trial.seconds;
@@ -142,6 +127,31 @@ impl Pruner<'_> {
             None => self.keep_tuned(trial.used, network),
         }
         Ok(())
+    }
+
+    /// The training of the trial's candidate, which stands where the trial does.
+    pub(super) fn trainer(&mut self, candidate: Network) -> Trainer {
+        let trial = self.state.trial.as_ref().expect("a trial was begun");
+        let config = match self.state.stage {
+            Stage::Final => &self.config.final_tune,
+            _ => &self.config.tune,
+        };
+        let (purpose, number) = (Purpose::FineTuning, self.state.tunings);
+        let seed = Rng::new(self.config.seed, purpose, number, 0).next_u64();
+        let config = TrainConfig { epochs: trial.epochs, seed, ..config.clone() };
+        let dataset = Arc::clone(&self.dataset);
+        let trainer = Trainer::resume(self.cx, dataset, config, candidate, trial.done);
+        match (self.config.distillation, self.teacher.take()) {
+            (None, _) => trainer,
+            (Some(_), Some(teacher)) => trainer.taught_by(teacher),
+            (Some(distillation), None) => trainer.with_teacher(self.base, distillation),
+        }
+    }
+
+    /// Keeps the candidate and its teacher until the next epoch.
+    pub(super) fn rest(&mut self, trainer: Trainer) {
+        let (candidate, teacher) = trainer.into_parts();
+        (self.candidate, self.teacher) = (Some(candidate), teacher);
     }
 
     /// Lets the candidate take the standing network's place, or not.

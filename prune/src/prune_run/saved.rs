@@ -4,6 +4,7 @@ use super::{PLAN, PRUNED, PruneRunError, STATE};
 use crate::phases::{Earlier, PruneConfig, Pruner, State};
 use crate::run_dir::{RunDir, RunDirError, STATE_PREFIX};
 use crate::train_run::METRICS;
+use crate::trainer::Teacher;
 use pleach_core::Network;
 use pleach_core::checkpoint::{self, CheckpointError, Dtype, Meta};
 use pleach_datasets::Dataset;
@@ -162,10 +163,13 @@ impl<'a> Store<'a> {
     /// Saves where the run stands, after these lines of the metrics.
     pub(super) fn save(
         &mut self,
-        pruner: &Pruner<'_>,
+        pruner: &mut Pruner<'_>,
         lines: &[String],
     ) -> Result<(), PruneRunError> {
-        let (run, state) = (self.run, pruner.state());
+        let run = self.run;
+        let answers = pruner.teacher_mut().and_then(Teacher::answers_mut);
+        let answers = answers.map_or(Ok(Vec::new()), |answers| run.keep(answers))?;
+        let state = pruner.state();
         let metrics = run.append(METRICS, lines)?;
         let [network, candidate] = [network_name(state), candidate_name(state)];
         if let Some(name) = network.as_ref().filter(|_| self.network != state.network()) {
@@ -181,7 +185,7 @@ impl<'a> Store<'a> {
         let text = serde_json::to_string(&saved).expect("a state has nothing JSON lacks");
         run.write(STATE, &(text + "\n"))?;
         let keep: Vec<String> = [network, candidate].into_iter().flatten().collect();
-        run.remove_state(&[keep, vec![STATE.to_owned()]].concat())?;
+        run.remove_state(&[keep, answers, vec![STATE.to_owned()]].concat())?;
         Ok(())
     }
 

@@ -208,8 +208,16 @@ impl RunObserver for Stop {
 }
 
 fn prune(run: &RunDir, observer: &mut dyn RunObserver) -> Result<Outcome, PruneRunError> {
-    let (config, meta) = (config(), Meta { model: "small".into(), ..Meta::default() });
-    let job = Job { model: "small", meta: &meta, config: &config, after: None };
+    prune_by(&config(), run, observer)
+}
+
+fn prune_by(
+    config: &PruneConfig,
+    run: &RunDir,
+    observer: &mut dyn RunObserver,
+) -> Result<Outcome, PruneRunError> {
+    let meta = Meta { model: "small".into(), ..Meta::default() };
+    let job = Job { model: "small", meta: &meta, config, after: None };
     prune_run::prune(&context(), &few::dataset(), run, &job, &untrained(), observer)
 }
 
@@ -297,6 +305,33 @@ fn a_run_goes_on_after_an_interruption_within_an_epoch() {
     assert!(matches!(prune(&run, &mut stop), Err(PruneRunError::Prune(PruneError::Train(_)))));
     prune(&run, &mut Silent).expect("it goes on");
     assert!(left(&run) == left(&whole));
+}
+
+#[test]
+fn what_a_teacher_said_is_kept_until_its_fine_tuning_is_over() {
+    let mut config = PruneConfig {
+        phases: Phases::Layerwise,
+        max_drop: 100.0,
+        distillation: Some(pleach_core::loss::Distillation { weight: 0.5, temperature: 4.0 }),
+        ..config()
+    };
+    (config.layerwise_epochs, config.final_epochs, config.final_tune.views) = (0.1, 3.5, 1);
+    let (_folder, whole) = folder_with(&Files::new());
+    prune_by(&config, &whole, &mut Silent).expect("it works");
+
+    let (_folder, run) = folder_with(&Files::new());
+    let answers = || {
+        let names = files(&run).into_keys().filter(|name| name.ends_with(".npy"));
+        names.map(|name| fs::read(run.file(&name)).expect("it is there")).collect::<Vec<_>>()
+    };
+    let mut said = Vec::new();
+    while prune_by(&config, &run, &mut Stop { steps: 1, in_training: false }).is_err() {
+        said.extend(answers());
+    }
+    assert!(left(&run) == left(&whole));
+    assert_eq!(said.len(), 3, "one view, after each epoch but the last");
+    assert!(said[0] == said[2], "of all images, so that nothing is asked any more");
+    assert!(answers().is_empty());
 }
 
 #[test]
