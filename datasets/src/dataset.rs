@@ -41,20 +41,21 @@ impl fmt::Display for Split {
 /// The shape of a data set: its classes, its images, and how they are normalised.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spec {
-    /// The data set's name, as in [`DATASETS`](crate::DATASETS).
+    /// The data set's name, as in [`DATASETS`](crate::DATASETS). Networks and runs know by it what they were trained
+    /// on.
     pub name: String,
     /// How many classes there are; labels are below it.
     pub classes: usize,
-    /// Colour planes of an image.
+    /// Colour planes of an image, or other ones.
     pub channels: usize,
     /// Rows of an image.
     pub height: usize,
     /// Columns of an image.
     pub width: usize,
-    /// Per-channel mean of the training pixels, as fractions of 255.
-    pub mean: [f32; 3],
-    /// Per-channel standard deviation of the training pixels, as fractions of 255.
-    pub std: [f32; 3],
+    /// `[channels]` mean of the training pixels, as fractions of 255.
+    pub mean: Vec<f32>,
+    /// `[channels]` standard deviation of the training pixels, as fractions of 255; more than 0.
+    pub std: Vec<f32>,
     /// One name a class, in label order.
     pub class_names: Vec<String>,
 }
@@ -68,6 +69,9 @@ impl Spec {
 }
 
 /// Labelled images, readable from any thread.
+///
+/// Whoever implements it sees to it that calls with the same arguments return the same each time, that labels are below
+/// the classes, and that each split has an image: what is computed from a data set is a function of these.
 pub trait Dataset: Send + Sync {
     /// Names, sizes and normalisation.
     fn spec(&self) -> &Spec;

@@ -1,26 +1,27 @@
 //! Downloading the official archives.
 
-use crate::registry::{Archive, Format, Place};
+use crate::registry::{Format, Place};
 use crate::{DataError, verify};
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::{self, Seek, Write};
+use std::fs::{self, DirEntry, File};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
+mod download;
 #[cfg_attr(not(feature = "download"), path = "fetch/refused.rs")]
 mod http;
+mod request;
 
 /// Where the official archives are published.
 pub const OFFICIAL: &str = "https://www.cs.toronto.edu/~kriz";
 
-/// Requests for one archive: the first, and those that go on where a connection broke.
-const ATTEMPTS: u32 = 4;
+/// What the names of temporary files and folders begin with.
+const PREFIX: &str = ".pleach-fetch-";
 
-/// A body longer than this is not one of the archives, which have 170 MB.
-const MAX_LEN: u64 = 1 << 30;
+/// What is temporary and was not written to for so long is of a process that was killed: the requests for one archive
+/// end after four hours.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +49,14 @@ pub struct Fetched {
 ///
 /// What is there is kept: an archive with the right checksum is not downloaded again, and a folder
 /// with the right name is not touched. Files appear whole and under their final name or not at all.
-/// `progress` is called with each piece received, and stops the download with a `Break`.
+/// `progress` is called before each request, with each piece received, and several times a second while
+/// nothing is; it stops the download with a `Break`. What a fetch into the same folder left that was killed
+/// goes after a day.
 ///
 /// # Errors
-/// If the server does not give the archive, it is not the right one, an existing archive is not the
-/// right one, the disk refuses, or `progress` asked to stop. Nothing is left behind then, but the
-/// archive if it is the right one and could not be opened or unpacked.
+/// If a folder with the right name does not open, the server does not give the archive, it is not the right
+/// one, an existing archive is not the right one, the disk refuses, or `progress` asked to stop. Nothing is
+/// left behind then, but the archive if it is the right one and could not be opened or unpacked.
 pub fn fetch(
     format: &'static dyn Format,
     base_url: &str,
@@ -82,11 +85,17 @@ fn fetch_into(
     dir: &Path,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Fetched, DataError> {
+    tidy(dir);
+    let folder = dir.join(format.folder());
+    let unpacked = folder.symlink_metadata().is_ok();
+    if unpacked {
+        check_whole(format, &folder)?;
+    }
     let wanted = format.archive();
     let archive = dir.join(wanted.file_name);
     let downloaded = !archive.exists();
     if downloaded {
-        download(&wanted, base_url, &archive, progress)?;
+        download::download(&wanted, base_url, &archive, progress)?;
     } else {
         let found = verify::of_file(&archive)?.sha256;
         if found != wanted.sha256 {
@@ -94,11 +103,40 @@ fn fetch_into(
             return Err(DataError::unexpected(&archive, expected, format!("sha256 {found}")));
         }
     }
-    let folder = dir.join(format.folder());
-    if !folder.exists() {
+    if !unpacked {
         unpack(format, &archive, dir, &folder)?;
     }
     Ok(Fetched { archive, folder, downloaded })
+}
+
+/// Refuses a folder that is not the whole data set, such as what a copy left that broke off.
+fn check_whole(format: &'static dyn Format, folder: &Path) -> Result<(), DataError> {
+    match format.open(&Place::Folder(folder.to_path_buf())) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let found = format!("what does not open ({error}): remove it and fetch again");
+            Err(DataError::unexpected(folder, "a whole data set", found))
+        }
+    }
+}
+
+/// Removes what fetches left that were killed.
+fn tidy(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten().filter(is_stale) {
+        let path = entry.path();
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed {
+            log::warn!("{}: {error}: what an earlier fetch left stays", path.display());
+        }
+    }
+}
+
+fn is_stale(entry: &DirEntry) -> bool {
+    let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+    let modified = entry.metadata().and_then(|metadata| metadata.modified());
+    let age = modified.ok().and_then(|modified| modified.elapsed().ok());
+    is_ours && age.is_some_and(|age| age > STALE)
 }
 
 /// Writes the files of the archive to a temporary folder in `dir`, then gives it its name.
@@ -124,129 +162,10 @@ fn unpack(
     Ok(())
 }
 
-fn download(
-    archive: &Archive,
-    base_url: &str,
-    target: &Path,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<(), DataError> {
-    let url = format!("{}/{}", base_url.trim_end_matches('/'), archive.file_name);
-    let fail = |found: String| {
-        Err(DataError::Download {
-            url: url.clone(),
-            expected: format!("an archive with sha256 {}", archive.sha256),
-            found,
-        })
-    };
-    let dir = target.parent().unwrap_or(Path::new("."));
-    let temporary = builder(0o666).tempfile_in(dir).map_err(|error| DataError::io(dir, error))?;
-    let mut sink = Sink { file: temporary, hasher: Sha256::new(), received: 0 };
-    let mut broken = String::new();
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            log::warn!("{url}: {broken}; going on from byte {}", sink.received);
-            thread::sleep(Duration::from_millis(100 << attempt));
-        }
-        match sink.receive(&url, target, progress)? {
-            Received::Whole => {
-                let found = verify::hexadecimal(sink.hasher.finalize());
-                if found != archive.sha256 {
-                    return fail(format!("{} bytes with sha256 {found}", sink.received));
-                }
-                let at_target = |error| DataError::io(target, error);
-                sink.file.as_file().sync_all().map_err(at_target)?;
-                let persisted = sink.file.persist_noclobber(target);
-                return persisted.map(drop).map_err(|error| at_target(error.error));
-            }
-            Received::Interrupted => return Err(DataError::Interrupted { url }),
-            Received::Refused(found) => return fail(found),
-            Received::Broken(found) => broken = found,
-        }
-    }
-    Err(DataError::Unreachable { url, reason: broken, attempts: ATTEMPTS })
-}
-
-/// What has been received of an archive.
-struct Sink {
-    file: tempfile::NamedTempFile,
-    hasher: Sha256,
-    received: u64,
-}
-
-/// How a request ended.
-enum Received {
-    /// With the last byte.
-    Whole,
-    /// Early: another request may go on.
-    Broken(String),
-    /// With an answer that another request would get too.
-    Refused(String),
-    /// By the caller.
-    Interrupted,
-}
-
-impl Sink {
-    /// Asks for what is still missing and writes it down.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    fn receive(
-        &mut self,
-        url: &str,
-        target: &Path,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<Received, DataError> {
-        let mut response = match http::get(url, self.received) {
-            Ok(response) => response,
-            Err(received) => return Ok(received),
-        };
-        let at_target = |error| DataError::io(target, error);
-        if response.start != self.received {
-            self.file.as_file().set_len(0).map_err(at_target)?;
-            self.file.rewind().map_err(at_target)?;
-            self.hasher.reset();
-            self.received = 0;
-        }
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let read = match response.body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let total = of_total(response.total);
-                    let found = format!("{} bytes{total}, then {error}", self.received);
-                    return Ok(Received::Broken(found));
-                }
-            };
-            self.received += read as u64;
-            if self.received > MAX_LEN {
-                return Ok(Received::Refused(format!("more than {MAX_LEN} bytes")));
-            }
-            self.file.write_all(&buffer[..read]).map_err(at_target)?;
-            self.hasher.update(&buffer[..read]);
-            let so_far = Progress { received: self.received, total: response.total };
-            if progress(so_far).is_break() {
-                return Ok(Received::Interrupted);
-            }
-        }
-        match response.total {
-            Some(total) if self.received < total => {
-                Ok(Received::Broken(format!("{} bytes{}", self.received, of_total(response.total))))
-            }
-            _ => Ok(Received::Whole),
-        }
-    }
-}
-
-fn of_total(total: Option<u64>) -> String {
-    total.map_or_else(String::new, |total| format!(" of {total}"))
-}
-
 /// Temporary files and folders with the rights that any other file would get.
 fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".pleach-fetch-");
+    builder.prefix(PREFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

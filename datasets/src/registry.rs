@@ -96,7 +96,8 @@ pub const DATASETS: &[DatasetKind] = &[
 /// Opens the data set at `data`, or the built-in one.
 ///
 /// `data` is a folder with the files of a data set, or a folder above one, or a folder with the
-/// official `.tar.gz`, or that archive itself; which data set it is, the names of the files tell.
+/// official `.tar.gz`, or that archive itself; which data set it is, the names of the files tell. An archive
+/// counts where the files of its data set are not there too.
 ///
 /// # Errors
 /// If no data set or more than one is there, or anything about it is wrong.
@@ -130,18 +131,15 @@ fn locate_in_folder(path: &Path) -> Result<Located, DataError> {
     for (kind, format) in formats() {
         let below = path.join(format.folder());
         let below_names = if below.is_dir() { list(&below)? } else { Vec::new() };
+        let others = found.len();
         for (folder, names) in [(path, &names), (&below, &below_names)] {
             if names.iter().any(|name| format.owns(name)) {
                 found.push((kind, format, Place::Folder(folder.to_path_buf())));
             }
         }
-    }
-    if found.is_empty() {
-        for (kind, format) in formats() {
-            let archive = format.archive().file_name;
-            if names.iter().any(|name| name == archive) {
-                found.push((kind, format, Place::Archive(path.join(archive))));
-            }
+        let archive = format.archive().file_name;
+        if found.len() == others && names.iter().any(|name| name == archive) {
+            found.push((kind, format, Place::Archive(path.join(archive))));
         }
     }
     match &found[..] {

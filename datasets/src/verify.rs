@@ -22,9 +22,9 @@ pub struct Info {
     /// Images of each split, in the order of [`Split::ALL`].
     pub images: [usize; 3],
     /// Per-channel mean that normalisation uses, as fractions of 255.
-    pub mean: [f32; 3],
+    pub mean: Vec<f32>,
     /// Per-channel standard deviation that normalisation uses, as fractions of 255.
-    pub std: [f32; 3],
+    pub std: Vec<f32>,
 }
 
 /// What a verification found in a data set that is whole.
@@ -39,9 +39,9 @@ pub struct Report {
     /// Images of each class, for each split in the order of [`Split::ALL`].
     pub class_counts: [Vec<usize>; 3],
     /// Per-channel mean of all training pixels (validation included), as fractions of 255.
-    pub mean: [f64; 3],
+    pub mean: Vec<f64>,
     /// Their per-channel standard deviation.
-    pub std: [f64; 3],
+    pub std: Vec<f64>,
     /// What is unusual without being wrong, as sentences.
     pub warnings: Vec<String>,
 }
@@ -66,8 +66,8 @@ pub fn info(dataset: &dyn Dataset) -> Info {
         class_names: spec.class_names.clone(),
         image: [spec.channels, spec.height, spec.width],
         images: Split::ALL.map(|split| dataset.len(split)),
-        mean: spec.mean,
-        std: spec.std,
+        mean: spec.mean.clone(),
+        std: spec.std.clone(),
     }
 }
 
@@ -129,31 +129,31 @@ pub fn verify(path: &Path) -> Result<Report, DataError> {
 /// Per-channel mean and standard deviation of the training and validation pixels, as fractions
 /// of 255. The sums are of integers, so they are exact and do not depend on any order.
 #[must_use]
-pub fn statistics(dataset: &dyn Dataset) -> ([f64; 3], [f64; 3]) {
+pub fn statistics(dataset: &dyn Dataset) -> (Vec<f64>, Vec<f64>) {
     let spec = dataset.spec();
     let plane = spec.height * spec.width;
-    let (mut sums, mut squares, mut count) = ([0_u64; 3], [0_u64; 3], 0_u64);
+    let (mut sums, mut squares) = (vec![0_u64; spec.channels], vec![0_u64; spec.channels]);
+    let mut count = 0_u64;
     for split in [Split::Train, Split::Validation] {
         for index in 0..dataset.len(split) {
             let planes = dataset.pixels(split, index).chunks_exact(plane);
             for (channel, pixels) in planes.enumerate() {
-                // 1024 * 255^2 is below 2^27.
-                let (sum, square) = pixels.iter().fold((0_u32, 0_u32), |(sum, square), &byte| {
-                    let byte = u32::from(byte);
-                    (sum + byte, square + byte * byte)
-                });
-                sums[channel] += u64::from(sum);
-                squares[channel] += u64::from(square);
+                for &byte in pixels {
+                    let byte = u64::from(byte);
+                    sums[channel] += byte;
+                    squares[channel] += byte * byte;
+                }
             }
             count += plane as u64;
         }
     }
     let count = count as f64;
-    let mean = sums.map(|sum| sum as f64 / count / 255.0);
-    let std = std::array::from_fn(|channel| {
-        let square = squares[channel] as f64 / count / (255.0 * 255.0);
-        (square - mean[channel] * mean[channel]).max(0.0).sqrt()
-    });
+    let mean: Vec<f64> = sums.iter().map(|&sum| sum as f64 / count / 255.0).collect();
+    let deviation = |(&squares, mean): (&u64, &f64)| {
+        let square = squares as f64 / count / (255.0 * 255.0);
+        (square - mean * mean).max(0.0).sqrt()
+    };
+    let std = squares.iter().zip(&mean).map(deviation).collect();
     (mean, std)
 }
 

@@ -1,7 +1,7 @@
 //! Batches are pure functions of their key, and loaders only make them early.
 
 use pleach_datasets::batches::{Batch, BatchSpec, Border, CROP_PADDING, Epoch, Loader, fill};
-use pleach_datasets::{Dataset, Spec, Split, class_balanced};
+use pleach_datasets::{Dataset, Spec, Split, class_balanced, verify};
 use std::sync::Arc;
 
 const STRIDE: usize = 16;
@@ -21,8 +21,8 @@ impl Ramp {
             channels: 3,
             height: 8,
             width: 8,
-            mean: [0.5, 0.25, 0.125],
-            std: [0.5, 0.25, 2.0],
+            mean: vec![0.5, 0.25, 0.125],
+            std: vec![0.5, 0.25, 2.0],
             class_names: ["a", "b", "c"].map(String::from).to_vec(),
         };
         let image = |i: usize| {
@@ -30,6 +30,17 @@ impl Ramp {
             (0..3 * 64).map(pixel).collect()
         };
         Self { spec, images: (0..n).map(image).collect() }
+    }
+
+    /// With two more channels: the first two, upside down.
+    fn of_five(n: usize) -> Self {
+        let Self { mut spec, mut images } = Self::new(n);
+        (spec.channels, spec.mean, spec.std) = (5, vec![0.125; 5], vec![0.5, 1.0, 2.0, 4.0, 8.0]);
+        for image in &mut images {
+            let more: Vec<u8> = image[..128].iter().map(|byte| 255 - byte).collect();
+            image.extend(more);
+        }
+        Self { spec, images }
     }
 }
 
@@ -81,6 +92,39 @@ fn pixels_are_normalised_channels_last_and_pad_lanes_are_zero() {
             assert_eq!(pixel[3..], [0.0; STRIDE - 3]);
         }
     }
+}
+
+#[test]
+fn images_have_as_many_channels_as_their_data_set_says() {
+    let dataset = Ramp::of_five(2);
+    let batch = make(&dataset, &BatchSpec::in_order(Split::Test, 2, STRIDE), 0);
+    for (n, image) in batch.images.chunks_exact(64 * STRIDE).enumerate() {
+        for (p, pixel) in image.chunks_exact(STRIDE).enumerate() {
+            let normalised = |c: usize| {
+                let byte = f32::from(dataset.images[n][64 * c + p]);
+                (byte / 255.0 - dataset.spec.mean[c]) / dataset.spec.std[c]
+            };
+            let expected: Vec<f32> = (0..5).map(normalised).collect();
+            assert_eq!(pixel[..5], expected, "image {n}, pixel {p}");
+        }
+    }
+    let (mean, std) = verify::statistics(&dataset);
+    let of = |c: usize| dataset.images.iter().flat_map(move |image| &image[64 * c..][..64]);
+    for c in 0..5 {
+        let values: Vec<f64> = of(c).map(|&byte| f64::from(byte) / 255.0).collect();
+        let expected = values.iter().sum::<f64>() / values.len() as f64;
+        let squares = values.iter().map(|value| (value - expected).powi(2)).sum::<f64>();
+        let deviation = (squares / values.len() as f64).sqrt();
+        assert!((mean[c] - expected).abs() < 1e-9 && (std[c] - deviation).abs() < 1e-9, "{c}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "a mean and a deviation a channel")]
+fn channels_without_a_mean_are_a_bug() {
+    let mut dataset = Ramp::of_five(2);
+    dataset.spec.mean.pop();
+    let _ = Epoch::new(&dataset, &BatchSpec::in_order(Split::Test, 2, STRIDE));
 }
 
 #[test]

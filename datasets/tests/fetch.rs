@@ -6,16 +6,17 @@ use pleach_datasets::fetch::{OFFICIAL, Progress, fetch};
 use pleach_datasets::registry::{Archive, Format, Place};
 use pleach_datasets::{DataError, Dataset, Spec, Split};
 use sha2::{Digest, Sha256};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, SystemTime};
 use tempfile::tempdir;
 
-/// A format whose archive is any bytes at all, and whose one file is that archive.
+/// A format whose archive is any bytes at all, and whose one file, `data.bin`, is that archive.
 struct Blob {
     sha256: &'static str,
 }
@@ -47,8 +48,12 @@ impl Format for Blob {
     }
 
     fn open(&'static self, place: &Place) -> Result<Box<dyn Dataset>, DataError> {
-        let bytes = fs::read(place.path()).unwrap();
-        if bytes == b"not a data set" {
+        let path = match place {
+            Place::Archive(path) => path.clone(),
+            Place::Folder(path) => path.join("data.bin"),
+        };
+        let bytes = fs::read(path).unwrap_or_default();
+        if bytes.is_empty() || bytes == b"not a data set" {
             let path = place.path().to_path_buf();
             let (expected, found) = ("a data set".to_string(), "none".to_string());
             return Err(DataError::Unexpected { path, expected, found });
@@ -128,6 +133,22 @@ impl Server {
     fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+/// The address of a server that takes a request, sends this, says nothing for longer than anybody waits, and hangs up.
+fn stalled(sent: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/data", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            Server::read(&stream);
+            // The client may have hung up already.
+            let _ = stream.write_all(&sent);
+            thread::sleep(Duration::from_secs(10));
+        }
+    });
+    url
 }
 
 /// An answer with the length of `of`, of which it sends `sent` bytes and hangs up.
@@ -311,6 +332,46 @@ fn an_interrupted_download_leaves_nothing() {
     let error = fetch(Blob::of(&body), &server.url, dir.path(), &mut stop).unwrap_err();
     assert!(matches!(error, DataError::Interrupted { .. }), "{error}");
     assert_eq!(left_in(dir.path()), Vec::<String>::new());
+    assert_eq!(server.requests(), Vec::<String>::new(), "it was known before");
+}
+
+#[test]
+fn a_download_from_a_server_that_says_nothing_is_interrupted() {
+    let body = body();
+    for sent in [Vec::new(), cut(&body, 70_001)(None)] {
+        let url = stalled(sent);
+        let dir = tempdir().unwrap();
+        let mut last = None;
+        let mut stop = |now: Progress| match last.replace(now) == Some(now) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let error = fetch(Blob::of(&body), &url, dir.path(), &mut stop).unwrap_err();
+        assert!(matches!(error, DataError::Interrupted { .. }), "{error}");
+        assert_eq!(left_in(dir.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_fetch_left_that_was_killed_goes_after_a_day() {
+    let body = body();
+    let server = Server::new(vec![whole(&body)]);
+    let dir = tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let age = |file: &File, hours: u64| {
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
+    };
+    for (name, hours) in [(".pleach-fetch-old", 25), (".pleach-fetch-new", 23), ("mine", 25)] {
+        age(&File::create(path(name)).unwrap(), hours);
+    }
+    #[cfg(unix)]
+    {
+        fs::create_dir(path(".pleach-fetch-folder")).unwrap();
+        fs::write(path(".pleach-fetch-folder/data.bin"), "half").unwrap();
+        age(&File::open(path(".pleach-fetch-folder")).unwrap(), 25);
+    }
+    fetch(Blob::of(&body), &server.url, dir.path(), &mut go_on).unwrap();
+    assert_eq!(left_in(dir.path()), [".pleach-fetch-new", "blob", "blob.tar.gz", "mine"]);
 }
 
 #[test]
@@ -338,9 +399,31 @@ fn a_folder_that_is_there_is_not_touched() {
     let server = Server::new(vec![whole(&body)]);
     let dir = tempdir().unwrap();
     fs::create_dir(dir.path().join("blob")).unwrap();
+    fs::write(dir.path().join("blob/data.bin"), "other data").unwrap();
     fs::write(dir.path().join("blob/mine"), "mine").unwrap();
     fetch(Blob::of(&body), &server.url, dir.path(), &mut go_on).unwrap();
-    assert_eq!(left_in(&dir.path().join("blob")), ["mine"]);
+    assert_eq!(left_in(&dir.path().join("blob")), ["data.bin", "mine"]);
+    assert_eq!(fs::read(dir.path().join("blob/data.bin")).unwrap(), b"other data");
+}
+
+#[test]
+fn a_folder_that_is_no_whole_data_set_is_named_before_anything_is_downloaded() {
+    let server = Server::new(vec![status("500 Never")]);
+    for file in [None, Some("data.bin")] {
+        let dir = tempdir().unwrap();
+        let folder = dir.path().join("blob");
+        fs::create_dir(&folder).unwrap();
+        file.iter().for_each(|name| fs::write(folder.join(name), "not a data set").unwrap());
+        let error = fetch(Blob::of(b"x"), &server.url, dir.path(), &mut go_on).unwrap_err();
+        let shown = folder.display();
+        let expected = format!(
+            "{shown}: expected a whole data set, found what does not open ({shown}: expected a data set, \
+             found none): remove it and fetch again"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(left_in(dir.path()), ["blob"]);
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
 }
 
 #[test]

@@ -310,6 +310,24 @@ fn a_folder_above_two_data_sets_is_refused() {
 }
 
 #[test]
+fn an_archive_counts_where_the_files_of_its_data_set_are_not_there_too() {
+    let whole = Whole::get();
+    let dir = tempdir().unwrap();
+    copy(&whole.folder(&CIFAR_100), dir.path());
+    let archive = dir.path().join(CIFAR_10.archive.file_name);
+    fs::write(&archive, "").unwrap();
+    let message = open(Some(dir.path())).err().unwrap().to_string();
+    let above = dir.path().display();
+    let expected = format!(
+        "{above}: expected the files of one data set, found cifar-10 in \
+         {above}/cifar-10-binary.tar.gz and cifar-100 in {above}/cifar-100-binary"
+    );
+    assert_eq!(message, expected);
+    fs::rename(&archive, dir.path().join(CIFAR_100.archive.file_name)).unwrap();
+    assert_eq!(open(Some(dir.path())).unwrap().spec().name, "cifar-100");
+}
+
+#[test]
 fn a_folder_without_class_names_opens() {
     let whole = Whole::get();
     let dir = tempdir().unwrap();

@@ -8,12 +8,16 @@ use std::hint::black_box;
 /// Sums in flight: two units with a latency of five cycles need ten.
 const CHAINS: usize = 12;
 
-/// Runs `iterations` rounds of the loop on the calling thread, and returns the floating-point
-/// operations done (two for each multiply-add of a lane). The caller holds the clock.
+/// Runs `iterations` rounds of the loop on each thread of `cx` at once, and returns the floating-point
+/// operations of all of them (two for each multiply-add of a lane). The caller holds the clock, on several threads in
+/// a [`region`](crate::Threads::region) that has run something before: a thread that has yet to wake up leaves its
+/// loop to another.
 #[must_use]
 pub fn multiply_adds(cx: &Context, iterations: u64) -> f64 {
-    (cx.isa().peak.multiply_adds)(iterations);
-    2.0 * iterations as f64 * (CHAINS * cx.isa().lanes) as f64
+    let run = cx.isa().peak.multiply_adds;
+    let mut loops = vec![(); cx.threads().count()];
+    cx.threads().for_each_chunk(&mut loops, 1, |_, _| run(iterations));
+    2.0 * iterations as f64 * (loops.len() * CHAINS * cx.isa().lanes) as f64
 }
 
 /// The kernels of an instruction set.
@@ -50,5 +54,19 @@ impl SimdOp for MultiplyAdds {
             simd.store(sum, &mut out);
             black_box(&out);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Isa;
+
+    #[test]
+    fn every_thread_does_as_many_operations_as_one_alone() {
+        let isa = Isa::from_env().unwrap();
+        let [one, three] = [1, 3].map(|threads| multiply_adds(&Context::new(isa, threads), 10));
+        assert_eq!(one, (2 * 10 * CHAINS * isa.lanes) as f64);
+        assert_eq!(three, 3.0 * one);
     }
 }

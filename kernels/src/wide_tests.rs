@@ -1,91 +1,44 @@
 //! The tile of AVX-512, and vectors as wide as a pixel's padding, tested on CPUs without it.
 
+mod batch_norm_then;
+mod conv2d_passes;
+
 use crate::batch_norm::{self, Gradient, Then};
-use crate::conv2d::{self, Activation, Conv2dGeometry, named};
+use crate::conv2d::{self, Activation, Conv2dGeometry};
 use crate::dispatch::WIDE;
 use crate::gemm::{gemm, gemm_matrixmultiply};
 use crate::optimizer::{self, AdamStep};
 use crate::pool::{Pool2dGeometry, avg, global_avg, max};
-use crate::{AlignedBuffer, Context, Isa, add, channel_stride, linear, relu};
+use crate::{AlignedBuffer, Context, Isa, add, channel_stride, linear, reduce, relu};
 
 /// Integers from -3 to 3, whose sums of products are exact.
 fn integers(seed: u64) -> impl FnMut() -> f32 {
+    let mut next = bits(seed);
+    move || (next() % 7) as f32 - 3.0
+}
+
+/// Uniform in [-1, 1).
+fn reals(seed: u64) -> impl FnMut() -> f32 {
+    let mut next = bits(seed);
+    move || next() as f32 / (1 << 23) as f32 - 1.0
+}
+
+/// Seeded numbers of 24 bits.
+fn bits(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
     move || {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) % 7) as f32 - 3.0
+        state >> 40
     }
 }
 
+/// `[pixels, channels]` with the channel stride; pad lanes are zero.
 fn map(pixels: usize, channels: usize, mut number: impl FnMut() -> f32) -> Vec<f32> {
     let stride = channel_stride(channels);
     let mut map = vec![0.0; pixels * stride];
     map.chunks_mut(stride).for_each(|pixel| pixel[..channels].fill_with(&mut number));
     map
-}
-
-#[test]
-fn wide_tiles_convolve_small_integers_exactly() {
-    let cx = Context::new(&WIDE, 2);
-    let mut scratch = AlignedBuffer::zeros(1 << 20);
-    for [n, ic, size, oc, k, stride, padding] in [
-        [1, 1, 1, 1, 1, 1, 0],
-        [2, 3, 7, 17, 3, 1, 1],
-        [2, 37, 6, 53, 3, 1, 1],
-        [3, 101, 4, 130, 3, 1, 1],
-        [3, 130, 2, 101, 3, 2, 1],
-        [3, 53, 2, 37, 3, 1, 1],
-        [2, 64, 9, 32, 3, 2, 1],
-        [1, 300, 5, 20, 3, 1, 1],
-        [2, 48, 8, 40, 1, 2, 0],
-    ] {
-        let (ih, iw, kh, kw) = (size, size, k, k);
-        let g = Conv2dGeometry { n, ic, ih, iw, oc, kh, kw, stride, padding, groups: 1 };
-        let src = map(g.src_pixels(), ic, integers(1));
-        let diff_dst = map(g.dst_pixels(), oc, integers(2));
-        let weights: Vec<f32> = std::iter::repeat_with(integers(3)).take(g.weights_len()).collect();
-        let mut convolve = |name: &str| {
-            scratch.fill(f32::NAN);
-            let (mut dst, mut diff_src) =
-                (vec![f32::NAN; g.dst_len()], vec![f32::NAN; g.src_len()]);
-            let by = named(conv2d::FORWARD, name).filter(|by| (by.applies)(&g))?;
-            let (relu, bias) = (Activation::Relu, Some(&weights[..oc]));
-            conv2d::forward_with(by, &cx, &g, &src, &weights, bias, relu, &mut dst, &mut scratch);
-            let (by, diff) = (named(conv2d::BACKWARD_DATA, name)?, &mut diff_src);
-            conv2d::backward_data_with(by, &cx, &g, &diff_dst, &weights, diff, &mut scratch);
-            Some([dst, diff_src])
-        };
-        let reference = convolve("reference").unwrap();
-        for name in ["implicit_gemm", "im2col", "winograd_2x2", "toeplitz_2x2", "winograd_4x4"] {
-            let Some(found) = convolve(name) else { continue };
-            if name != "winograd_4x4" {
-                assert_eq!(found, reference, "{name} {g:?}");
-            }
-            let tolerance = 1e-4 * (9 * ic) as f32;
-            for (x, y) in found.iter().flatten().zip(reference.iter().flatten()) {
-                assert!((x - y).abs() <= tolerance, "{name} {g:?}: {x} instead of {y}");
-            }
-        }
-        let [implicit_gemm, im2col, reference] =
-            ["implicit_gemm", "im2col", "reference"].map(|name| {
-                let mut diff = vec![f32::NAN; g.weights_len()];
-                let by = named(conv2d::BACKWARD_WEIGHTS, name).unwrap();
-                scratch.fill(f32::NAN);
-                conv2d::backward_weights_with(
-                    by,
-                    &cx,
-                    &g,
-                    &src,
-                    &diff_dst,
-                    &mut diff,
-                    &mut scratch,
-                );
-                diff
-            });
-        assert_eq!(implicit_gemm, reference, "{g:?}");
-        assert_eq!(im2col, reference, "{g:?}");
-    }
 }
 
 #[test]
@@ -141,12 +94,25 @@ fn operations(cx: &Context, channels: usize) -> Vec<(&'static str, Vec<f32>)> {
     batch_norm::backward_train(cx, pixels, c, d, g, w, &mean, &inv_std, dw_, db_);
     found.push(("batch_norm::backward_train", [diff, dw, db].concat()));
 
+    let (mut diff, mut dw, mut db) = (empty(), vec![f32::NAN; c], vec![f32::NAN; c]);
+    let (d, dw_, db_) = (&mut diff, &mut dw, &mut db);
+    batch_norm::backward_eval(
+        cx, pixels, c, &src, &diff_dst, &weight, &mean, &var, eps, d, dw_, db_,
+    );
+    found.push(("batch_norm::backward_eval", [diff, dw, db].concat()));
+
+    let mut sums = vec![f32::NAN; c];
+    reduce::channel_sums_f32(cx, pixels, c, &diff_dst, &mut sums);
+    found.push(("reduce", sums));
+
     let [mut rectified, mut diff, mut sum] = std::array::from_fn(|_| empty());
     relu::forward(cx, &src, &mut rectified);
     relu::backward(cx, &rectified, &diff_dst, &mut diff);
     add::forward(cx, &rectified, &diff, &mut sum);
     add::accumulate(cx, &src, &mut sum);
-    found.push(("relu and add", [rectified, diff, sum].concat()));
+    let mut rectified_sum = sum.clone();
+    add::accumulate_relu(cx, &src, &mut rectified_sum);
+    found.push(("relu and add", [rectified, diff, sum, rectified_sum].concat()));
 
     let g = Pool2dGeometry { n, c, ih: size, iw: size, kernel: 3, stride: 2, padding: 1 };
     let [mut largest, mut means] = std::array::from_fn(|_| vec![f32::NAN; g.dst_len()]);

@@ -101,8 +101,8 @@ impl CompareConfig {
 /// images. If the observer ends it with a `Break`, curves that are whole by then are returned.
 ///
 /// # Errors
-/// If a criterion is unknown or cannot score this network, fine-tuning diverges, or the observer stops
-/// that.
+/// If a criterion is unknown or cannot score this network, values overflow in it or in what is left of it,
+/// fine-tuning diverges, or the observer stops that.
 ///
 /// # Panics
 /// If the network and the data set do not fit.
@@ -124,6 +124,9 @@ pub fn compare(
     let indices = class_balanced(&**dataset, Split::Train, config.calibration, config.seed);
     let whole = &mut network.clone();
     let evidence = evidence::calibrate(cx, whole, &channels, dataset, indices, wants);
+    if let Some(what) = evidence.not_finite(network.graph()) {
+        return Err(PruneError::NotFinite(what));
+    }
     let scores = |criterion: &dyn Criterion| {
         let cx = ScoreCx {
             network,
@@ -154,6 +157,10 @@ pub fn compare(
             bias_update::apply(cx, &mut whole, &channels, &kept, &evidence, *update, &con_ent);
             let pruned = surgery::prune(&whole, &channels, &kept);
             let found = evaluate(cx, &pruned, dataset, Split::Validation, None);
+            if !found.loss.is_finite() {
+                let what = format!("the validation loss after {name} removed a share of {share}");
+                return Err(PruneError::NotFinite(what));
+            }
             let macs = pruned.graph().macs();
             let tuned_accuracy = match &config.tune {
                 Some(tune) => {

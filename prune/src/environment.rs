@@ -101,6 +101,15 @@ fn caches(folder: &Path) -> Vec<Cache> {
     caches
 }
 
+/// Warns where a run goes on with another instruction set than it was begun with.
+pub(crate) fn warn_of_other_isa(then: &str, now: &str) {
+    if then != now {
+        log::warn!(
+            "the run was begun with {then} and goes on with {now}: an uninterrupted one has other bits"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Accuracy and loss of a network on a split.
 
+use crate::net;
 use pleach_core::infer::{Plan, PlanOptions};
 use pleach_core::loss::cross_entropy;
 use pleach_core::network::Network;
@@ -59,7 +60,7 @@ pub fn images(
 /// augmentation.
 ///
 /// # Panics
-/// If network and data set do not fit.
+/// If network and data set do not fit ([`net::fits`]).
 #[must_use]
 pub fn evaluate(
     cx: &Context,
@@ -85,6 +86,7 @@ pub fn evaluate_each(
     options: &PlanOptions<'_>,
     each: &mut dyn FnMut(&Tensor),
 ) -> Evaluation {
+    assert!(net::fits(network.graph(), dataset.spec()), "the network fits {}", dataset.spec().name);
     let shape = network.graph().input_shape();
     let spec = BatchSpec::in_order(split, EVAL_BATCH, channel_stride(shape.channels));
     let mut loader = Loader::new(Arc::clone(dataset), BatchSpec { indices, ..spec });
@@ -151,7 +153,8 @@ pub fn difference(found: &[f32], expected: &[f32], classes: usize) -> f64 {
 }
 
 /// The larger number; NaN if either is, so that no comparison with a bound hides it.
-fn maximum(a: f64, b: f64) -> f64 {
+#[must_use]
+pub fn maximum(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 

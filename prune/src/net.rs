@@ -7,6 +7,7 @@ use pleach_core::models::{self, ModelError};
 use pleach_core::onnx::{self, OnnxError};
 use pleach_core::{Network, Shape};
 use pleach_datasets::Spec;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,30 @@ pub struct Net {
     pub meta: Meta,
     /// The file, unless it is a model with random weights.
     pub file: Option<PathBuf>,
+}
+
+/// What an argument names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A model, which has random weights.
+    Model,
+    /// A file with an ONNX model, which says its architecture.
+    Onnx,
+    /// A file with a checkpoint, which says its architecture too.
+    Checkpoint,
+    /// A file with weights alone.
+    StateDict,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Model => "the name of a model",
+            Self::Onnx => "an ONNX model",
+            Self::Checkpoint => "a checkpoint",
+            Self::StateDict => "a state dict",
+        })
+    }
 }
 
 /// Why an argument names no network.
@@ -49,6 +74,18 @@ pub enum NetError {
     /// The model cannot be built like this.
     #[error(transparent)]
     Model(ModelError),
+    /// An architecture is named for what has its own.
+    #[error(
+        "the architecture {arch} (--arch) has no effect: {argument} is {kind}, which says its own"
+    )]
+    IdleArchitecture {
+        /// The architecture.
+        arch: String,
+        /// The network.
+        argument: String,
+        /// What that is.
+        kind: Kind,
+    },
     /// The file cannot be read, or is not sound.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -60,9 +97,9 @@ pub enum NetError {
 /// What a network that is not from a file is built for, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Resolve<'a> {
-    /// The architecture of state dicts; without it, the one that their names and shapes say.
+    /// The architecture of state dicts; without it, the one that their names and shapes say. Nothing else takes one.
     pub arch: Option<&'a str>,
-    /// One image.
+    /// One image, of state dicts and of models by name.
     pub image: Shape,
     /// Classes of models by name.
     pub classes: usize,
@@ -82,16 +119,39 @@ impl Resolve<'_> {
     /// `NAME:W,W,...`, with random weights.
     ///
     /// # Errors
-    /// If it is neither, or the file is not a network's.
+    /// If it is neither, the file is not a network's, or an architecture is named that it has no use for.
     pub fn net(&self, argument: &str) -> Result<Net, NetError> {
+        let (net, kind) = self.find(argument)?;
+        self.check_use(argument, kind)?;
+        Ok(net)
+    }
+
+    /// The networks that `arguments` name. The architecture is that of the state dicts among them.
+    ///
+    /// # Errors
+    /// As [`Resolve::net`]; an architecture is in vain if none of them has a use for it.
+    pub fn nets<S: AsRef<str>>(&self, arguments: &[S]) -> Result<Vec<Net>, NetError> {
+        let arguments = arguments.iter().map(AsRef::<str>::as_ref);
+        let found = arguments.clone().map(|argument| self.find(argument));
+        let found = found.collect::<Result<Vec<(Net, Kind)>, NetError>>()?;
+        if found.iter().all(|(_, kind)| *kind != Kind::StateDict) {
+            let mut each = arguments.zip(&found);
+            each.try_for_each(|(argument, (_, kind))| self.check_use(argument, *kind))?;
+        }
+        Ok(found.into_iter().map(|(net, _)| net).collect())
+    }
+
+    fn find(&self, argument: &str) -> Result<(Net, Kind), NetError> {
         let path = Path::new(argument);
         if path.is_dir() {
             return Err(NetError::Folder { path: path.into(), found: checkpoints(path) });
         }
         if path.exists() {
-            let Checkpoint { network, meta } = self.file(path)?;
-            return Ok(Net { name: argument.into(), network, meta, file: Some(path.into()) });
+            let (Checkpoint { network, meta }, kind) = self.read(path)?;
+            let net = Net { name: argument.into(), network, meta, file: Some(path.into()) };
+            return Ok((net, kind));
         }
+        self.check_arch()?;
         if looks_like_a_path(argument) {
             return Err(NetError::Missing(path.into()));
         }
@@ -100,27 +160,52 @@ impl Resolve<'_> {
             source => NetError::Model(source),
         })?;
         let graph = model.graph(&widths, self.image, self.classes).map_err(NetError::Model)?;
-        Ok(Net {
+        let net = Net {
             name: argument.into(),
             network: Network::init(graph, self.seed),
             meta: Meta { model: model.name.into(), ..Meta::default() },
             file: None,
-        })
+        };
+        Ok((net, Kind::Model))
     }
 
     /// The network in the file at `path`, whatever its format.
     ///
     /// # Errors
-    /// If the file cannot be read, is not sound, or does not say its architecture.
-    pub fn file(&self, path: &Path) -> Result<Checkpoint, NetError> {
+    /// If the file cannot be read, is not sound, does not say its architecture, or one is named that it has no use
+    /// for.
+    pub fn file(&self, path: &Path) -> Result<(Checkpoint, Kind), NetError> {
+        let (checkpoint, kind) = self.read(path)?;
+        self.check_use(&path.display().to_string(), kind)?;
+        Ok((checkpoint, kind))
+    }
+
+    fn read(&self, path: &Path) -> Result<(Checkpoint, Kind), NetError> {
+        self.check_arch()?;
         let state_dict = || checkpoint::load_state_dict(path, self.arch, self.image, None);
-        match Format::of(path)? {
-            Format::Onnx => Ok(onnx::load(path)?),
-            Format::Torch => Ok(state_dict()?),
+        Ok(match Format::of(path)? {
+            Format::Onnx => (onnx::load(path)?, Kind::Onnx),
+            Format::Torch => (state_dict()?, Kind::StateDict),
             Format::Safetensors => match checkpoint::load(path) {
-                Err(CheckpointError::NoArchitecture { .. }) => Ok(state_dict()?),
-                result => Ok(result?),
+                Err(CheckpointError::NoArchitecture { .. }) => (state_dict()?, Kind::StateDict),
+                result => (result?, Kind::Checkpoint),
             },
+        })
+    }
+
+    /// Refuses an architecture that there is not.
+    fn check_arch(&self) -> Result<(), NetError> {
+        self.arch.map_or(Ok(()), |arch| models::parse(arch).map(drop).map_err(NetError::Model))
+    }
+
+    /// Refuses an architecture for what has its own.
+    fn check_use(&self, argument: &str, kind: Kind) -> Result<(), NetError> {
+        match self.arch {
+            Some(arch) if kind != Kind::StateDict => {
+                let (arch, argument) = (arch.into(), argument.into());
+                Err(NetError::IdleArchitecture { arch, argument, kind })
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -173,6 +258,42 @@ fn list(found: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_architecture_is_named_for_state_dicts_alone() {
+        let plain = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/exchange/plain.pth");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+        let image = Shape::new(3, 6, 6);
+        let plainly = Resolve { arch: None, image, classes: 2, seed: 1 };
+        let Net { network, meta, .. } = plainly.net(plain).expect("its architecture is recognised");
+        let (own, model) = (path("own.safetensors"), path("model.onnx"));
+        checkpoint::save(own.as_ref(), &network, &meta, Default::default(), false)
+            .expect("it is saved");
+        let options = onnx::ExportOptions::default();
+        onnx::save(model.as_ref(), &network, &meta, &options).expect("it is saved");
+
+        let named = Resolve { arch: Some("concat-small"), ..plainly };
+        assert!(named.net(plain).is_ok());
+        let (_, kind) = named.file(plain.as_ref()).expect("it is the architecture");
+        assert_eq!(kind, Kind::StateDict);
+        let idle = |result: Result<(), NetError>| match result {
+            Err(NetError::IdleArchitecture { kind, .. }) => Some(kind),
+            _ => None,
+        };
+        for (argument, kind) in
+            [(&*own, Kind::Checkpoint), (&*model, Kind::Onnx), ("concat-small", Kind::Model)]
+        {
+            assert!(plainly.net(argument).is_ok(), "{argument}");
+            assert_eq!(idle(named.net(argument).map(drop)), Some(kind));
+            assert_eq!(idle(named.nets(&[argument, argument]).map(drop)), Some(kind));
+            let both = named.nets(&[argument, plain]).expect("one takes it");
+            assert_eq!([&*both[0].name, &*both[1].name], [argument, plain]);
+            let unknown = Resolve { arch: Some("concat-smal"), ..plainly }.nets(&[argument]);
+            assert!(matches!(unknown, Err(NetError::Model(_))), "{unknown:?}");
+        }
+        assert_eq!(idle(named.file(own.as_ref()).map(drop)), Some(Kind::Checkpoint));
+    }
 
     #[test]
     fn what_files_say_of_normalisation_has_a_value_a_channel() {

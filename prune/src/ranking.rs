@@ -2,6 +2,7 @@
 
 use crate::channels::{ChannelId, Channels};
 use crate::criteria::{self, ConEnt, CriterionError, Join, Normalise, ScoreCx, Scores};
+use crate::error::PruneError;
 use crate::eval::evaluate;
 use crate::evidence::{self, Wants};
 use crate::surgery::{self, Kept};
@@ -63,7 +64,8 @@ pub struct RankedGroup {
 /// `Break`: then there is no result.
 ///
 /// # Errors
-/// If a criterion fails on a layer that it said it could score.
+/// If values overflow in the network or in what is left of it, or a criterion fails on a layer that it said it could
+/// score.
 ///
 /// # Panics
 /// If the network and the data set do not fit.
@@ -73,7 +75,7 @@ pub fn rank(
     network: &Network,
     config: &RankingConfig,
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
-) -> Result<Option<Ranking>, CriterionError> {
+) -> Result<Option<Ranking>, PruneError> {
     let graph = network.graph();
     let channels = Channels::of(graph);
     let names = criteria::fitting(graph, &channels);
@@ -81,6 +83,9 @@ pub fn rank(
     let wants = Wants { gradients: true, ..Wants::default() };
     let evidence =
         evidence::calibrate(cx, &mut network.clone(), &channels, dataset, indices.clone(), wants);
+    if let Some(what) = evidence.not_finite(graph) {
+        return Err(PruneError::NotFinite(what));
+    }
     let base = evidence.losses.iter().sum::<f64>() / evidence.losses.len().max(1) as f64;
 
     let drawn: Vec<Vec<ChannelId>> = channels
@@ -97,6 +102,10 @@ pub fn rank(
             drawn
         })
         .collect();
+    let makers = |filter: ChannelId| -> Vec<String> {
+        let producers = &channels.group(filter).producers;
+        producers.iter().map(|&id| graph.node(id).name.clone()).collect()
+    };
     let total: usize = drawn.iter().map(Vec::len).sum();
     let mut done = 0;
     let mut increases: Vec<Vec<f64>> = Vec::with_capacity(drawn.len());
@@ -108,6 +117,10 @@ pub fn rank(
             }
             let pruned = surgery::prune(network, &channels, &Kept::without(&channels, &[filter]));
             let found = evaluate(cx, &pruned, dataset, Split::Train, Some(indices.clone()));
+            if !found.loss.is_finite() {
+                let what = format!("the loss without a filter of {}", makers(filter).join(", "));
+                return Err(PruneError::NotFinite(what));
+            }
             group.push(found.loss - base);
             done += 1;
         }
@@ -145,12 +158,8 @@ pub fn rank(
     let variants =
         variants.iter().map(|(what, variant)| row(format!("{con_ent} ({what})"), con_ent, variant));
     let rows = rows.chain(variants).collect::<Result<Vec<_>, CriterionError>>()?;
-    let name = |filter: &ChannelId| {
-        let producers = &channels.group(*filter).producers;
-        producers.iter().map(|&id| graph.node(id).name.clone()).collect()
-    };
     let groups = drawn.iter().zip(increases).map(|(filters, loss_increases)| RankedGroup {
-        layers: filters.first().map(name).unwrap_or_default(),
+        layers: filters.first().map(|&filter| makers(filter)).unwrap_or_default(),
         loss_increases,
     });
     Ok(Some(Ranking { rows, groups: groups.collect() }))

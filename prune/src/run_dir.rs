@@ -3,21 +3,16 @@
 mod answers;
 mod files;
 mod lock;
+mod owned;
 
-use crate::prune_run::{LATENCY, PLAN, PRUNED};
-use crate::report::{FIGURE_PREFIX, PAGE, RESULT};
 use crate::reproduce::CELLS;
-use crate::train_run::{BEST, LAST, METRICS};
 use lock::Lock;
+use owned::{has_lock, has_settings, is_of_a_run};
 use pleach_core::checkpoint::is_temporary;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What runs write. With `--force`, what of it an earlier run left in a folder goes first.
-const FILES: &[&str] =
-    &["run.toml", "env.json", METRICS, LAST, BEST, PRUNED, PLAN, LATENCY, RESULT, PAGE];
 
 /// What the names of the files begin with that an unfinished run goes on from.
 pub(crate) const STATE_PREFIX: &str = "state.";
@@ -40,6 +35,12 @@ pub enum RunDirError {
         .0.display()
     )]
     NotEmpty(PathBuf),
+    /// There is something in it, and no run, which alone is overwritten.
+    #[error(
+        "{} is not empty, and there is no run in it to overwrite: name another folder (-o)",
+        .0.display()
+    )]
+    NoRun(PathBuf),
     /// There is a file of its name.
     #[error("{}: expected a folder, found a file", .0.display())]
     NotAFolder(PathBuf),
@@ -66,41 +67,31 @@ pub enum RunDirError {
     },
 }
 
-/// Whether runs write files of this name.
-fn is_of_a_run(name: &str) -> bool {
-    let is_figure = name.starts_with(FIGURE_PREFIX) && name.ends_with(".svg");
-    FILES.contains(&name) || is_state(name) || is_figure
-}
-
-/// Whether unfinished runs go on from files of this name.
-fn is_state(name: &str) -> bool {
-    let kinds = [".json", ".safetensors", ".npy"];
-    name.starts_with(STATE_PREFIX) && kinds.iter().any(|kind| name.ends_with(kind))
-}
-
 fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
 impl RunDir {
     /// The folder `out`, made if it is not there; without, a fresh one, `runs/VERB-N`. A folder that
-    /// has something in it is refused, or, with `force`, cleared of what an earlier run left; other
-    /// files in it stay.
+    /// has something in it is refused, or, with `force`, cleared of what an earlier run left, if there
+    /// was one; other files in it stay.
     ///
     /// # Errors
     /// If it is refused, another process holds it, or the operating system refuses.
     pub fn create(out: Option<&Path>, verb: &str, force: bool) -> Result<Self, RunDirError> {
         let Some(path) = out else { return Self::fresh(Path::new("runs"), verb) };
         let run = Self { path: path.into(), lock: None };
+        // Before this run's own is there.
+        let locked = has_lock(path);
         if path.is_dir() {
-            run.check_empty(force)?;
+            run.check_free(force, locked)?;
         } else if path.exists() {
             return Err(RunDirError::NotAFolder(path.into()));
         }
         fs::create_dir_all(path).map_err(|source| io_error("make", path, source))?;
         let run = run.held(Lock::exclusive)?;
         // Another run may have come and gone in between.
-        run.check_empty(force)?;
+        run.check_free(force, locked)?;
         run.tidy()?;
         run.remove_some(is_of_a_run)?;
         Ok(run)
@@ -117,7 +108,7 @@ impl RunDir {
             return Ok(fresh.find(|path| !path.exists()).expect("some number is free"));
         };
         if path.is_dir() {
-            Self { path: path.into(), lock: None }.check_empty(force)?;
+            Self { path: path.into(), lock: None }.check_free(force, has_lock(path))?;
         } else if let Some(file) = path.ancestors().find(|above| above.exists())
             && !file.is_dir()
         {
@@ -184,12 +175,16 @@ impl RunDir {
         Ok(self)
     }
 
-    fn check_empty(&self, force: bool) -> Result<(), RunDirError> {
+    /// Refuses a folder with something in it, but, with `force`, for one with a run, or a run's lock.
+    fn check_free(&self, force: bool, locked: bool) -> Result<(), RunDirError> {
         let mut names = self.names()?.into_iter();
-        if !force && names.any(|name| name != lock::FILE && !is_temporary(&name)) {
-            return Err(RunDirError::NotEmpty(self.path.clone()));
+        let is_empty = !names.any(|name| name != lock::FILE && !is_temporary(&name));
+        match (is_empty, force) {
+            (true, _) => Ok(()),
+            (false, false) => Err(RunDirError::NotEmpty(self.path.clone())),
+            (false, true) if locked || has_settings(&self.path) => Ok(()),
+            (false, true) => Err(RunDirError::NoRun(self.path.clone())),
         }
-        Ok(())
     }
 
     /// `runs/VERB-1`, or the first number that is free.
@@ -230,6 +225,7 @@ mod tests {
     #[test]
     fn a_folder_with_something_in_it_is_only_taken_by_force_and_strangers_stay() {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("run.toml"), "verb = \"prune\"\n").unwrap();
         fs::write(folder.path().join("best.safetensors"), "old").unwrap();
         let mine = ["notes.txt", "figure-mine.pdf", "state.of.things"];
         mine.iter().for_each(|name| fs::write(folder.path().join(name), "mine").unwrap());

@@ -17,7 +17,7 @@ use pleach_core::loss::Distillation;
 use pleach_datasets::{Dataset, Split};
 use pleach_kernels::Context;
 use serde::{Deserialize, Serialize};
-use state::State;
+use state::{Known, State};
 use std::fs;
 use std::io;
 use std::sync::Arc;
@@ -164,7 +164,8 @@ pub fn train(
 ) -> Result<Trained, TrainRunError> {
     let config = job.config.clone();
     let validates = !dataset.is_empty(Split::Validation);
-    let (mut trainer, mut best) = match saved(run, job, &network, validates)? {
+    let known = Known::new(cx, job);
+    let (mut trainer, mut best) = match saved(run, job, &network, (&known, validates))? {
         Some((network, state)) => {
             (Trainer::resume(cx, Arc::clone(dataset), config, network, state.epoch), state)
         }
@@ -203,18 +204,19 @@ pub fn train(
         let validation = validation.zip(best.best_accuracy).map(|(found, best_accuracy)| {
             Validation { accuracy: found.accuracy, loss: found.loss, best_accuracy }
         });
-        let known = answers(&mut trainer).map_or(Ok(Vec::new()), |answers| run.keep(answers))?;
-        run.remove_state(&known)?;
+        if let Some(answers) = answers(&mut trainer) {
+            run.keep(answers)?;
+        }
         let epoch = Epoch { training, validation };
         let line = serde_json::to_string(&epoch).expect("an epoch has nothing JSON lacks");
         // Lines of epochs that are not in the checkpoint are dropped when the run goes on, so that in
         // this order none is missing and none is there twice.
         run.append(METRICS, &[line])?;
-        let (last, meta) = (run.file(LAST), best.meta(&job.meta));
+        let (last, meta) = (run.file(LAST), known.meta(best.meta(&job.meta)));
         checkpoint::save(&last, trainer.network(), &meta, Dtype::F32, true)?;
         observer.event(&Event::Epoch { epoch: &epoch, left: trainer.left() });
     }
-    run.remove_state(&[])?;
+    run.forget_answers()?;
     Ok(Trained {
         best: checkpoint::load(&run.file(BEST))?.network,
         best_epoch: best.best_epoch,
@@ -235,7 +237,7 @@ fn saved(
     run: &RunDir,
     job: &Job,
     network: &Network,
-    validates: bool,
+    (known, validates): (&Known, bool),
 ) -> Result<Option<(Network, State)>, TrainRunError> {
     let last = run.file(LAST);
     if !last.exists() {
@@ -244,6 +246,7 @@ fn saved(
     let checkpoint = checkpoint::load(&last)?;
     let file = last.display().to_string();
     let state = State::of(&file, &checkpoint, (network, &job.meta), validates)?;
+    known.check(&file, &checkpoint)?;
     Ok(Some((checkpoint.network, state)))
 }
 

@@ -7,12 +7,13 @@ mod resizing;
 mod teacher;
 
 pub(crate) use answers::Answers;
-pub(crate) use teacher::Teacher;
+pub(crate) use teacher::{Teacher, fingerprint};
 
 pub use config::{Border, Start, TrainConfig};
 pub use report::{EpochReport, Observer, Silent, StepReport, TrainError};
 pub use resizing::Resizing;
 
+use crate::net;
 use pleach_core::autograd::Tape;
 use pleach_core::layers::{Mode, StepKey};
 use pleach_core::loss::{Distillation, cross_entropy, distill, mix_labels};
@@ -40,6 +41,9 @@ pub struct Trainer {
 
 impl Trainer {
     /// Training of `network` from the start.
+    ///
+    /// # Panics
+    /// As [`Trainer::resume`].
     #[must_use]
     pub fn new(
         cx: &Context,
@@ -52,6 +56,9 @@ impl Trainer {
 
     /// Training that goes on after `epochs_done` epochs, given the network and its optimiser's state
     /// as they were then.
+    ///
+    /// # Panics
+    /// If network and data set do not fit ([`net::fits`]), there are no images to train on, or a batch has none.
     #[must_use]
     pub fn resume(
         cx: &Context,
@@ -60,6 +67,10 @@ impl Trainer {
         network: Network,
         epochs_done: u64,
     ) -> Self {
+        let spec = dataset.spec();
+        assert!(net::fits(network.graph(), spec), "the network fits {}", spec.name);
+        let images = config.batch.min(dataset.len(Split::Train));
+        assert!(images > 0, "a batch has images");
         let cx = match config.direct {
             true => cx.clone().without_filtering(),
             false => cx.clone(),
@@ -212,7 +223,8 @@ impl Trainer {
         let mut diff = Tensor::zeros(images.n(), self.network.graph().output_shape());
         let (mut seen, mut correct, mut loss_sum, mut lr) = (0, 0, 0.0, 0.0);
         let started = Instant::now();
-        for step in first..steps.min(first + self.steps_per_epoch()) {
+        let end = steps.min(first + self.steps_per_epoch());
+        for step in first..end {
             let batch = loader.next().expect("an epoch has the batches that its length says");
             images.data_mut().copy_from_slice(&batch.images);
             let key = StepKey { seed: self.config.seed, step };
@@ -252,7 +264,8 @@ impl Trainer {
             loader.give_back(batch);
             let images_per_s = seen as f64 / started.elapsed().as_secs_f64();
             let report = StepReport { step: step + 1, steps, loss: loss.mean, lr, images_per_s };
-            if !observer.step(&report) {
+            // After the last step nothing is left to stop.
+            if !observer.step(&report) && step + 1 < end {
                 return Err(TrainError::Interrupted { step: step + 1 });
             }
         }

@@ -86,6 +86,12 @@ fn a_summary_says_how_a_run_went_and_why_it_fell_short() {
     assert!(lossy.ends_with(" More accuracy was lost than was allowed."), "{lossy}");
     let given = summary(|result| result["steps"][0]["phase"] = "replay".into());
     assert!(given.starts_with("By a plan that was given: "), "{given}");
+    let once = summary(|result| {
+        result["phases"] = "both".into();
+        let steps = result["steps"].as_array_mut().expect("it has steps");
+        steps.iter_mut().for_each(|step| step["phase"] = "once".into());
+    });
+    assert!(once.starts_with("By con_ent+l1, at once and without fine-tuning: "), "{once}");
     let after = summary(|result| result["sha256"]["after"] = "00".into());
     assert!(after.contains(", on from where another run ended: "), "{after}");
 }

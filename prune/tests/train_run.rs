@@ -5,7 +5,7 @@ mod common;
 mod few;
 
 use common::small_graph;
-use pleach_core::checkpoint::{Dtype, Meta};
+use pleach_core::checkpoint::{self, Checkpoint, Dtype, Meta};
 use pleach_core::loss::Distillation;
 use pleach_core::network::Network;
 use pleach_core::npy;
@@ -85,6 +85,30 @@ fn a_training_does_not_go_on_with_other_data() {
     let refused = train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent);
     let error = refused.expect_err("it was begun with others").to_string();
     assert!(error.contains("the data set") && error.contains("cifar-10"), "{error}");
+}
+
+#[test]
+fn a_training_does_not_go_on_with_another_teacher_or_without_its_optimisers_state() {
+    let (_folder, run) = folder();
+    train(&run, &mut Silent);
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let go_on = |seed: u64| {
+        let config = TrainConfig { epochs: 5.0, batch: 50, views: 2, ..TrainConfig::default() };
+        let taught = Distillation { weight: 0.5, temperature: 4.0 };
+        let teacher = Some((Network::init(small_graph(), seed), taught));
+        let job = Job { meta: Meta::default(), config, dtype: Dtype::F32, teacher, existing: true };
+        let network = Network::init(small_graph(), 3);
+        train_run::train(&cx, &few::dataset(), &run, &job, network, &mut Silent)
+    };
+    let error = go_on(5).expect_err("it is another").to_string();
+    assert!(error.contains("last.safetensors: the teacher's SHA-256 is "), "{error}");
+    assert_eq!(go_on(4).expect("it is the same").epochs, 5);
+
+    let last = run.file(LAST);
+    let Checkpoint { network, meta, .. } = checkpoint::load(&last).expect("it is sound");
+    checkpoint::save(&last, &network, &meta, Dtype::F32, false).expect("it can be written");
+    let error = go_on(4).expect_err("it lacks something").to_string();
+    assert!(error.contains("the optimiser's state is missing, expected there"), "{error}");
 }
 
 /// Images of one class, the first.
@@ -184,7 +208,7 @@ fn answers(run: &RunDir) -> Vec<PathBuf> {
 fn what_a_teacher_said_outlasts_an_interruption_and_not_the_run() {
     let (_folder, whole) = folder();
     train(&whole, &mut Silent);
-    assert_eq!(answers(&whole), [PathBuf::new(); 0], "a finished run asks nothing any more");
+    assert!(answers(&whole).is_empty(), "a finished run asks nothing any more");
 
     let stopped = || {
         let (folder, run) = folder();

@@ -10,6 +10,7 @@ use pleach_core::models;
 use pleach_core::network::Network;
 use pleach_core::optim::Schedule;
 use pleach_core::tensor::Shape;
+use pleach_datasets::Split;
 use pleach_kernels::{Context, Isa};
 use pleach_prune::trainer::{
     Border, Observer, Resizing, Silent, StepReport, TrainConfig, TrainError, Trainer,
@@ -144,6 +145,21 @@ fn an_observer_can_stop_training() {
 }
 
 #[test]
+fn an_epoch_of_which_no_step_is_left_is_not_interrupted() {
+    struct StopAtTheEnd;
+    impl Observer for StopAtTheEnd {
+        fn step(&mut self, report: &StepReport) -> bool {
+            report.step < report.steps
+        }
+    }
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let config = TrainConfig { epochs: 1.0, batch: 50, ..TrainConfig::default() };
+    let mut trainer = Trainer::new(&cx, few::dataset(), config, Network::init(small_graph(), 1));
+    trainer.epoch(&mut StopAtTheEnd).expect("all of it was done");
+    assert!(trainer.is_finished());
+}
+
+#[test]
 fn a_teacher_changes_training_by_its_weight_and_not_by_threads() {
     let config = TrainConfig { epochs: 0.1, ..TrainConfig::default() };
     let taught = |threads: usize, weight: f32| {
@@ -186,4 +202,21 @@ fn what_a_teacher_said_of_a_view_is_what_it_says_again() {
             assert_eq!(remembers.network(), &network, "epoch {epoch}, batches of {batch}");
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "the network fits shapes")]
+fn training_on_images_of_other_channels_is_a_bug() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let graph = models::build("vgg-small", Shape::new(1, 32, 32), 10).expect("it is a model");
+    let _ = Trainer::new(&cx, dataset(), TrainConfig::default(), Network::init(graph, 1));
+}
+
+#[test]
+#[should_panic(expected = "the network fits shapes")]
+fn an_evaluation_of_other_classes_is_a_bug() {
+    let cx = Context::new(Isa::from_env().unwrap(), 2);
+    let graph = models::build("vgg-small", Shape::new(3, 32, 32), 12).expect("it is a model");
+    let network = Network::init(graph, 1);
+    let _ = pleach_prune::eval::evaluate(&cx, &network, &dataset(), Split::Test, None);
 }

@@ -221,7 +221,7 @@ impl Tape {
 
     /// The output of a node in the last forward pass. `None` for nodes that the network does not have, and
     /// in [`Mode::Train`], except on a tape [keeping them](Self::keeping_diffs), for those that run in the
-    /// passes of a batch norm before others do, and for all after the backward pass.
+    /// passes of a batch norm before others do or whose last reader is a sum in one, and for all after the backward pass.
     #[must_use]
     pub fn activation(&self, id: NodeId) -> Option<&Tensor> {
         self.activations.get(id.0)?.as_ref()

@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -16,10 +16,12 @@ pub fn is_temporary(name: &str) -> bool {
 
 /// Writes a file by way of a temporary sibling that is synced to the disk and then renamed, so that at
 /// no moment is there a part of it under its name. If anything fails, what was there before is still
-/// there, and the sibling is removed.
+/// there, and the sibling is removed. What is there and is no regular file, such as a device, stays: the
+/// rename would take its place.
 ///
 /// # Errors
-/// What the operating system or `write` says.
+/// What the operating system or `write` says; [`io::ErrorKind::InvalidInput`] if something else than a file
+/// is there.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -30,6 +32,9 @@ pub fn write_atomically(
     };
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"));
     }
     // What the crate says names the sibling.
     if !folder.is_dir() {
@@ -59,7 +64,6 @@ pub fn write_atomically(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     fn names(folder: &Path) -> Vec<String> {
         let names = fs::read_dir(folder).unwrap();
@@ -88,6 +92,26 @@ mod tests {
         let result = write_atomically(folder.path(), |_| Ok(()));
         assert_eq!(result.unwrap_err().kind(), io::ErrorKind::IsADirectory);
         assert!(names(folder.path()).is_empty());
+    }
+
+    /// Nor what a link to one leads to.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_not_replaced() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, link) = (folder.path().join("socket"), folder.path().join("link"));
+        let _listener = UnixListener::bind(&socket).unwrap();
+        symlink(&socket, &link).unwrap();
+        for path in [&socket, &link] {
+            let error = write_atomically(path, |file| file.write_all(b"x")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(error.to_string(), "is no regular file");
+        }
+        assert!(fs::symlink_metadata(&socket).unwrap().file_type().is_socket());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(folder.path()).len(), 2);
     }
 
     #[cfg(unix)]

@@ -169,10 +169,10 @@ impl Graph {
         self.node(id).layer.kind().macs(&self.input_shapes(id))
     }
 
-    /// Multiply-adds of all convolutions and linear layers, per image.
+    /// Multiply-adds of all convolutions and linear layers, per image; [`u64::MAX`] where there are more.
     #[must_use]
     pub fn macs(&self) -> u64 {
-        self.ids().map(|id| self.node_macs(id)).sum()
+        self.ids().map(|id| self.node_macs(id)).fold(0, u64::saturating_add)
     }
 
     /// Trainable parameters of one node.

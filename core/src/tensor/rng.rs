@@ -70,3 +70,74 @@ impl Rng {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of an independent ChaCha8, in Python:
+    ///
+    /// ```python
+    /// import math, struct
+    /// def block(key, counter):
+    ///     x = list(struct.unpack("<4I", b"expand 32-byte k") + struct.unpack("<8I", key)) + [counter, 0, 0, 0]
+    ///     start = x[:]
+    ///     def step(a, b, d, by):
+    ///         x[a] = x[a] + x[b] & 0xffffffff
+    ///         x[d] = ((x[d] ^ x[a]) << by | (x[d] ^ x[a]) >> 32 - by) & 0xffffffff
+    ///     for _ in range(4):
+    ///         for a, b, c, d in [(0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+    ///                            (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)]:
+    ///             step(a, b, d, 16); step(c, d, b, 12); step(a, b, d, 8); step(c, d, b, 7)
+    ///     return struct.pack("<16I", *[a + b & 0xffffffff for a, b in zip(x, start)])
+    /// def stream(*key):
+    ///     for counter in range(1 << 32):
+    ///         yield from struct.unpack("<8Q", block(struct.pack("<4Q", *key), counter))
+    /// def uniform(s): return (next(s) >> 11) * 2.0**-53
+    /// def normal(s): return math.sqrt(-2 * math.log(1 - uniform(s))) * math.cos(math.tau * uniform(s))
+    /// s = stream(42, 1, 0, 0); print([hex(next(s)) for _ in range(4)])
+    /// s = stream(42, 1, 0, 0); print([normal(s) for _ in range(4)])
+    /// print([hex(next(stream(42, purpose, 7, 9))) for purpose in range(2, 7)])
+    /// ```
+    #[test]
+    fn streams_are_the_same_numbers_always() {
+        let stream = || Rng::new(42, Purpose::Init, 0, 0);
+        let mut bits = stream();
+        assert_eq!(
+            [(); 4].map(|()| bits.next_u64()),
+            [
+                0x863c_3e57_9d0b_fc81,
+                0x26b2_7755_c507_e6e4,
+                0x7fb4_c377_eab4_97d7,
+                0xd862_fef0_dcec_054e
+            ]
+        );
+        let mut normals = stream();
+        assert_eq!(
+            [(); 4].map(|()| normals.normal()),
+            [0.7093500957941644, 0.6622975793837563, 1.9141193897341087, 0.3442584194498413]
+        );
+        for (purpose, first) in [
+            (Purpose::Dropout, 0x0f3f_0fc7_97bc_bb2b),
+            (Purpose::Criterion, 0x52f5_54e3_3d77_f689),
+            (Purpose::Measurement, 0xbb39_6ba7_98c9_72d1),
+            (Purpose::Test, 0x53f7_a57d_2039_48f4),
+            (Purpose::FineTuning, 0xe1f4_debc_044b_09ce),
+        ] {
+            assert_eq!(Rng::new(42, purpose, 7, 9).next_u64(), first, "{purpose:?}");
+        }
+    }
+
+    /// ```python
+    /// s, items = stream(42, 5, 1, 2), list(range(12))
+    /// for i in range(11, 0, -1):
+    ///     j = next(s) * (i + 1) >> 64
+    ///     items[i], items[j] = items[j], items[i]
+    /// ```
+    #[test]
+    fn a_shuffle_is_the_same_order_always() {
+        let mut items: Vec<u32> = (0..12).collect();
+        Rng::new(42, Purpose::Test, 1, 2).shuffle(&mut items);
+        assert_eq!(items, [6, 5, 10, 2, 9, 1, 0, 7, 8, 4, 3, 11]);
+    }
+}

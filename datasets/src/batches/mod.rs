@@ -64,7 +64,8 @@ impl<'a> Epoch<'a> {
     /// The epoch that `spec` names.
     ///
     /// # Panics
-    /// If `spec` has an empty batch or a stride below the channels.
+    /// If `spec` has an empty batch or a stride below the channels, or the data set has not one mean and deviation a
+    /// channel.
     #[must_use]
     pub fn new(dataset: &'a dyn Dataset, spec: &'a BatchSpec) -> Self {
         let shape = dataset.spec();
@@ -76,7 +77,9 @@ impl<'a> Epoch<'a> {
             Stream::new(spec.seed, Purpose::Shuffle, spec.epoch, spec.split as u64)
                 .shuffle(&mut order);
         }
-        let values = shape.mean.iter().zip(&shape.std).take(shape.channels);
+        let normalised = [shape.mean.len(), shape.std.len()];
+        assert_eq!(normalised, [shape.channels; 2], "a mean and a deviation a channel");
+        let values = shape.mean.iter().zip(&shape.std);
         let values = values
             .map(|(mean, std)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std))
             .collect();

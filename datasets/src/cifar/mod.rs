@@ -73,8 +73,8 @@ fn open(layout: &'static Layout, place: &Place) -> Result<Cifar, DataError> {
         channels: 3,
         height: 32,
         width: 32,
-        mean: layout.mean,
-        std: layout.std,
+        mean: layout.mean.to_vec(),
+        std: layout.std.to_vec(),
         class_names: layout.class_names().map(ToString::to_string).collect(),
     };
     Ok(Cifar { layout, spec, files, names, partition: OnceLock::new() })

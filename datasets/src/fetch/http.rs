@@ -1,6 +1,6 @@
 //! One HTTP request.
 
-use super::Received;
+use super::download::Received;
 use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! In the place of HTTP, where the crate is built without it.
 
-use super::Received;
+use super::download::Received;
 use std::io::Read;
 
 /// The useful part of an answer.

@@ -38,8 +38,8 @@ impl Shapes {
             channels: 3,
             height: canvas::SIDE,
             width: canvas::SIDE,
-            mean: [0.5, 0.5, 0.5],
-            std: [0.24, 0.24, 0.24],
+            mean: vec![0.5; 3],
+            std: vec![0.24; 3],
             class_names: Outline::ALL.iter().map(|outline| outline.name().to_string()).collect(),
         };
         let splits = IMAGES.map(|images| (0..images).map(|_| OnceLock::new()).collect());

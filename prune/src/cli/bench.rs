@@ -14,14 +14,14 @@ use pleach_kernels::conv2d::Storage;
 use pleach_prune::latency::{
     self, AlgorithmRow, Choice, Config, LayerRow, Measurement, Speedup, Work,
 };
-use pleach_prune::net::{Net, Resolve};
+use pleach_prune::net::Resolve;
 use serde::Serialize;
 use std::ops::ControlFlow;
 
 /// Measure how fast networks run on this CPU, in turn, and how many times faster than the first
 ///
 /// Each runs right after another network, whose weights and maps have taken the caches, and at last, warm, after
-/// batches of its own, as in a program that runs no other network.
+/// batches of its own, as in a program that runs no other network. One that is measured alone runs after itself.
 #[derive(ClapArgs)]
 pub(super) struct Args {
     /// The networks; the first is the one that the others are compared with
@@ -103,7 +103,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let dataset = args.data.open()?;
     let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
-    let nets = args.nets.iter().map(|net| Ok(resolve.net(net)?)).collect::<Result<Vec<Net>>>()?;
+    let nets = resolve.nets(&args.nets)?;
     let nets: Vec<_> = nets.iter().map(|net| (net.name.as_str(), &net.network)).collect();
     let mut config = Config {
         work: if args.train { Work::Train } else { Work::Infer },

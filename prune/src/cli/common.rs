@@ -17,6 +17,7 @@ use pleach_kernels::{Context, Isa};
 pub(super) use pleach_prune::net::meta;
 use pleach_prune::reproduce;
 use pleach_prune::run_dir::RunDir;
+use pleach_prune::settings::{MOST_SEED, SEED};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -33,17 +34,30 @@ pub(super) struct Common {
         long,
         global = true,
         value_name = "N",
-        env = "PLEACH_THREADS",
+        env = given("PLEACH_THREADS"),
         hide_env_values = true,
         value_delimiter = ',',
         value_parser = threads
     )]
     pub(super) threads: Vec<usize>,
     /// Instruction set: avx512, avx2, neon or portable; the default is the best of this CPU
-    #[arg(long, global = true, value_name = "ISA", env = "PLEACH_ISA", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ISA",
+        env = given("PLEACH_ISA"),
+        hide_env_values = true
+    )]
     pub(super) isa: Option<String>,
     /// Seed of everything random [default: 42]
-    #[arg(long, global = true, value_name = "S", env = "PLEACH_SEED", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "S",
+        env = given("PLEACH_SEED"),
+        hide_env_values = true,
+        value_parser = seed
+    )]
     seed: Option<u64>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
@@ -87,7 +101,7 @@ enum Progress {
 #[derive(Args)]
 pub(super) struct DataArgs {
     /// CIFAR-10 or CIFAR-100: a folder with the binary files, or the official .tar.gz
-    #[arg(long, value_name = "DIR", env = "PLEACH_DATA", hide_env_values = true)]
+    #[arg(long, value_name = "DIR", env = given("PLEACH_DATA"), hide_env_values = true)]
     pub(super) data: Option<PathBuf>,
 }
 
@@ -110,12 +124,29 @@ pub(super) struct DryRunArg {
     pub(super) dry_run: bool,
 }
 
+/// A variable that an argument may be from; none, if it is empty, which is as if it were not there.
+fn given(variable: &'static str) -> Option<&'static str> {
+    std::env::var_os(variable).is_none_or(|value| !value.is_empty()).then_some(variable)
+}
+
 fn threads(text: &str) -> Result<usize, String> {
     /// More threads than this are a slip of the hand.
     const MOST: usize = 1024;
-    match text.trim().parse() {
-        Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-        _ => Err(format!("expected a number of threads, 1 to {MOST}")),
+    let count = text.trim().parse::<usize>().ok().filter(|count| (1..=MOST).contains(count));
+    count.ok_or_else(|| expected(&format!("a number of threads, 1 to {MOST}"), "THREADS", text))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let seed = text.trim().parse::<u64>().ok().filter(|&seed| seed <= MOST_SEED);
+    seed.ok_or_else(|| expected(SEED, "SEED", text))
+}
+
+/// What is expected instead of `text`, and whether `PLEACH_NAME` says that: the parser only names the flag.
+fn expected(what: &str, name: &str, text: &str) -> String {
+    let says_it = |value: String| value.split(',').any(|part| part == text) || value == text;
+    match std::env::var(format!("PLEACH_{name}")).is_ok_and(says_it) {
+        true => format!("expected {what} (from PLEACH_{name})"),
+        false => format!("expected {what}"),
     }
 }
 

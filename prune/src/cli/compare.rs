@@ -10,8 +10,8 @@ use super::progress::Progress;
 use super::{bench, interrupt, output};
 use anyhow::Result;
 use clap::Args as ClapArgs;
-use document::{Document, Layer, Ratios, Side};
-use pleach_core::models;
+use document::{Cell, Document, Layer, Ratios, Side};
+use pleach_core::{Graph, models};
 use pleach_datasets::Split;
 use pleach_prune::latency::{Config, Measurement};
 use pleach_prune::net::{Net, Resolve, fits};
@@ -50,7 +50,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let spec = dataset.spec();
     let resolve = Resolve::for_data(spec, common.seed());
     let resolve = Resolve { arch: args.arch.as_deref(), ..resolve };
-    let nets = [resolve.net(&args.a)?, resolve.net(&args.b)?];
+    let nets = resolve.nets(&[&args.a, &args.b])?;
+    let nets: [Net; 2] = nets.try_into().expect("two networks");
     let asked = args.data.data.is_some() || args.test;
     let of_both = |test: &dyn Fn(&Net) -> bool| nets.iter().all(test);
     if asked && let Some(net) = nets.iter().find(|net| !fits(net.network.graph(), spec)) {
@@ -67,7 +68,15 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         true => {
             let split = if args.test { Split::Test } else { Split::Validation };
             nets.iter().for_each(|net| common::warn_of_other_data(net, spec));
-            Some(outputs::compare(&cx, &dataset, split, [&nets[0].network, &nets[1].network]))
+            let found = outputs::compare(&cx, &dataset, split, nets.each_ref().map(|n| &n.network));
+            for (net, side) in nets.iter().zip([&found.a, &found.b]) {
+                if side.not_finite > 0 {
+                    let (bad, images) = (side.not_finite, found.images);
+                    let net = &net.name;
+                    log::warn!("{net}: {bad} of {images} images have logits that are not finite");
+                }
+            }
+            Some(found)
         }
         false => None,
     };
@@ -89,7 +98,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let document = Document {
         schema: "pleach.compare/1",
         ratios: Ratios::of(&a, &b),
-        layers: layers(&nets),
+        layers: layers(nets.each_ref().map(|net| net.network.graph())),
         a,
         b,
         latency: measurement.rows.clone(),
@@ -117,19 +126,45 @@ fn side(cx: &pleach_kernels::Context, net: &Net) -> Side {
     }
 }
 
-/// The layers of both, by name: those of the first in their order, then what only the second has.
-fn layers(nets: &[Net; 2]) -> Vec<Layer> {
-    let [a, b] = nets.each_ref().map(|net| document::cells(net.network.graph()));
-    let of = |cells: &[(String, &'static str, document::Cell)], name: &str| {
-        cells.iter().find(|cell| cell.0 == name).map(|cell| cell.2.clone())
+/// The layers of both, by name and kind: those of the first in their order, then what only the second has.
+fn layers(graphs: [&Graph; 2]) -> Vec<Layer> {
+    let [a, b] = graphs.map(document::cells);
+    let of = |cells: &[(String, &'static str, Cell)], name: &str, kind: &str| {
+        let mut cells = cells.iter();
+        cells.find(|cell| (&*cell.0, cell.1) == (name, kind)).map(|cell| cell.2.clone())
     };
-    let only_b = b.iter().filter(|cell| of(&a, &cell.0).is_none());
-    let names = a.iter().chain(only_b);
-    let layers = names.map(|(name, kind, _)| Layer {
+    let only_b = b.iter().filter(|(name, kind, _)| of(&a, name, kind).is_none());
+    let layers = a.iter().chain(only_b).map(|(name, kind, _)| Layer {
         name: name.clone(),
         kind,
-        a: of(&a, name),
-        b: of(&b, name),
+        a: of(&a, name, kind),
+        b: of(&b, name, kind),
     });
     layers.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleach_core::Shape;
+
+    #[test]
+    fn layers_of_one_name_and_two_kinds_are_two() {
+        let widths = "2,2,2,2,2,2,2,2,2,2,2,2,2";
+        let build = |name: &str| {
+            let spec = format!("{name}:{widths}");
+            models::build(&spec, Shape::new(3, 32, 32), 10).expect("it is a model")
+        };
+        let (with, without) = (build("vgg16"), build("vgg16-nobn"));
+        let found = layers([&with, &without]);
+        let of = |name: &str| -> Vec<(&str, bool, bool)> {
+            let same = found.iter().filter(|layer| layer.name == name);
+            same.map(|layer| (layer.kind, layer.a.is_some(), layer.b.is_some())).collect()
+        };
+        assert_eq!(of("features.0"), [("conv2d", true, true)]);
+        assert_eq!(of("features.1"), [("batch_norm2d", true, false), ("relu", false, true)]);
+        let count = |has: fn(&Layer) -> bool| found.iter().filter(|layer| has(layer)).count();
+        assert_eq!(count(|layer| layer.a.is_some()), document::cells(&with).len());
+        assert_eq!(count(|layer| layer.b.is_some()), document::cells(&without).len());
+    }
 }

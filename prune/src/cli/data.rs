@@ -104,11 +104,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             progress.line(&format!("fetching {name} from {url} into {}", out.display()));
             let mut begun = false;
             let fetched = fetch::fetch(format, url, out, &mut |state| {
-                if !begun {
+                // Before the server has answered nobody knows how much it is.
+                if !begun && state.received > 0 {
                     progress.start(format!("fetching {name}"), state.total.unwrap_or(0) >> 20);
                     begun = true;
                 }
-                progress.set(state.received >> 20, || "MiB".to_owned());
+                if begun {
+                    progress.set(state.received >> 20, || "MiB".to_owned());
+                }
                 match interrupt::is_requested() {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
@@ -120,8 +123,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
                 output::json(&json!({
                     "schema": "pleach.data-fetch/1",
                     "dataset": name,
-                    "archive": fetched.archive,
-                    "folder": fetched.folder,
+                    "archive": output::shown(&fetched.archive),
+                    "folder": output::shown(&fetched.folder),
                     "downloaded": fetched.downloaded,
                 }))?;
             } else {
@@ -141,8 +144,8 @@ struct InfoDocument<'a> {
     class_names: &'a [String],
     image: [usize; 3],
     images: [usize; 3],
-    mean: [f32; 3],
-    std: [f32; 3],
+    mean: &'a [f32],
+    std: &'a [f32],
 }
 
 fn show_info(common: &Common, info: &Info) -> Result<()> {
@@ -154,8 +157,8 @@ fn show_info(common: &Common, info: &Info) -> Result<()> {
             class_names,
             image: *image,
             images: *images,
-            mean: *mean,
-            std: *std,
+            mean,
+            std,
         });
     }
     output::print(&info_text(info))
@@ -182,14 +185,14 @@ fn show_report(common: &Common, report: &Report) -> Result<()> {
         log::warn!("{warning}");
     }
     if common.json {
-        let files = report
-            .files
-            .iter()
-            .map(|file| json!({ "path": file.path, "bytes": file.bytes, "sha256": file.sha256 }));
+        let files = report.files.iter().map(|file| {
+            let path = output::shown(&file.path);
+            json!({ "path": path, "bytes": file.bytes, "sha256": file.sha256 })
+        });
         return output::json(&json!({
             "schema": "pleach.data-verify/1",
             "dataset": report.info.name,
-            "path": report.path,
+            "path": output::shown(&report.path),
             "images": report.info.images,
             "class_counts": report.class_counts,
             "mean": report.mean,

@@ -48,33 +48,33 @@ struct Document {
     loss: f64,
     images_per_s: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logits: Option<PathBuf>,
+    logits: Option<String>,
 }
 
 /// Of images that have no labels.
 #[derive(Serialize)]
-struct LogitsDocument<'a> {
+struct LogitsDocument {
     schema: &'static str,
     weights: &'static str,
     images: usize,
     classes: usize,
-    input: &'a Path,
-    logits: &'a Path,
+    input: String,
+    logits: String,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
-    if args.logits.is_some() && args.input == args.logits {
-        return Err(usage("--logits would overwrite --input"));
-    }
-    if let Some(path) = &args.logits {
-        common::check_place(path, args.force)?;
-    }
+    let input = args.input.as_deref().map(|input| ("--input", input));
+    let net = Some(("NET", Path::new(&args.net))).filter(|(_, net)| net.is_file());
+    check_logits(args, input.into_iter().chain(net))?;
     if let (Some(input), Some(logits)) = (&args.input, &args.logits) {
         common::refuse_data(common, &args.data, "--input has the images")?;
         return run_on(common, args, input, logits);
     }
     let cx = common.context()?;
     let dataset = args.data.open()?;
+    let files = dataset.files();
+    let files = files.iter().map(|&(path, _)| path).chain(args.data.data.as_deref());
+    check_logits(args, files.map(|path| ("--data", path)))?;
     let net = common::net_for_data(&args.net, args.arch.as_deref(), &*dataset, common.seed())?;
     let options = PlanOptions { weights: args.weights.storage(), ..PlanOptions::default() };
     let classes = net.network.graph().output_shape().channels;
@@ -99,7 +99,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         accuracy: found.accuracy,
         loss: found.loss,
         images_per_s: found.images() as f64 / found.seconds,
-        logits: args.logits.clone(),
+        logits: args.logits.as_deref().map(output::shown),
     };
     if common.json {
         output::json(&document)?;
@@ -113,12 +113,23 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
             document.loss,
             document.images_per_s,
             match &document.logits {
-                Some(path) => format!("; their logits are in {}", path.display()),
+                Some(path) => format!("; their logits are in {path}"),
                 None => String::new(),
             }
         ))?;
     }
     Ok(exit::OK)
+}
+
+/// Refuses a place for the logits where they cannot be written, or where one of these is that is read.
+fn check_logits<'a>(
+    args: &Args,
+    inputs: impl IntoIterator<Item = (&'a str, &'a Path)>,
+) -> Result<()> {
+    match &args.logits {
+        Some(path) => common::check_place(("--logits", path), args.force, inputs),
+        None => Ok(()),
+    }
 }
 
 /// The logits of a file's images.
@@ -153,7 +164,8 @@ fn run_on(common: &Common, args: &Args, input: &Path, path: &Path) -> Result<u8>
     if common.json {
         let weights = args.weights.name();
         let schema = "pleach.logits/1";
-        output::json(&LogitsDocument { schema, weights, images, classes, input, logits: path })?;
+        let (input, logits) = (output::shown(input), output::shown(path));
+        output::json(&LogitsDocument { schema, weights, images, classes, input, logits })?;
     } else {
         let (name, path) = (&net.name, path.display());
         output::print(&format!("{name}: the logits of {images} images are in {path}\n"))?;

@@ -91,14 +91,23 @@ fn of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         || matches!(cause.downcast_ref::<ReportError>(), Some(ReportError::Unfinished(_)))
         || matches!(
             cause.downcast_ref::<NetError>(),
-            Some(NetError::Neither { .. } | NetError::Model(_) | NetError::Folder { .. })
-                | Some(NetError::Checkpoint(CheckpointError::NoArchitecture { .. }))
+            Some(
+                NetError::Neither { .. }
+                    | NetError::Model(_)
+                    | NetError::Folder { .. }
+                    | NetError::IdleArchitecture { .. }
+            ) | Some(NetError::Checkpoint(CheckpointError::NoArchitecture { .. }))
                 | Some(NetError::Checkpoint(CheckpointError::NoNetwork { .. }))
                 | Some(NetError::Checkpoint(CheckpointError::Model(_)))
         )
         || matches!(
             cause.downcast_ref::<RunDirError>(),
-            Some(RunDirError::NotEmpty(_) | RunDirError::NotAFolder(_) | RunDirError::Missing(_))
+            Some(
+                RunDirError::NotEmpty(_)
+                    | RunDirError::NotAFolder(_)
+                    | RunDirError::Missing(_)
+                    | RunDirError::NoRun(_)
+            )
         );
     usage.then_some(USAGE)
 }

@@ -6,7 +6,7 @@ use super::output::{self, grouped};
 use super::weights::DtypeName;
 use anyhow::{Context as _, Result};
 use clap::{Args as ClapArgs, ValueEnum};
-use pleach_core::checkpoint::{self, write_atomically};
+use pleach_core::checkpoint::{self, Checkpoint, write_atomically};
 use pleach_core::infer::PlanOptions;
 use pleach_core::onnx::{self, ExportOptions};
 use pleach_core::pytorch::{self, Names};
@@ -81,7 +81,7 @@ const IMAGES: usize = 8;
 struct Document {
     schema: &'static str,
     net: String,
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     relative_difference: Option<f64>,
@@ -104,7 +104,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     };
     let files: Vec<PathBuf> =
         [out.clone()].into_iter().chain(code.as_ref().map(|code| code.path.clone())).collect();
-    files.iter().try_for_each(|file| common::check_place(file, args.force))?;
+    let given = Some(("NET", Path::new(&args.net))).filter(|(_, net)| net.is_file());
+    files.iter().try_for_each(|file| common::check_place(("--out", file), args.force, given))?;
     let dataset = args.data.open()?;
     let resolve = Resolve::for_data(dataset.spec(), common.seed());
     let net = Resolve { arch: args.arch.as_deref(), ..resolve }.net(&args.net)?;
@@ -135,7 +136,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let document = Document {
         schema: "pleach.export/1",
         net: net.name,
-        files,
+        files: files.iter().map(|file| output::shown(file)).collect(),
         bytes,
         relative_difference: difference,
         dry_run,
@@ -187,7 +188,7 @@ fn pytorch_files(out: &Path) -> Result<(Code, PathBuf)> {
 
 /// How far the logits of what is in a file are from the network's.
 fn difference(cx: &Context, network: &Network, file: &Path, resolve: Resolve<'_>) -> Result<f64> {
-    let written = resolve.file(file)?.network;
+    let (Checkpoint { network: written, .. }, _) = resolve.file(file)?;
     let shape: Shape = network.graph().input_shape();
     let mut rng = Rng::new(resolve.seed, Purpose::Test, 0, 0);
     let images: Vec<f32> = (0..IMAGES * shape.len()).map(|_| rng.normal() as f32).collect();
@@ -197,8 +198,7 @@ fn difference(cx: &Context, network: &Network, file: &Path, resolve: Resolve<'_>
 }
 
 fn text(document: &Document, code: Option<&Code>, tolerance: f64) -> String {
-    let files: Vec<String> = document.files.iter().map(|file| file.display().to_string()).collect();
-    let (net, files) = (&document.net, files.join(" and "));
+    let (net, files) = (&document.net, document.files.join(" and "));
     if document.dry_run {
         return format!("would write {net} into {files}\n");
     }

@@ -7,9 +7,9 @@ use anyhow::Result;
 use clap::Args as ClapArgs;
 use pleach_core::checkpoint::{self, Checkpoint, Dtype, Format, Normalisation};
 use pleach_core::{Shape, models};
-use pleach_prune::net::{NetError, Resolve};
+use pleach_prune::net::{Kind, NetError, Resolve};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Take a network over from PyTorch or ONNX
 ///
@@ -31,9 +31,9 @@ pub(super) struct Args {
     /// The architecture of weights that PyTorch saved, such as vgg16, if it is not recognised
     #[arg(long)]
     arch: Option<String>,
-    /// One image of a state dict's network: channels, height, width
-    #[arg(long, value_name = "C,H,W", default_value = "3,32,32", value_parser = image)]
-    image: Shape,
+    /// One image of a state dict's network: channels, height, width [default: 3,32,32]
+    #[arg(long, value_name = "C,H,W", value_parser = image)]
+    image: Option<Shape>,
     /// What is subtracted from an image with values in [0, 1], one number a channel
     #[arg(long, value_name = "M,M,M", value_delimiter = ',', requires = "std")]
     mean: Vec<f32>,
@@ -45,7 +45,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
-    file: &'a Path,
+    file: String,
     format: &'static str,
     model: &'a str,
     widths: Vec<usize>,
@@ -54,7 +54,7 @@ struct Document<'a> {
     macs: u64,
     params: u64,
     normalisation: Option<&'a Normalisation>,
-    out: &'a Path,
+    out: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     dry_run: bool,
 }
@@ -78,11 +78,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     if !args.file.exists() {
         return Err(NetError::Missing(args.file.clone()).into());
     }
-    common::check_place(&args.out, args.force)?;
+    common::check_place(("--out", &args.out), args.force, [("FILE", &*args.file)])?;
     let format = Format::of(&args.file).map_err(NetError::from)?;
-    let arch = args.arch.as_deref();
-    let resolve = Resolve { arch, image: args.image, classes: 0, seed: common.seed() };
-    let Checkpoint { network, mut meta } = resolve.file(&args.file)?;
+    let (arch, image) = (args.arch.as_deref(), args.image.unwrap_or(Shape::new(3, 32, 32)));
+    let resolve = Resolve { arch, image, classes: 0, seed: common.seed() };
+    let (Checkpoint { network, mut meta }, kind) = resolve.file(&args.file)?;
+    if args.image.is_some() && kind != Kind::StateDict {
+        let file = args.file.display();
+        return Err(usage(format!(
+            "--image has no effect: {file} is {kind}, which says its images itself"
+        )));
+    }
     let graph = network.graph();
     if !args.mean.is_empty() {
         meta.normalisation = Some(normalisation(args, graph.input_shape().channels)?);
@@ -93,7 +99,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let Shape { channels, height, width } = graph.input_shape();
     let document = Document {
         schema: "pleach.import/1",
-        file: &args.file,
+        file: output::shown(&args.file),
         format: name(format),
         model: &meta.model,
         widths: models::widths(graph),
@@ -102,7 +108,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         macs: graph.macs(),
         params: graph.trainable(),
         normalisation: meta.normalisation.as_ref(),
-        out: &args.out,
+        out: output::shown(&args.out),
         dry_run: args.dry.dry_run,
     };
     if common.json {
@@ -151,12 +157,10 @@ fn text(document: &Document<'_>) -> String {
         None => "of unknown normalisation (--mean, --std)".to_owned(),
     };
     format!(
-        "{}: {kind}\n{} MACs an image, {} trainable parameters, {classes} classes; images are {c}x{h}x{w}, \
-         {normalisation}\n{} {}\n",
-        file.display(),
+        "{file}: {kind}\n{} MACs an image, {} trainable parameters, {classes} classes; images are {c}x{h}x{w}, \
+         {normalisation}\n{} {out}\n",
         grouped(document.macs),
         grouped(document.params),
-        if document.dry_run { "would be written to" } else { "written to" },
-        out.display()
+        if document.dry_run { "would be written to" } else { "written to" }
     )
 }

@@ -24,7 +24,7 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Document {
     schema: &'static str,
-    files: Vec<PathBuf>,
+    files: Vec<String>,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
@@ -47,11 +47,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         write_atomically(path, |file| file.write_all(page))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let files: Vec<PathBuf> = pages.into_iter().map(|(path, _)| path).collect();
+    let files: Vec<String> = pages.iter().map(|(path, _)| output::shown(path)).collect();
     if common.json {
         output::json(&Document { schema: "pleach.man/1", files })?;
     } else {
-        let (count, first) = (files.len(), files[0].display());
+        let (count, first) = (files.len(), &files[0]);
         output::print(&format!(
             "{count} manual pages are in {folder}; read one with man {first}\n"
         ))?;

@@ -22,6 +22,7 @@ mod prune;
 mod report;
 mod reproduce;
 mod train;
+mod trainable;
 mod weights;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};

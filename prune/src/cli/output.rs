@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 pub(super) use pleach_prune::report::grouped;
 use serde::Serialize;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// Writes a line about the run to stderr, where a failure has nobody left to be told.
 pub(super) fn tell(line: &str) {
@@ -33,6 +34,11 @@ pub(super) fn counted(number: f64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1.0 { "" } else { "s" })
 }
 
+/// A path as documents have it, which are UTF-8: what is none in it is replaced.
+pub(super) fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
 /// Prints a document, indented.
 pub(super) fn json(document: &impl Serialize) -> Result<()> {
     print(&to_json(document))
@@ -40,7 +46,8 @@ pub(super) fn json(document: &impl Serialize) -> Result<()> {
 
 /// A document, indented, with a newline at its end.
 pub(super) fn to_json(document: &impl Serialize) -> String {
-    let mut text = serde_json::to_string_pretty(document).expect("documents have string keys");
+    let text = serde_json::to_string_pretty(document);
+    let mut text = text.expect("documents have string keys, and paths as text");
     text.push('\n');
     text
 }

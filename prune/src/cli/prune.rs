@@ -103,7 +103,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let config = &file.prune;
     let cx = common.context()?;
     let (dataset, net) = opened(file).map_err(|error| planned.located(error))?;
-    check::check_for(config, net.network.graph())?;
+    check::check_for(config, &*dataset, net.network.graph())?;
     let mut sha256 = inputs(file)?;
     let after = file.after.as_deref();
     let after = after.map(|run| after::earlier(run, file, &net.network, &sha256, &*dataset));

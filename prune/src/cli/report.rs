@@ -35,11 +35,11 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
-    run: &'a Path,
+    run: String,
     /// Of a study; null otherwise.
     cells: Option<usize>,
     missing: Option<&'a [String]>,
-    out: &'a Path,
+    out: String,
 }
 
 /// What a report is made of.
@@ -109,10 +109,10 @@ fn one(common: &Common, args: &Args, run: &Path) -> Result<u8> {
     if common.json {
         output::json(&Document {
             schema: "pleach.report/1",
-            run,
+            run: output::shown(run),
             cells: cells.map(|(done, _)| done),
             missing: cells.map(|(_, missing)| missing),
-            out: &out,
+            out: output::shown(&out),
         })?;
     } else {
         let out = out.display();
@@ -221,7 +221,9 @@ fn load(run: &Path) -> Result<(PathBuf, Source)> {
     let value: Value = serde_json::from_str(&text).with_context(malformed)?;
     let source = match value["schema"].as_str() {
         Some(reproduce::SCHEMA) => {
-            Source::Study(Box::new(serde_json::from_value(value).with_context(malformed)?))
+            let report: Report = serde_json::from_value(value).with_context(malformed)?;
+            report.settings.check().with_context(malformed)?;
+            Source::Study(Box::new(report))
         }
         Some(RESULT_SCHEMA) => Source::Pruning(value),
         found => {
@@ -245,5 +247,37 @@ fn drawable(page: Page, of: &Path) -> Result<Page> {
     match page.check() {
         Ok(()) => Ok(page),
         Err(found) => bail!("{}: {found}", of.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pleach_prune::reproduce::Settings;
+    use serde_json::json;
+
+    #[test]
+    fn settings_of_a_study_that_are_out_of_range_are_refused_with_the_file_s_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(REPORT);
+        let load_with = |seeds: u64| {
+            let mut settings = Settings::quick(1);
+            settings.effort.seeds = seeds;
+            let report = json!({
+                "schema": reproduce::SCHEMA,
+                "dataset": "shapes",
+                "settings": settings,
+                "cells": [],
+                "missing": [],
+                "seconds": 0.0,
+            });
+            std::fs::write(&path, report.to_string()).unwrap();
+            load(folder.path()).map(|(folder, _)| folder)
+        };
+        assert_eq!(load_with(3).unwrap(), folder.path());
+        let error = format!("{:#}", load_with(1_000_000_000_000).unwrap_err());
+        let says = format!("{} is no report of a study or run: ", path.display());
+        assert!(error.starts_with(&says), "{error}");
+        assert!(error.contains("settings.effort.seeds is 1000000000000, expected"), "{error}");
     }
 }

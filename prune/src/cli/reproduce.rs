@@ -136,8 +136,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         let rates = Rates::measure(&cx, &file.settings, &*dataset)?;
         return plan::show(&file.settings, &left, done.len(), &rates, common.json);
     }
+    // Before there is a folder, or what was in it is gone.
+    let text = toml::to_string_pretty(&file)?;
+    let environment = || Environment::current(cx.isa(), cx.threads().count());
     let run = match &args.resume {
-        Some(path) => RunDir::join(path)?,
+        Some(path) => {
+            let run = RunDir::join(path)?;
+            // From here on the data is the study's.
+            if !file::is_begun(path) {
+                begin(&run, &text, &environment())?;
+            }
+            run
+        }
         None => {
             reproduce::check_given(&cells, &*dataset, file.settings.seed)?;
             args.run.spare(cells.iter().filter_map(|cell| match &cell.work {
@@ -145,9 +155,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
                 _ => None,
             }))?;
             let run = args.run.create("reproduce")?;
-            let environment = Environment::current(cx.isa(), cx.threads().count());
-            run.write("run.toml", &toml::to_string_pretty(&file)?)?;
-            run.write("env.json", &output::to_json(&environment))?;
+            begin(&run, &text, &environment())?;
             run.share()?
         }
     };
@@ -190,11 +198,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     Ok(exit::OK)
 }
 
+/// Writes what a study's folder holds before the first cell.
+fn begin(run: &RunDir, settings: &str, environment: &Environment) -> Result<()> {
+    run.write("run.toml", settings)?;
+    run.write("env.json", &output::to_json(environment))?;
+    Ok(())
+}
+
 /// `pleach.reproduce-cells/1`.
 #[derive(Serialize)]
 struct Names<'a> {
     schema: &'static str,
-    run: &'a Path,
+    run: String,
     cells: &'a [String],
 }
 
@@ -206,7 +221,8 @@ fn list(common: &Common, job: &Job<'_>, cells: &[Cell], watch: &Watch) -> Result
     missing.retain(|id| !timed.contains(&id));
     let run = job.run.path();
     if common.json {
-        output::json(&Names { schema: "pleach.reproduce-cells/1", run, cells: &missing })?;
+        let (schema, run) = ("pleach.reproduce-cells/1", output::shown(run));
+        output::json(&Names { schema, run, cells: &missing })?;
         return Ok(exit::OK);
     }
     watch.line(&format!("cells of {} that are not done:", run.display()));

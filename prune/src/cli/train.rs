@@ -4,18 +4,18 @@ mod beginning;
 mod file;
 mod settings;
 
-use super::common::{self, Common, DataArgs, DryRunArg, RunArgs, read};
+use super::common::{Common, DataArgs, DryRunArg, RunArgs, read};
 use super::config::{ConfigArgs, Planned};
 use super::exit::usage;
 use super::lines::{self, Training};
 use super::progress::Progress;
-use super::{exit, interrupt, output};
+use super::{exit, interrupt, output, trainable};
 use anyhow::{Context as _, Result, bail};
 use beginning::Beginning;
 use clap::Args as ClapArgs;
 pub(super) use file::File;
 use pleach_core::Graph;
-use pleach_core::checkpoint;
+use pleach_core::checkpoint::{self, CheckpointError};
 use pleach_datasets::{Dataset, Split, WholeTraining};
 use pleach_prune::environment::Environment;
 use pleach_prune::eval::evaluate;
@@ -74,7 +74,7 @@ struct Document {
     macs: u64,
     params: u64,
     bytes: u64,
-    best: PathBuf,
+    best: String,
 }
 
 const SCHEMA: &str = "pleach.train/1";
@@ -84,14 +84,6 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let (resume, config) = (args.resume.as_deref(), args.config.config.as_deref());
     let planned =
         Planned::<File>::new(resume, config, args.dry.dry_run, |file| args.layers(common, file))?;
-    let file = &planned.file;
-    let (dataset, beginning) = opened(file).map_err(|error| planned.located(error))?;
-    let Beginning { name, meta, network, teacher } = beginning;
-    check_batch(file, &*dataset)?;
-    check_resizing(&file.train, network.graph(), "train")?;
-    common::check_memory(network.graph(), file.train.batch)?;
-    let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
-    args.run.spare(file.init.as_deref().into_iter().chain(teacher_file).map(Path::new))?;
     if let Some(run) = planned.existing()
         && let Some(document) = finished(run)?
     {
@@ -100,6 +92,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         }
         return tell(common, &document);
     }
+    let file = &planned.file;
+    let (dataset, beginning) = opened(file).map_err(|error| planned.located(error))?;
+    let Beginning { name, meta, network, teacher } = beginning;
+    trainable::check(&file.train, &*dataset, network.graph(), "train")?;
+    check_epochs(file, &*dataset)?;
+    let teacher_file = file.teacher.as_ref().map(|teacher| &*teacher.net);
+    args.run.spare(file.init.as_deref().into_iter().chain(teacher_file).map(Path::new))?;
     if args.dry.dry_run {
         let out = planned.place(&args.run)?;
         return plan(common, file, (&name, network.graph()), &*dataset, out);
@@ -119,9 +118,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let trained = train_run::train(&cx, &dataset, &run, &job, network, &mut watch);
     watch.progress.finish();
     let trained = trained.inspect_err(|error| {
-        // What diverged once diverges again.
-        let resumes = !matches!(error, TrainRunError::Train(TrainError::Diverged { .. }));
-        watch.progress.line(&epitaph(&run, resumes));
+        watch.progress.line(&epitaph(&run, resumes(error)));
     })?;
     let test = evaluate(&cx, &trained.best, &dataset, Split::Test, None);
     let found = (&*dataset.spec().name, test.accuracy, test.loss);
@@ -155,7 +152,7 @@ fn tell(common: &Common, document: &Document) -> Result<u8> {
         };
         output::print(&format!(
             "{}: {:.2} % of the test images are right, loss {:.4} ({epoch}, {chosen})\n",
-            document.best.display(),
+            document.best,
             100.0 * document.test_accuracy,
             document.test_loss,
         ))?;
@@ -174,7 +171,7 @@ struct PlanDocument<'a> {
     images: usize,
     epochs: f64,
     steps: u64,
-    out: PathBuf,
+    out: String,
 }
 
 /// The size of a network.
@@ -201,8 +198,8 @@ fn plan(
         params: graph.trainable(),
         images,
         epochs,
-        steps: (epochs * (images / batch) as f64).round() as u64,
-        out,
+        steps: trainable::steps(epochs, batch, dataset),
+        out: output::shown(&out),
     };
     if common.json {
         output::json(&document)?;
@@ -214,43 +211,20 @@ fn plan(
             document.dataset,
             output::counted(epochs, "epoch"),
             output::grouped(document.steps),
-            document.out.display()
+            document.out
         ))?;
     }
     Ok(exit::OK)
 }
 
-fn check_batch(file: &File, dataset: &dyn Dataset) -> Result<()> {
-    let (batch, images) = (file.train.batch, dataset.len(Split::Train));
-    if batch > images {
-        let name = &dataset.spec().name;
-        return Err(usage(format!(
-            "a batch of {batch} is more than the {images} training images of {name}"
-        )));
-    }
-    let steps = file.train.epochs * (images / batch) as f64;
-    if steps.round() < 1.0 {
-        let epochs = file.train.epochs;
-        return Err(usage(format!(
-            "{} are less than one step of {batch} images",
-            output::counted(epochs, "epoch")
-        )));
+/// Refuses less than a step.
+fn check_epochs(file: &File, dataset: &dyn Dataset) -> Result<()> {
+    let TrainConfig { epochs, batch, .. } = file.train;
+    if trainable::steps(epochs, batch, dataset) == 0 {
+        let epochs = output::counted(epochs, "epoch");
+        return Err(usage(format!("{epochs} are less than one step of {batch} images")));
     }
     Ok(())
-}
-
-/// Refuses small images for a network that does not take any; `table` is what holds the configuration.
-pub(super) fn check_resizing(config: &TrainConfig, graph: &Graph, table: &str) -> Result<()> {
-    let Some(resizing) = &config.resizing else { return Ok(()) };
-    let (start, image) = (resizing.start, graph.input_shape());
-    if start >= image.height.max(image.width) {
-        return Err(usage(format!(
-            "{table}.resizing.start is {start}, no smaller than the images are, of {image}"
-        )));
-    }
-    resizing.check_graph(graph).map_err(|error| {
-        usage(format!("{table}.resizing.start is {start}, too small for this network: {error}"))
-    })
 }
 
 fn document(
@@ -275,7 +249,7 @@ fn document(
         macs: graph.macs(),
         params: graph.trainable(),
         bytes: graph.bytes(),
-        best: run.file(BEST),
+        best: output::shown(&run.file(BEST)),
     }
 }
 
@@ -289,9 +263,20 @@ fn finished(run: &RunDir) -> Result<Option<Document>> {
         .with_context(|| format!("{} is no result of a training", path.display()))?;
     match document.schema == SCHEMA {
         // The folder may have moved, or be seen from elsewhere.
-        true => Ok(Some(Document { best: run.file(BEST), ..document })),
+        true => Ok(Some(Document { best: output::shown(&run.file(BEST)), ..document })),
         false => bail!("{}: its schema is {}", path.display(), document.schema),
     }
+}
+
+/// Whether a run that stopped so has better luck when it goes on: what diverged once does again, and so on.
+fn resumes(error: &TrainRunError) -> bool {
+    !matches!(
+        error,
+        TrainRunError::Train(TrainError::Diverged { .. })
+            | TrainRunError::NotFinite(_)
+            | TrainRunError::Foreign { .. }
+            | TrainRunError::Checkpoint(CheckpointError::Value { .. })
+    )
 }
 
 /// What is left after a run that stopped, and how it goes on, if it can.

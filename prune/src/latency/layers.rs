@@ -1,5 +1,6 @@
 //! Where a network's time goes, layer by layer: the steps of inference, or the passes of training.
 
+use super::order::next_round;
 use super::run::{Part, Run};
 use super::statistics::median;
 use super::{Config, Progress, title, with_each_number_of_threads};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// Rounds of the multiply-add loop that the peak is taken from: about 50 microseconds.
+/// Rounds of each thread's loop of multiply-adds that the peak is taken from: about 50 microseconds.
 const PEAK_ITERATIONS: u64 = 10_000;
 
 /// One step of one network's inference, or one pass of one layer in a training step.
@@ -25,7 +26,7 @@ pub struct LayerRow {
     pub threads: usize,
     /// The layer that the step began as. In training also `loss` and `optimizer`.
     pub layer: String,
-    /// The layer's kind; only in training.
+    /// The layer's kind; of the loss, the optimiser, and what earlier versions wrote of inference, nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// The pass, if this is one of a layer in training. A batch norm's do what follows it too, and the layers
@@ -49,12 +50,13 @@ pub struct LayerRow {
     /// Billions of operations a second, two for each of `macs`: what a direct convolution would have to
     /// reach.
     pub effective_gflops: f64,
-    /// That, as a part of what a loop of multiply-adds reached beside it on as many threads.
+    /// That, as a part of what a loop of multiply-adds reached beside it on all of these threads at once.
     pub peak_share: f64,
     /// Billions of bytes a second of weights, inputs and outputs, each counted once; only in inference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gb_per_s: Option<f64>,
-    /// How many times faster than the same part of the first network, if that has one.
+    /// How many times faster than the same part of the first network, if that has one: of the same layer, kind
+    /// and pass.
     pub speedup: Option<f64>,
 }
 
@@ -73,7 +75,7 @@ pub fn measure_layers(
         for &batch in &config.batches {
             let title = title(batch, threads);
             let mut runs: Vec<Timed> =
-                nets.iter().map(|&net| Timed::new(Run::new(cx, net, batch, config), cx)).collect();
+                nets.iter().map(|&net| Timed::new(cx, net, batch, config)).collect();
             let count = config.rounds_of(|| runs.iter_mut().for_each(|run| run.once(cx)));
             runs.iter_mut().for_each(|run| run.rounds.clear());
             let mut rng = Rng::new(config.seed, Purpose::Measurement, batch as u64, threads as u64);
@@ -81,30 +83,46 @@ pub fn measure_layers(
             let mut peaks = Vec::with_capacity(count);
             for done in 0..count {
                 progress(&title, done, count)?;
-                rng.shuffle(&mut order);
+                next_round(&mut order, &mut rng);
                 order.iter().for_each(|&i| runs[i].once(cx));
-                let started = Instant::now();
-                let operations = peak::multiply_adds(cx, PEAK_ITERATIONS);
-                peaks.push(operations / started.elapsed().as_secs_f64());
+                peaks.push(multiply_add_rate(cx));
             }
-            let peak = median(peaks) * threads as f64;
+            let peak = median(peaks);
             let mut base: Option<Vec<LayerRow>> = None;
             for ((name, network), run) in nets.iter().zip(&runs) {
-                let rows = run.rows((name, network.graph().macs()), batch, threads, peak);
-                let faster = |row: &LayerRow| {
-                    let same =
-                        |other: &&LayerRow| (&other.layer, other.pass) == (&row.layer, row.pass);
-                    base.as_ref()?.iter().find(same).map(|other| other.ms_p50 / row.ms_p50)
-                };
-                found.extend(
-                    rows.iter().map(|row| LayerRow { speedup: faster(row), ..row.clone() }),
-                );
-                base.get_or_insert(rows);
+                let mut rows = run.rows((name, network.graph().macs()), batch, threads, peak);
+                match &base {
+                    Some(base) => compare(&mut rows, base),
+                    None => base = Some(rows.clone()),
+                }
+                found.extend(rows);
             }
         }
         ControlFlow::Continue(())
     });
     found
+}
+
+/// Operations a second of a loop of multiply-adds on all threads.
+fn multiply_add_rate(cx: &Context) -> f64 {
+    cx.threads().region(|| {
+        // The first wakes the threads up.
+        _ = peak::multiply_adds(cx, PEAK_ITERATIONS);
+        let started = Instant::now();
+        let operations = peak::multiply_adds(cx, PEAK_ITERATIONS);
+        operations / started.elapsed().as_secs_f64()
+    })
+}
+
+/// Says of each of `rows` how many times faster it is than the same part of `base`, if that has one.
+fn compare(rows: &mut [LayerRow], base: &[LayerRow]) {
+    fn part(row: &LayerRow) -> (&str, Option<&str>, Option<Pass>) {
+        (&row.layer, row.kind.as_deref(), row.pass)
+    }
+    for row in rows {
+        let same = base.iter().find(|other| part(other) == part(row));
+        row.speedup = same.map(|other| other.ms_p50 / row.ms_p50);
+    }
 }
 
 /// A network being timed.
@@ -116,8 +134,9 @@ struct Timed {
 }
 
 impl Timed {
-    fn new(run: Run, cx: &Context) -> Self {
-        let parts = run.parts(cx);
+    fn new(cx: &Context, net: (&str, &Network), batch: usize, config: &Config) -> Self {
+        let run = Run::new(cx, net, batch, config);
+        let parts = run.parts(cx, net.1.graph());
         Self { run, parts, rounds: Vec::new() }
     }
 
@@ -143,7 +162,7 @@ impl Timed {
         let seconds: Vec<f64> = (0..self.parts.len()).map(of).collect();
         let total = seconds.iter().sum::<f64>();
         let parts = self.parts.iter().zip(&seconds);
-        let parts = parts.filter(|(part, seconds)| part.training.is_none() || **seconds > 0.0);
+        let parts = parts.filter(|(part, seconds)| part.pass.is_none() || **seconds > 0.0);
         let rows = parts.map(|(part, &seconds)| {
             let operations = 2.0 * part.macs as f64 * batch as f64;
             let traffic = part.bytes.map(|[weights, maps]| (weights + batch * maps) as f64);
@@ -152,8 +171,8 @@ impl Timed {
                 batch,
                 threads,
                 layer: part.layer.clone(),
-                kind: part.training.map(|(kind, _)| kind.to_owned()),
-                pass: part.training.map(|(_, pass)| pass),
+                kind: part.kind.map(str::to_owned),
+                pass: part.pass,
                 kernel: part.kernel.clone(),
                 macs: part.macs,
                 weight_bytes: part.bytes.map(|[weights, _]| weights),
@@ -167,5 +186,45 @@ impl Timed {
             }
         });
         rows.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(layer: &str, kind: &str, pass: Pass, ms_p50: f64) -> LayerRow {
+        LayerRow {
+            net: "net".into(),
+            batch: 1,
+            threads: 1,
+            layer: layer.into(),
+            kind: Some(kind.into()),
+            pass: Some(pass),
+            kernel: kind.into(),
+            macs: 0,
+            weight_bytes: None,
+            ms_p50,
+            time_share: 0.5,
+            macs_share: 0.0,
+            effective_gflops: 0.0,
+            peak_share: 0.0,
+            gb_per_s: None,
+            speedup: None,
+        }
+    }
+
+    #[test]
+    fn a_part_is_compared_with_that_of_the_same_layer_kind_and_pass() {
+        let base =
+            [row("1", "conv2d", Pass::Forward, 8.0), row("1", "conv2d", Pass::BackwardData, 6.0)];
+        let mut rows = [
+            row("1", "conv2d", Pass::BackwardData, 2.0),
+            row("1", "conv2d", Pass::Forward, 2.0),
+            row("1", "relu", Pass::Forward, 2.0),
+            row("2", "conv2d", Pass::Forward, 2.0),
+        ];
+        compare(&mut rows, &base);
+        assert_eq!(rows.map(|row| row.speedup), [Some(3.0), Some(4.0), None, None]);
     }
 }

@@ -2,13 +2,15 @@
 //! order, with an interval.
 //!
 //! For each number of threads and each batch size, all networks are run in rounds. In a round each
-//! has its turn, in an order drawn anew, so that whatever disturbs the machine disturbs all of them
-//! alike, and no network profits from the one before it. In inference it runs several times in its turn: first
-//! with what the network before it left in the caches, at last *warm*, with its own weights and maps
-//! there, as in a program that runs no other network. Both are reported. A ratio is that of medians; its
-//! interval is a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
+//! has its turn, so that whatever disturbs the machine disturbs all of them alike. The order is drawn anew for each
+//! round, but none that begins with the last of the round before: so no network follows itself, and two take strict
+//! turns. In inference a network runs several times in its turn: first with what the network before it left in the
+//! caches, at last *warm*, with its own weights and maps there, as in a program that runs no other network. Both are
+//! reported. A network that is measured alone does follow itself, and its first times are warm ones. A ratio is that
+//! of medians; its interval is a percentile bootstrap over whole rounds (Efron and Tibshirani 1993, chapter 13).
 
 mod layers;
+mod order;
 mod run;
 mod statistics;
 mod table;
@@ -115,7 +117,8 @@ pub struct Row {
     pub isa: String,
     /// Multiply-adds of the network, per image.
     pub macs: u64,
-    /// Median time of a whole batch, in milliseconds, right after another network.
+    /// Median time of a whole batch, in milliseconds, right after another network; of a network that is measured
+    /// alone, after itself.
     pub latency_ms_p50: f64,
     /// Its 90 % quantile.
     pub latency_ms_p90: f64,
@@ -283,13 +286,14 @@ fn time(
             Turn::take(cx, run, config.work);
         }
     });
+    // In which they have run so far.
     let mut order: Vec<usize> = (0..runs.len()).collect();
     let mut rounds = Vec::with_capacity(count);
     for done in 0..count {
         if notify(done, count).is_break() {
             return None;
         }
-        rng.shuffle(&mut order);
+        order::next_round(&mut order, rng);
         let mut turns = vec![Turn::default(); runs.len()];
         for &i in &order {
             turns[i] = Turn::take(cx, &mut runs[i], config.work);

@@ -1,6 +1,7 @@
 //! What is timed: a network's inference or training step, and the parts that either consists of.
 
 use super::{Config, Work};
+use pleach_core::graph::Graph;
 use pleach_core::infer::Plan;
 use pleach_core::layers::{Pass, StepKey};
 use pleach_core::loss::cross_entropy;
@@ -31,8 +32,10 @@ struct Training {
 pub(super) struct Part {
     /// The layer; in training, the loss or the optimiser too.
     pub(super) layer: String,
-    /// The layer's kind and the pass, of a layer in training.
-    pub(super) training: Option<(&'static str, Pass)>,
+    /// The layer's kind, of a layer.
+    pub(super) kind: Option<&'static str>,
+    /// The pass, of a layer in training.
+    pub(super) pass: Option<Pass>,
     /// What computes it.
     pub(super) kernel: String,
     /// Multiply-adds per image.
@@ -75,13 +78,15 @@ impl Run {
         }
     }
 
-    /// The parts. Not all have work to do.
-    pub(super) fn parts(&self, cx: &Context) -> Vec<Part> {
+    /// The parts, of a network that has this graph. Not all have work to do.
+    pub(super) fn parts(&self, cx: &Context, graph: &Graph) -> Vec<Part> {
+        let kind = |id: NodeId| graph.node(id).layer.kind().name();
         match &self.job {
             Job::Infer(plan) => {
                 let parts = plan.steps().map(|step| Part {
                     layer: step.name.to_owned(),
-                    training: None,
+                    kind: graph.find(step.name).map(kind),
+                    pass: None,
                     kernel: step.kernel.to_owned(),
                     macs: step.macs,
                     bytes: Some([step.weight_bytes, step.map_bytes]),
@@ -121,7 +126,8 @@ impl Training {
                 let algorithm = layer.algorithm(cx, pass, batch, &inputs);
                 Part {
                     layer: node.name.clone(),
-                    training: Some((kind, pass)),
+                    kind: Some(kind),
+                    pass: Some(pass),
                     kernel: algorithm.map_or(kind, |by| by.name).to_owned(),
                     macs: graph.node_macs(id),
                     bytes: None,
@@ -130,7 +136,8 @@ impl Training {
         };
         let other = |layer: &str, kernel: &str| Part {
             layer: layer.to_owned(),
-            training: None,
+            kind: None,
+            pass: None,
             kernel: kernel.to_owned(),
             macs: 0,
             bytes: None,

@@ -153,7 +153,7 @@ fn with(
     before: &Kept,
     after: &Kept,
 ) -> Network {
-    let mut merged = base.clone();
+    let mut merged = base.clone().without_training_state();
     surgery::paste(&mut merged, standing, channels, before);
     surgery::prune(&merged, channels, after)
 }

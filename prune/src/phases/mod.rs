@@ -26,6 +26,7 @@ mod free;
 mod global;
 mod layerwise;
 mod order;
+mod outcome;
 mod pruner;
 mod record;
 mod reference;

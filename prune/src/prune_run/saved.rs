@@ -1,6 +1,7 @@
 //! What a run goes on from, in its folder.
 
 use super::{PLAN, PRUNED, PruneRunError, STATE};
+use crate::environment::warn_of_other_isa;
 use crate::phases::{Earlier, PruneConfig, Pruner, State};
 use crate::run_dir::{RunDir, RunDirError, STATE_PREFIX};
 use crate::train_run::METRICS;
@@ -142,13 +143,7 @@ impl<'a> Store<'a> {
             let (expected, found) = ("those of the run", "others".into());
             return Err(foreign("its settings are", expected, found));
         }
-        if then.isa != now.isa {
-            log::warn!(
-                "the run was begun with {} and goes on with {}: an uninterrupted one has other bits",
-                then.isa,
-                now.isa
-            );
-        }
+        warn_of_other_isa(&then.isa, &now.isa);
         let state = saved.state;
         let load = |name: Option<String>| {
             name.map(|name| Ok(checkpoint::load(&self.run.file(&name))?.network)).transpose()

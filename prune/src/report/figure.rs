@@ -1,9 +1,8 @@
 //! Line charts as SVG.
 
 use super::legend::{self, Area, Error, FONT};
-use plotters::coord::ranged1d::{
-    AsRangedCoord, DefaultFormatting, KeyPointHint, Ranged, ValueFormatter,
-};
+use super::scale::{Factors, Numbers, range};
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -47,7 +46,9 @@ pub struct Series {
 }
 
 /// Pixels, at the usual resolution.
-const SIZE: (u32, u32) = (720, 440);
+const WIDTH: u32 = 720;
+/// With one line of names above the chart; each further line adds its own.
+const HEIGHT: u32 = 440;
 const MARGIN: i32 = 12;
 /// The width of the labels of the axis upwards.
 const LEFT: i32 = 56;
@@ -75,9 +76,11 @@ impl Figure {
         let x = range(points().map(|point| point.0), &self.x);
         let y = range(points().map(|point| point.1), &self.y);
         let numbers = [Numbers::of(&x, &self.x), Numbers::of(&y, &self.y)];
+        let more_lines = (self.legend_height() - legend::ONE_LINE).max(0);
+        let size = (WIDTH, HEIGHT + more_lines as u32);
         let mut svg = String::new();
         {
-            let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             let scale = |axis: &Axis, range: Range<f64>| match axis.logarithmic {
                 true => Scale::Logarithmic(range),
                 false => Scale::Linear(range),
@@ -109,7 +112,7 @@ impl Figure {
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(area)
             .margin(MARGIN)
-            .margin_top(legend::height(self.names(), LEFT + MARGIN, SIZE.0 as i32))
+            .margin_top(self.legend_height())
             .x_label_area_size(44)
             .y_label_area_size(LEFT)
             .build_cartesian_2d(x, y)?;
@@ -139,7 +142,11 @@ impl Figure {
             let mark = legend::mark(index);
             chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, mark)))?;
         }
-        legend::draw(area, &self.title, self.names(), LEFT + MARGIN, SIZE.0 as i32)
+        legend::draw(area, &self.title, self.names(), LEFT + MARGIN, WIDTH as i32)
+    }
+
+    fn legend_height(&self) -> i32 {
+        legend::height(self.names(), LEFT + MARGIN, WIDTH as i32)
     }
 
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -150,97 +157,6 @@ impl Figure {
 enum Scale {
     Linear(Range<f64>),
     Logarithmic(Range<f64>),
-}
-
-/// An axis on which equal steps are equal factors.
-struct Factors(Range<f64>);
-
-impl Ranged for Factors {
-    type FormatOption = DefaultFormatting;
-    type ValueType = f64;
-
-    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
-        let Range { start, end } = self.0;
-        from + (f64::from(to - from) * (value / start).ln() / (end / start).ln()).round() as i32
-    }
-
-    /// Powers of ten, or with two and five times them, or all multiples: the fewest that are three or more.
-    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        let Range { start, end } = self.0;
-        let powers = start.log10().floor() as i32..=end.log10().floor() as i32;
-        let points = |multiples: &[u8]| -> Vec<f64> {
-            let powers = powers.clone();
-            let all = powers.flat_map(|power| {
-                let of_power = move |&by: &u8| f64::from(by) * 10f64.powi(power);
-                multiples.iter().map(of_power)
-            });
-            all.filter(|value| self.0.contains(value)).collect()
-        };
-        let sets = [&[1][..], &[1, 2, 5], &[1, 2, 3, 4, 5, 6, 7, 8, 9]].map(points);
-        let most = hint.max_num_points();
-        let some = sets.iter().find(|set| set.len() >= 3).unwrap_or(&sets[2]);
-        some.iter().copied().take(most).collect()
-    }
-
-    fn range(&self) -> Range<f64> {
-        self.0.clone()
-    }
-}
-
-/// From the least to the largest value, with some room.
-fn range(values: impl Iterator<Item = f64>, axis: &Axis) -> Range<f64> {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for value in values {
-        let fits = value.is_finite() && (value > 0.0 || !axis.logarithmic);
-        assert!(fits, "{value} has no place on {axis:?}");
-        (low, high) = (low.min(value), high.max(value));
-    }
-    if low > high {
-        return 1.0..2.0;
-    }
-    if axis.logarithmic {
-        return low / 1.1..high * 1.1;
-    }
-    let room = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
-    low - room..high + room
-}
-
-/// How numbers on an axis are written.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Numbers {
-    /// With so many decimals.
-    Decimals(usize),
-    /// With two significant digits or all before the point.
-    Significant,
-}
-
-impl Numbers {
-    fn of(range: &Range<f64>, axis: &Axis) -> Self {
-        if axis.logarithmic { Self::Significant } else { Self::linear(range.end - range.start) }
-    }
-
-    /// Those of a linear axis of this length, which has about ten of them: as many decimals as tell them apart.
-    pub(super) fn linear(length: f64) -> Self {
-        Self::Decimals(decimals(0.1 * length))
-    }
-
-    pub(super) fn text(self, value: f64) -> String {
-        let decimals = match self {
-            Self::Decimals(decimals) => decimals,
-            Self::Significant => decimals(0.1 * value.abs()),
-        };
-        let text = format!("{value:.decimals$}");
-        // What is rounded to zero has no sign.
-        match text.strip_prefix('-') {
-            Some(size) if size.bytes().all(|byte| matches!(byte, b'0' | b'.')) => size.to_owned(),
-            _ => text,
-        }
-    }
-}
-
-/// The place of a number's first digit behind the point; 0 before it.
-fn decimals(value: f64) -> usize {
-    (-value.log10().floor()).clamp(0.0, 9.0) as usize
 }
 
 #[cfg(test)]
@@ -289,6 +205,32 @@ mod tests {
     }
 
     #[test]
+    fn an_axis_of_factors_within_one_gap_of_its_marks_has_numbers_too() {
+        let mut close = figure(true);
+        close.series.truncate(1);
+        close.series[0].points = vec![(34.0, 92.0), (35.0, 93.0)];
+        let svg = close.to_svg();
+        assert!(svg.contains("31.0") && svg.contains("38.0"), "{svg}");
+    }
+
+    #[test]
+    fn a_figure_is_as_much_higher_as_its_names_take_lines() {
+        let mut some = figure(false);
+        let height = |figure: &Figure| {
+            let svg = figure.to_svg();
+            let height = svg.split_once("height=\"").expect("it has one").1;
+            height[..height.find('"').expect("an end")].parse::<i32>().expect("pixels")
+        };
+        assert_eq!(height(&some), 440);
+        let line = some.series[0].clone();
+        // One takes more than half of a line.
+        some.series = (0..5).map(|i| Series { name: format!("{i:050}"), ..line.clone() }).collect();
+        assert_eq!(height(&some), 440 + 4 * 20);
+        some.series.clear();
+        assert_eq!(height(&some), 440);
+    }
+
+    #[test]
     fn series_beyond_the_colours_look_like_no_others() {
         let mut many = figure(false);
         let line = many.series[0].clone();
@@ -301,17 +243,5 @@ mod tests {
         let looks: BTreeSet<&str> =
             circles.map(|line| &line[line.find("opacity").expect("a colour")..]).collect();
         assert_eq!(looks.len(), many.series.len(), "{looks:?}");
-    }
-
-    #[test]
-    fn numbers_of_an_axis_differ_and_zero_has_no_sign() {
-        let texts = |numbers: Numbers, values: &[f64]| -> Vec<String> {
-            values.iter().map(|&value| numbers.text(value)).collect()
-        };
-        assert_eq!(texts(Numbers::linear(2.5), &[10.0, 10.5, -1e-17]), ["10.0", "10.5", "0.0"]);
-        assert_eq!(texts(Numbers::linear(0.06), &[0.04, 0.045]), ["0.040", "0.045"]);
-        assert_eq!(texts(Numbers::linear(300.0), &[-50.0, 1e3]), ["-50", "1000"]);
-        let values = [0.0021, 0.5, 3.0, 31.4, 313.0];
-        assert_eq!(texts(Numbers::Significant, &values), ["0.0021", "0.50", "3.0", "31", "313"]);
     }
 }

@@ -16,6 +16,8 @@ pub(super) const CHARACTER: usize = 7;
 const LINE: i32 = 20;
 /// The middle of the first line: below the title.
 const TOP: i32 = 50;
+/// The height of the title and one line of names.
+pub(super) const ONE_LINE: i32 = TOP + LINE / 2;
 
 /// How the marks of a series look: full, and hollow where colours come again.
 pub(super) fn mark(index: usize) -> ShapeStyle {

@@ -9,6 +9,7 @@ mod page;
 mod pruning;
 mod result;
 mod rows;
+mod scale;
 
 pub use document::RunReport;
 pub(crate) use document::activation_bytes;
@@ -139,6 +140,9 @@ fn latex(text: &str) -> String {
             '^' => escaped.push_str("\\textasciicircum{}"),
             '<' => escaped.push_str("$<$"),
             '>' => escaped.push_str("$>$"),
+            '|' => escaped.push_str("$|$"),
+            // At the beginning of a row these would be arguments of the row break before it.
+            '[' | '*' => escaped.extend(['{', c, '}']),
             '±' => escaped.push_str("$\\pm$"),
             '\n' => escaped.push(' '),
             c => escaped.push(c),
@@ -167,10 +171,15 @@ mod tests {
             "Two rows.\n\n| name | MACs |\n| --- | --: |\n| a\\|b | 1,000 |\n| say \"c\" | 2 |\n";
         assert_eq!(table().to_markdown(), expected);
         assert_eq!(table().to_csv(), "name,MACs\na|b,\"1,000\"\n\"say \"\"c\"\"\",2\n");
-        let rows = vec![vec!["a_b & 5 %".into(), "1 ± 2".into()]];
+        let rows = vec![
+            vec!["a_b & 5 %".into(), "1 ± 2".into()],
+            vec!["[2, 3] a|b".into(), "4".into()],
+            vec!["* c".into(), "5".into()],
+        ];
         let latex = Table { title: "**T.** 50 % {x}".into(), rows, ..table() }.to_latex();
         let expected = "\\begin{table}\n\\caption{T. 50 \\% \\{x\\}}\n\\label{tab:t}\n\\begin{tabular}{lr}\n\\hline\n\
-            name & MACs \\\\\n\\hline\na\\_b \\& 5 \\% & 1 $\\pm$ 2 \\\\\n\\hline\n\\end{tabular}\n\\end{table}\n";
+            name & MACs \\\\\n\\hline\na\\_b \\& 5 \\% & 1 $\\pm$ 2 \\\\\n{[}2, 3] a$|$b & 4 \\\\\n\
+            {*} c & 5 \\\\\n\\hline\n\\end{tabular}\n\\end{table}\n";
         assert_eq!(latex, expected);
     }
 }

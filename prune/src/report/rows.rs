@@ -1,7 +1,8 @@
 //! Charts with a row for each layer as SVG.
 
-use super::figure::{COLORS, Numbers};
+use super::figure::COLORS;
 use super::legend::{self, Area, CHARACTER, Error, FONT};
+use super::scale::Numbers;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::collections::BTreeSet;

@@ -113,10 +113,10 @@ pub enum ReproduceError {
     /// In a pruning run.
     #[error(transparent)]
     PruneRun(#[from] PruneRunError),
-    /// In a comparison.
+    /// In a comparison, or in the ranking of filters.
     #[error(transparent)]
     Prune(#[from] PruneError),
-    /// In the ranking of filters.
+    /// Filters cannot be scored.
     #[error(transparent)]
     Criterion(#[from] CriterionError),
     /// A checkpoint cannot be read or written.

@@ -11,7 +11,8 @@ pub struct Settings {
     /// The network of T1 and T6, a model's name or a model at given widths.
     pub model: String,
     /// The network on which methods are compared over seeds, in T2, T3 and T5: `model`, or a narrow
-    /// relative of it that takes a fraction of the time.
+    /// relative of it that takes a fraction of the time. If it is `model`, `base` is compared on too, unless that is
+    /// no known model.
     pub narrow: String,
     /// Its like without batch norm, for T5; none leaves those rows out.
     pub narrow_nobn: Option<String>,

@@ -6,10 +6,14 @@ use crate::phases::Facts;
 use crate::report::{Block, PAGE, Page, Picture, Rendered, Section, Table, machine};
 use crate::run_dir::RunDir;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 
 /// The schema of [`Report`].
 pub const SCHEMA: &str = "pleach.reproduce/2";
+/// What the schemas of all versions begin with.
+const SCHEMAS: &str = "pleach.reproduce/";
 /// The report's file in the study's folder.
 pub const REPORT: &str = "report.json";
 /// The file of the tables.
@@ -167,20 +171,37 @@ pub fn report(job: &Job<'_>) -> Result<Report, ReproduceError> {
     })
 }
 
-/// Removes what [`write`] wrote, but for the page, and if it did.
+/// Removes what [`write`] wrote, but for the page, if the report that is there is a study's.
 pub(super) fn clear(run: &RunDir) -> Result<(), ReproduceError> {
-    if run.file(REPORT).exists() {
-        for table in tables::TABLES {
-            let prefix = format!("{}-", table.id.to_lowercase());
-            run.remove_some(|name| {
-                let kind = name.rsplit_once('.').map(|(_, kind)| kind);
-                name.starts_with(&prefix) && ["csv", "tex", "json", "svg"].map(Some).contains(&kind)
-            })?;
-        }
-        run.remove(TABLES_FILE)?;
-        run.remove(REPORT)?;
+    let text = fs::read_to_string(run.file(REPORT)).unwrap_or_default();
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    if !value["schema"].as_str().is_some_and(|schema| schema.starts_with(SCHEMAS)) {
+        return Ok(());
     }
+    let report: Option<Report> = serde_json::from_value(value).ok();
+    match report.filter(|report| report.settings.check().is_ok()) {
+        Some(report) => {
+            let names = files(&report.page());
+            run.remove_some(|name| names.contains(name))?;
+        }
+        None => {
+            let path = run.file(REPORT);
+            log::warn!("{} cannot be read: its tables and figures stay", path.display());
+        }
+    }
+    run.remove(TABLES_FILE)?;
+    // The last, for what is left over is known by it.
+    run.remove(REPORT)?;
     Ok(())
+}
+
+/// The names of the files of a page's tables and figures.
+fn files(page: &Page) -> BTreeSet<String> {
+    let tables = page.sections.iter().flat_map(|section| &section.tables);
+    let tables = tables
+        .flat_map(|table| ["csv", "tex", "json"].map(|kind| format!("{}.{kind}", table.name)));
+    let figures = page.sections.iter().flat_map(|section| &section.figures);
+    tables.chain(figures.map(|figure| page.figure_file(figure))).collect()
 }
 
 /// Writes [`REPORT`], [`TABLES_FILE`], [`PAGE`], each table as CSV, LaTeX and JSON, and each figure as SVG.

@@ -46,14 +46,26 @@ impl RunDir {
         answers.saved();
         Ok(answers.known().map(|view| file(answers.key(), view)).collect())
     }
+
+    /// Removes the files of all answers.
+    ///
+    /// # Errors
+    /// If the operating system refuses.
+    pub(crate) fn forget_answers(&self) -> Result<(), RunDirError> {
+        self.remove_some(|name| name.starts_with(&prefix()) && name.ends_with(".npy"))
+    }
+}
+
+fn prefix() -> String {
+    format!("{STATE_PREFIX}answers-")
 }
 
 fn file(key: &str, view: u64) -> String {
-    format!("{STATE_PREFIX}answers-{key}-{view}.npy")
+    format!("{}{key}-{view}.npy", prefix())
 }
 
 /// The view whose file has this name.
 fn view(name: &str, key: &str) -> Option<u64> {
-    let view = name.strip_prefix(STATE_PREFIX)?.strip_prefix("answers-")?.strip_prefix(key)?;
+    let view = name.strip_prefix(&prefix())?.strip_prefix(key)?;
     view.strip_prefix('-')?.strip_suffix(".npy")?.parse().ok()
 }

@@ -1,6 +1,7 @@
 //! The files in a run's folder.
 
-use super::{RunDir, RunDirError, io_error, is_state};
+use super::owned::is_state;
+use super::{RunDir, RunDirError, io_error};
 use pleach_core::checkpoint::{is_temporary, write_atomically};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

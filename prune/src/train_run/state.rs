@@ -1,12 +1,17 @@
 //! Where a training run is, as its checkpoints' extra metadata have it.
 
-use super::TrainRunError;
+use super::{Job, TrainRunError};
+use crate::environment::warn_of_other_isa;
+use crate::trainer::fingerprint;
 use pleach_core::Network;
 use pleach_core::checkpoint::{Checkpoint, Meta};
+use pleach_kernels::Context;
 
 const EPOCH: &str = "epoch";
 const BEST_EPOCH: &str = "best_epoch";
 const BEST_ACCURACY: &str = "best_accuracy";
+const ISA: &str = "isa";
+const TEACHER: &str = "teacher_sha256";
 
 /// Where a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -70,5 +75,51 @@ impl State {
             meta.extra.insert(BEST_ACCURACY.into(), accuracy.to_string());
         }
         meta
+    }
+}
+
+/// What a run's bits depend on that is not in its checkpoint otherwise.
+pub(super) struct Known {
+    isa: &'static str,
+    /// The teacher's fingerprint.
+    teacher: Option<String>,
+}
+
+impl Known {
+    pub(super) fn new(cx: &Context, job: &Job) -> Self {
+        let teacher = job.teacher.as_ref().map(|(teacher, _)| fingerprint(teacher));
+        Self { isa: cx.isa().name, teacher }
+    }
+
+    /// With what the last checkpoint says besides.
+    pub(super) fn meta(&self, mut meta: Meta) -> Meta {
+        meta.extra.insert(ISA.into(), self.isa.into());
+        if let Some(teacher) = &self.teacher {
+            meta.extra.insert(TEACHER.into(), teacher.clone());
+        }
+        meta
+    }
+
+    /// Refuses a last checkpoint of training with another teacher, or without the optimiser's state, and warns of
+    /// another instruction set.
+    pub(super) fn check(&self, file: &str, last: &Checkpoint) -> Result<(), TrainRunError> {
+        let foreign = |key, expected: String, found: String| {
+            Err(TrainRunError::Foreign { file: file.into(), key, expected, found })
+        };
+        if last.network.params().iter().all(|param| param.slots.is_empty()) {
+            return foreign("the optimiser's state", "there".into(), "missing".into());
+        }
+        // Earlier versions left both out.
+        let said = |key: &str| last.meta.extra.get(key);
+        match (&self.teacher, said(TEACHER)) {
+            (Some(now), Some(then)) if now != then => {
+                return foreign("the teacher's SHA-256", now.clone(), then.clone());
+            }
+            _ => {}
+        }
+        if let Some(then) = said(ISA) {
+            warn_of_other_isa(then, self.isa);
+        }
+        Ok(())
     }
 }

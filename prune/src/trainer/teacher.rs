@@ -86,13 +86,25 @@ impl Teacher {
 fn key(cx: &Context, network: &Network, dataset: &dyn Dataset, spec: &BatchSpec) -> String {
     let BatchSpec { batch, seed, augment, padding, border, cutout, cutmix, views, .. } = spec;
     let (name, samples) = (&dataset.spec().name, dataset.len(Split::Train));
-    let mut digest = Sha256::new();
-    digest.update(format!("{:?} {} {}", network.graph(), cx.isa().name, cx.filtering()));
+    let mut digest = digest(network);
+    digest.update(format!("{} {}", cx.isa().name, cx.filtering()));
     digest.update(format!("{name} {samples} {batch} {seed} {augment} {padding} {border:?}"));
     digest.update(format!("{cutout} {cutmix} {views}"));
+    let digest = format!("{:x}", digest.finalize());
+    digest[..16].to_owned()
+}
+
+/// What tells a network from others of other structure or values, in hexadecimal.
+pub(crate) fn fingerprint(network: &Network) -> String {
+    format!("{:x}", digest(network).finalize())
+}
+
+/// The digest of a network's structure and values.
+fn digest(network: &Network) -> Sha256 {
+    let mut digest = Sha256::new();
+    digest.update(format!("{:?}", network.graph()));
     for param in network.params() {
         param.value.iter().for_each(|value| digest.update(value.to_le_bytes()));
     }
-    let digest = format!("{:x}", digest.finalize());
-    digest[..16].to_owned()
+    digest
 }

@@ -2,6 +2,9 @@
 
 use crate::TINY;
 use crate::command::{assert_keys, json, pleach};
+use pleach_core::checkpoint::{self, Dtype, Meta};
+use pleach_core::{Network, Shape, models};
+use serde_json::Value;
 
 const HALF: &str = "vgg-small:4,4,6,6,8,8";
 
@@ -84,4 +87,36 @@ fn outputs_are_compared_on_validation_images_or_on_test_images_if_asked() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn logits_that_are_not_finite_are_counted_and_are_in_no_class() {
+    let mut network = Network::init(models::build(TINY, Shape::new(3, 32, 32), 10).unwrap(), 1);
+    // The classifier's weights.
+    let at = network.params().len() - 2;
+    network.params_mut()[at].value.iter_mut().for_each(|x| *x = x.signum() * f32::MAX);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("huge.safetensors");
+    let meta = Meta { model: "vgg-small".into(), ..Meta::default() };
+    checkpoint::save(&file, &network, &meta, Dtype::F32, false).unwrap();
+    let compare = |flags: &[&str]| {
+        let mut command = pleach();
+        command.current_dir(&folder).args(["compare", "huge.safetensors", "huge.safetensors"]);
+        let output = command.args(["--test", "--seconds", "0"]).args(flags).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        let says = " of 2000 images have logits that are not finite";
+        assert_eq!(stderr.matches(says).count(), 2, "of each network: {stderr}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let found: Value = serde_json::from_str(&compare(&["--json"])).unwrap();
+    let outputs = &found["outputs"];
+    let bad = outputs["a"]["not_finite"].as_u64().unwrap();
+    assert!(bad > 0 && outputs["b"]["not_finite"] == bad, "{outputs}");
+    assert_eq!(outputs["same_top1"], (2000 - bad) as f64 / 2000.0);
+    for key in ["max_logit_difference", "max_relative_logit_difference"] {
+        assert!(outputs[key].is_null(), "{key} in {outputs}");
+    }
+    let text = compare(&[]);
+    assert!(text.contains("images into no class by A, "), "{text}");
 }

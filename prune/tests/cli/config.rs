@@ -1,4 +1,4 @@
-//! Settings: where they come from, which wins, and what is refused.
+//! Settings: where they come from, and which wins.
 
 use crate::TINY;
 use crate::command::{assert_keys, pleach};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// Keys of `pleach config show ARGS`, with `variables` set.
-fn show(args: &[&str], variables: &[(&str, &str)]) -> Vec<Value> {
+pub(crate) fn show(args: &[&str], variables: &[(&str, &str)]) -> Vec<Value> {
     let command = ["config", "show"].into_iter().chain(args.iter().copied()).chain(["--json"]);
     let output = pleach().args(command).envs(variables.iter().copied()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -19,14 +19,14 @@ fn show(args: &[&str], variables: &[(&str, &str)]) -> Vec<Value> {
 }
 
 /// The value of a key, and where it is from.
-fn found(keys: &[Value], key: &str) -> [Value; 3] {
+pub(crate) fn found(keys: &[Value], key: &str) -> [Value; 3] {
     let found = keys.iter().find(|found| found["key"] == key);
     let found = found.unwrap_or_else(|| panic!("{key} is one of the keys"));
     ["value", "origin", "source"].map(|of| found[of].clone())
 }
 
 /// What a command says that is refused with 2.
-fn refused(args: &[&str], variables: &[(&str, &str)]) -> String {
+pub(crate) fn refused(args: &[&str], variables: &[(&str, &str)]) -> String {
     let output = pleach().args(args).envs(variables.iter().copied()).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
@@ -180,58 +180,6 @@ fn what_is_shown_to_people_has_every_key_on_a_line() {
     assert_eq!(line("net"), format!("{TINY} flag NET"));
     assert_eq!(line("prune.epochs_budget"), "unset default");
     assert!(line("prune.tune.start").starts_with("identity default; not read: fine-tuning begins"));
-}
-
-#[test]
-fn a_wrong_setting_is_named_with_where_it_is_from_and_what_was_meant() {
-    let set = |assignment: &str| refused(&["prune", TINY, "--set", assignment], &[]);
-    for (assignment, says) in [
-        (
-            "prune.max_dorp=1",
-            "unknown key prune.max_dorp (from --set prune.max_dorp); did you mean prune.max_drop?",
-        ),
-        ("max_drop=1", "did you mean prune.max_drop?"),
-        ("prune.optimizer.momentum=0.8", "did you mean prune.tune.optimizer.momentum?"),
-        ("prune.target.units=macs", "did you mean prune.target.unit?"),
-        (
-            "prune.phases=globl",
-            "unknown variant `globl`, expected one of `both`, `global`, `layerwise`",
-        ),
-        ("prune.phases=globl", "did you mean global?"),
-        ("prune.max_drop=much", "prune.max_drop: invalid type: string \"much\", expected f64"),
-        ("prune.max_drop.a=1", "prune.max_drop.a: invalid type: map, expected f64"),
-        ("prune.max_drop=", "invalid type: null, expected f64"),
-        ("prune.max_drop=nan", "invalid type: null, expected f64"),
-        (
-            "prune.con_ent.bins=0",
-            "prune.con_ent.bins is 0, expected 2 to 65536 (from --set prune.con_ent.bins)",
-        ),
-        ("prune.final_tune.crop_padding=17", "crop_padding is 17, expected 0 to 16 pixels"),
-        ("prune.tune.optimizer.kind=adan", "did you mean adam?"),
-        (
-            "prune.tune.epochs=3",
-            "--set prune.tune.epochs has no effect: the run sets it; set prune.global_epochs",
-        ),
-        ("prune.global_target_share=0.3", "has no effect: there is no target"),
-        ("prune.max_drop", "expected KEY=VALUE"),
-        (".x=1", "\".x\" is no key"),
-    ] {
-        let stderr = set(assignment);
-        assert!(stderr.contains(says), "{assignment} should say {says:?}: {stderr}");
-    }
-    // Of two that are wrong the first, and not the preset before them.
-    let both = ["--preset", "best", "--set", "prune.tune.lr=high", "--set", "prune.pace=1"];
-    let stderr = refused(&[&["prune", TINY][..], &both].concat(), &[]);
-    assert!(stderr.contains("prune.tune.lr: invalid type: string \"high\""), "{stderr}");
-    let twice = ["prune", TINY, "--max-drop", "1", "--set", "prune.max_drop=1"];
-    assert!(refused(&twice, &[]).contains("--set prune.max_drop and --max-drop set the same"));
-    let idle = ["prune", TINY, "--phase", "global", "--layerwise-step", "0.2"];
-    assert!(refused(&idle, &[]).contains("--layerwise-step has no effect: phase II does not run"));
-    let slip = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN_EPOCHS", "3")]);
-    assert!(slip.contains("PLEACH_TRAIN_EPOCHS sets nothing: did you mean PLEACH_TRAIN__EPOCHS?"));
-    let of_environment = refused(&["train", "--model", TINY], &[("PLEACH_TRAIN__EPOCH", "3")]);
-    let says = "unknown key train.epoch (from PLEACH_TRAIN__EPOCH); did you mean train.epochs?";
-    assert!(of_environment.contains(says), "{of_environment}");
 }
 
 #[test]

@@ -85,6 +85,38 @@ fn import_keeps_the_network_and_what_its_images_are_normalised_by() {
 }
 
 #[test]
+fn an_architecture_or_images_are_not_named_for_what_says_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (format, out) in [("safetensors", "own.safetensors"), ("onnx", "model.onnx")] {
+        let export = ["export", TINY, "--format", format, "-o", out];
+        assert_eq!(run(folder, &export).0, Some(0));
+    }
+    let is_refused = |args: &[&str], says: &str| {
+        let (code, said) = run(folder, args);
+        assert!(code == Some(2) && said.contains(says), "{args:?}: {said}");
+    };
+    for net in [TINY, "own.safetensors", "model.onnx"] {
+        let arch = ["--arch", "vgg-small"];
+        let idle = "the architecture vgg-small (--arch) has no effect: ";
+        is_refused(&[&["inspect", net], &arch[..]].concat(), idle);
+        is_refused(&[&["eval", net], &arch[..]].concat(), idle);
+        is_refused(&[&["prune", net, "--macs", "2x", "-n"], &arch[..]].concat(), idle);
+        is_refused(&["inspect", net, "--arch", "vgg-smal"], "did you mean vgg-small?");
+    }
+    for net in ["own.safetensors", "model.onnx"] {
+        let import = ["import", net, "-o", "net"];
+        let image = [&import[..], &["--image", "3,32,32"]].concat();
+        is_refused(&image, "--image has no effect: ");
+        is_refused(&[&import[..], &["--arch", "vgg-small"]].concat(), "(--arch) has no effect: ");
+        assert_eq!(run(folder, &[&import[..], &["-n"]].concat()).0, Some(0));
+    }
+    let plain = fixture("plain.pth");
+    let import = ["import", &plain, "--arch", "concat-small", "--image", "3,6,6", "-o", "net"];
+    assert_eq!(run(folder, &import).0, Some(0));
+}
+
+#[test]
 fn every_format_that_is_written_is_read_as_the_same_network() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

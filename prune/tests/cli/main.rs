@@ -3,6 +3,7 @@
 mod after;
 mod bad_input;
 mod browser;
+mod cifar;
 mod command;
 mod compare;
 mod config;
@@ -14,10 +15,15 @@ mod guide;
 mod help;
 mod kept;
 mod kinds;
+mod latency;
+mod overwrite;
 mod plans;
 mod png;
 mod reproduce;
 mod train;
+mod trainable;
+mod wrong_settings;
+mod wrong_values;
 
 use command::{assert_keys, json, pleach};
 use serde_json::Value;

@@ -48,6 +48,35 @@ fn a_seed_cannot_be_changed_in_the_middle_of_a_run() {
 }
 
 #[test]
+fn the_data_cannot_be_changed_in_the_middle_of_a_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("study");
+    let list = ["reproduce", "t1", "--quick", "--list-cells", "-o"];
+    pleach().args(list).arg(&run).assert().success();
+    let go_on = |flag: Option<&str>, variable: &str| {
+        let mut command = pleach();
+        command.args(["reproduce", "--list-cells", "--resume"]).arg(&run);
+        let output = command.args(flag).env("PLEACH_DATA", variable).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let settings = std::fs::read(run.join("run.toml")).unwrap();
+    for (flag, origin) in [(Some("--data=nowhere"), "--data"), (None, "PLEACH_DATA")] {
+        let (code, stderr) = go_on(flag, "nowhere");
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("was begun with the built-in data (see "), "{stderr}");
+        assert!(stderr.contains(&format!("not with nowhere: leave {origin} out")), "{stderr}");
+    }
+    // Settings alone are no study yet: whoever does one again brings the data.
+    std::fs::remove_file(run.join("env.json")).unwrap();
+    let (code, stderr) = go_on(Some("--data=nowhere"), "");
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("nowhere: No such file"), "{stderr}");
+    pleach().args(["reproduce", "--list-cells", "--resume"]).arg(&run).assert().success();
+    assert!(run.join("env.json").exists() && go_on(None, "nowhere").0 == Some(2));
+    assert!(std::fs::read(run.join("run.toml")).unwrap() == settings);
+}
+
+#[test]
 fn cells_are_listed_by_name_for_workers_and_each_can_be_done_alone() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("study");
@@ -99,26 +128,34 @@ fn another_run_takes_a_studys_folder_with_all_that_is_in_it() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     done(&["reproduce", "t1", "--quick", "-o", path, "--list-cells"]);
-    done(&["reproduce", "--resume", path, "--merge"]);
+    let made = concat!(env!("CARGO_MANIFEST_DIR"), "/results/vgg16-quarter-cifar10/report.json");
+    std::fs::copy(made, run.join("report.json")).unwrap();
+    done(&["report", path]);
     std::fs::create_dir_all(run.join("cells/base")).unwrap();
     std::fs::write(run.join("cells/base/cell.lock"), "").unwrap();
-    for name in ["t1-phases.csv", "t3-criteria.svg", "t1-mine.txt", "latency.json"] {
+    let mine = ["t3-mine.txt", "t3-mine.csv", "t1-phases.csv"];
+    for name in mine.into_iter().chain(["latency.json"]) {
         std::fs::write(run.join(name), "").unwrap();
     }
-    done(&["train", "--model", LEAST, "-e", "0.01", "-b", "10", "--force", "-o", path]);
     let left = |name: &str| run.join(name).exists();
-    for name in
-        ["report.json", "report.md", "cells", "t1-phases.csv", "t3-criteria.svg", "latency.json"]
-    {
+    let tables = ["t3-criteria.svg", "t3-criteria.csv", "t3-criteria.tex", "t2-freeze.json"];
+    let theirs = ["report.json", "report.md", "report.html", "cells", "latency.json"];
+    let theirs = theirs.into_iter().chain(tables);
+    assert!(theirs.clone().all(left));
+    done(&["train", "--model", LEAST, "-e", "0.01", "-b", "10", "--force", "-o", path]);
+    for name in theirs {
         assert!(!left(name), "{name}");
     }
-    assert!(left("t1-mine.txt") && left("result.json"));
+    assert!(mine.into_iter().all(left) && left("result.json"));
 
-    // Of a folder that only has the name, nothing goes.
+    // Of what only has the name, nothing goes.
     std::fs::create_dir_all(run.join("cells/mine")).unwrap();
-    std::fs::write(run.join("cells/mine/notes.txt"), "mine").unwrap();
+    let mine = ["cells/mine/notes.txt", "report.json", "report.md", "t3-criteria.csv"];
+    for name in mine {
+        std::fs::write(run.join(name), "{\"schema\": \"mine\"}").unwrap();
+    }
     done(&["train", "--model", LEAST, "-e", "0.01", "-b", "10", "--force", "-o", path]);
-    assert!(left("cells/mine/notes.txt"));
+    assert!(mine.into_iter().all(left));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the cells of a study are, before any is done.
 
 use super::common;
-use pleach_prune::reproduce::{self, Cell, Rates, Settings, Work};
+use pleach_prune::reproduce::{self, Cell, Given, Rates, Settings, Work};
 
 #[test]
 fn a_budget_cuts_epochs_and_one_that_is_too_small_is_refused() {
@@ -86,4 +86,49 @@ fn the_best_way_keeps_smaller_multiples_of_narrow_layers() {
             .collect();
         assert_eq!(multiples, [expected; 3], "{residual}");
     }
+}
+
+#[test]
+fn methods_are_compared_on_the_base_that_is_given_if_it_is_a_model_and_on_a_trained_one_if_not() {
+    let bases = |name: Option<&str>| {
+        let name = name.map(Into::into);
+        let base = Some(Given { net: "own.onnx".into(), name, ..Given::default() });
+        let settings = Settings { base, ..Settings::quick(42) };
+        let cells = reproduce::cells(&settings, &*common::dataset()).expect("tables");
+        let of = |cell: &Cell| match &cell.work {
+            Work::Curve { base, .. } => Some(("curve", base.clone())),
+            Work::Prune { base, .. } => Some(("run", base.clone())),
+            _ => None,
+        };
+        let mut bases: Vec<_> = cells.iter().filter_map(of).collect();
+        bases.sort_unstable();
+        bases.dedup();
+        let trained = cells.iter().filter_map(|cell| match &cell.work {
+            Work::Train { model, .. } => Some((cell.id.clone(), model.clone())),
+            _ => None,
+        });
+        (bases, trained.collect::<Vec<_>>())
+    };
+    let text = |text: &str| text.to_owned();
+    let (known, trained) = bases(None);
+    assert_eq!(known, [("curve", text("base")), ("run", text("base"))]);
+    assert!(trained.is_empty(), "{trained:?}");
+    // Of a network that is no model, nobody knows which criteria can score it before it is read.
+    let (own, trained) = bases(Some("own"));
+    assert_eq!(own, [("curve", text("base-narrow-s42")), ("run", text("base"))]);
+    assert_eq!(trained, [(text("base-narrow-s42"), text("vgg-small"))]);
+}
+
+#[test]
+fn cells_say_the_name_of_the_residual_base_that_is_given() {
+    let given = |name: Option<&str>| {
+        let name = name.map(Into::into);
+        let residual_base = Some(Given { net: "own.onnx".into(), name, ..Given::default() });
+        let tables = vec!["T4".into()];
+        let settings = Settings { tables, residual_base, ..Settings::full(42) };
+        let cells = reproduce::cells(&settings, &*common::dataset()).expect("a table");
+        cells.into_iter().find(|cell| cell.id == "t4-2x").expect("it is pruned").about
+    };
+    assert_eq!(given(None), "2x fewer MACs of resnet18 by con_ent");
+    assert_eq!(given(Some("own")), "2x fewer MACs of own by con_ent");
 }

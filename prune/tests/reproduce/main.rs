@@ -4,6 +4,7 @@ mod cells;
 #[path = "../common/mod.rs"]
 mod common;
 mod few;
+mod not_finite;
 mod resume;
 
 use common::small_graph;

@@ -8,6 +8,7 @@ use pleach_core::autograd::Tape;
 use pleach_core::graph::Graph;
 use pleach_prune::environment;
 use pleach_prune::run_dir::RunDir;
+use std::fs;
 use std::path::Path;
 
 /// An error if `--data` is given where, for this reason, no data is read. A variable is there for all commands.
@@ -65,8 +66,22 @@ pub(in crate::cli) fn refuse_to_overwrite(path: &Path, force: bool) -> Result<()
     }
 }
 
-/// The same, or if there is no folder for it.
-pub(in crate::cli) fn check_place(path: &Path, force: bool) -> Result<()> {
+/// The same of a file that `flag` names; and if there is no folder for it, or if, overwriting or not, it is one of the
+/// `inputs`, each with what the command line calls it, by whatever path, or something else than a file.
+pub(in crate::cli) fn check_place<'a>(
+    (flag, path): (&str, &Path),
+    force: bool,
+    inputs: impl IntoIterator<Item = (&'a str, &'a Path)>,
+) -> Result<()> {
+    let canonical = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.into());
+    let place = canonical(path);
+    if let Some((input, _)) = inputs.into_iter().find(|(_, input)| canonical(input) == place) {
+        let path = path.display();
+        return Err(usage(format!("{flag} {path} would overwrite {input}: name another file")));
+    }
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        bail!("cannot write {}: it is no regular file", path.display());
+    }
     refuse_to_overwrite(path, force)?;
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
@@ -79,6 +94,25 @@ pub(in crate::cli) fn check_place(path: &Path, force: bool) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_read_is_not_written_by_whatever_path_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("below")).unwrap();
+        fs::write(path("a"), "").unwrap();
+        let check = |out: &str, inputs: &[(&str, &str)]| {
+            let inputs: Vec<_> = inputs.iter().map(|(name, input)| (*name, path(input))).collect();
+            let inputs = inputs.iter().map(|(name, input)| (*name, input.as_path()));
+            check_place(("--out", &path(out)), true, inputs).map_err(|error| error.to_string())
+        };
+        for (out, input) in [("a", "a"), ("a", "below/../a"), ("new", "new")] {
+            let refused = check(out, &[("--data", "below"), ("NET", input)]).unwrap_err();
+            assert!(refused.ends_with(" would overwrite NET: name another file"), "{refused}");
+        }
+        assert_eq!(check("a", &[("NET", "b"), ("--data", "below")]), Ok(()));
+        assert!(check("below", &[]).unwrap_err().ends_with("below: it is no regular file"));
+    }
 
     #[test]
     fn a_batch_beyond_the_memory_is_refused_with_what_it_takes() {

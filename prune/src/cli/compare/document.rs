@@ -41,7 +41,7 @@ pub(super) struct Ratios {
     pub(super) activation_bytes: f64,
 }
 
-/// A layer of either network or both.
+/// A layer of either network or, by its name and kind, of both.
 #[derive(Serialize)]
 pub(super) struct Layer {
     pub(super) name: String,

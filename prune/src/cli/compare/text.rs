@@ -83,13 +83,21 @@ fn outputs(outputs: &Outputs) -> String {
         outputs.split,
         outputs.dataset
     );
+    let difference = match (a.not_finite, b.not_finite) {
+        (0, 0) => format!(
+            "logits differ by at most {:.2e} ({:.1e} of an image's largest)",
+            outputs.max_logit_difference, outputs.max_relative_logit_difference
+        ),
+        (a, b) => format!(
+            "logits that are not finite put {} images into no class by A, {} by B",
+            grouped(a as u64),
+            grouped(b as u64)
+        ),
+    };
     format!(
-        "{}{} of the images are put into the same class by both; logits differ by at most {:.2e} ({:.1e} of an \
-         image's largest)\n",
+        "{}{} of the images are put into the same class by both; {difference}\n",
         table(&[&head, "A", "B", "B - A"], rows),
-        percent(outputs.same_top1),
-        outputs.max_logit_difference,
-        outputs.max_relative_logit_difference
+        percent(outputs.same_top1)
     )
 }
 

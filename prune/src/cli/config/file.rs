@@ -1,7 +1,7 @@
 //! Settings files.
 
 use super::Settings;
-use super::tree::{find, leaves, read, to_value};
+use super::tree::{check_key, find, from_toml, leaves, read, to_value};
 use crate::cli::common;
 use crate::cli::exit::usage;
 use anyhow::{Context as _, Result};
@@ -35,7 +35,8 @@ impl<'a> File<'a> {
         let text = common::read(path)?;
         let title = || format!("{} is no settings file of {}", path.display(), T::VERB);
         let table: toml::Table = toml::from_str(&text).with_context(title)?;
-        let mut tree = to_value(&table);
+        let wrong = |error: String| usage(format!("{error} (from {})", path.display()));
+        let mut tree = from_toml("", toml::Value::Table(table)).map_err(wrong)?;
         let file = tree.as_object_mut().expect("a table is an object");
         if let Some(found) = file.remove("verb")
             && found != T::VERB
@@ -43,8 +44,8 @@ impl<'a> File<'a> {
             return Err(usage(format!("{}: it has settings of {found}", title())));
         }
         let unset = file.remove("unset").unwrap_or(Value::Array(Vec::new()));
-        let unset: Vec<String> = read(unset)
-            .map_err(|error| usage(format!("unset: {error} (from {})", path.display())))?;
+        let unset: Vec<String> = read(unset).map_err(|error| wrong(format!("unset: {error}")))?;
+        unset.iter().try_for_each(|key| check_key(key)).map_err(wrong)?;
         if let Source::Run(_) = source {
             file.insert("verb".into(), T::VERB.into());
             let settings: T = read(tree).map_err(|error| usage(format!("{}: {error}", title())))?;

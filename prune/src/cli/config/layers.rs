@@ -5,7 +5,9 @@
 
 use super::file::{File, Source};
 use super::problem::Culprit;
-use super::tree::{self, Assignment, find, is_at_or_below, leaves, parsed, read, to_value};
+use super::tree::{
+    self, Assignment, below, check_key, find, is_at_or_below, leaves, parsed, read, to_value,
+};
 use super::{Settings, problem};
 use crate::cli::exit::usage;
 use anyhow::Result;
@@ -47,6 +49,19 @@ pub(super) struct Override {
     pub(super) origin: Origin,
     /// Whether it only comes with another one, and may be overridden without a word.
     implied: bool,
+}
+
+impl Override {
+    /// Whether `value` at `key`, laid over it, takes back what it says.
+    fn is_taken_back_by(&self, key: &str, value: &Value) -> bool {
+        match (below(key, &self.key), below(&self.key, key)) {
+            (Some(part), _) => {
+                self.value.is_null() || find(&self.value, part).is_some_and(|had| had != value)
+            }
+            (_, Some(part)) => find(value, part) != Some(&self.value),
+            _ => self.key == key,
+        }
+    }
 }
 
 /// Defaults, and what is laid over them, lowest first.
@@ -113,9 +128,10 @@ impl Layers {
             let Some(key) = rest.strip_prefix('_') else {
                 return Err(usage(format!("{name} sets nothing: did you mean {stem}_{rest}?")));
             };
-            let key = key.to_lowercase().replace("__", ".");
-            let origin = Origin::Environment(name);
-            self.lay(&format!("{verb}.{key}"), parsed(&text), origin, false);
+            let key = format!("{verb}.{}", key.to_lowercase().replace("__", "."));
+            let value = check_key(&key).and_then(|()| parsed(&key, &text));
+            let value = value.map_err(|error| usage(format!("{error} (from {name})")))?;
+            self.lay(&key, value, Origin::Environment(name), false);
         }
         Ok(())
     }
@@ -137,11 +153,12 @@ impl Layers {
         self.lay(key, to_value(&value), origin.clone(), true);
     }
 
-    /// What `--set KEY=VALUE` says, each time.
+    /// What `--set KEY=VALUE` says, each time. What a flag says stays as it is.
     pub(in crate::cli) fn set(&mut self, assignments: &[Assignment]) -> Result<()> {
         for Assignment { key, value } in assignments {
-            let of_flag =
-                |o: &&Override| o.key == *key && matches!(o.origin, Origin::Flag(_)) && !o.implied;
+            let of_flag = |o: &&Override| {
+                matches!(o.origin, Origin::Flag(_)) && !o.implied && o.is_taken_back_by(key, value)
+            };
             if let Some(other) = self.overrides.iter().find(of_flag) {
                 return Err(usage(format!(
                     "--set {key} and {} set the same: give one of them",
@@ -227,14 +244,22 @@ impl Layers {
         keys.map(key).collect()
     }
 
-    /// The override without which the settings could be read; if there is none, the first with which they can
-    /// no longer be. (A preset of several keys may be half laid before, and mended by the rest of it.)
+    /// The override without which the settings could be read, or that has the name which is unknown; if there is none,
+    /// the first with which they can no longer be. (A preset of several keys may be half laid before, and mended by the
+    /// rest of it.)
     fn culprit<T: DeserializeOwned>(&self, error: serde_json::Error) -> Culprit<'_> {
         let all = &self.overrides;
         let without = |i: usize| all[..i].iter().chain(&all[i + 1..]);
-        let alone = (0..all.len()).find(|&i| read::<T>(tree(&self.defaults, without(i))).is_ok());
-        if let Some(i) = alone {
-            return Culprit { of: &all[i], error };
+        let alone = (0..all.len()).filter(|&i| read::<T>(tree(&self.defaults, without(i))).is_ok());
+        let alone: Vec<&Override> = alone.map(|i| &all[i]).collect();
+        if let Some(&first) = alone.first() {
+            // Whatever makes the name unknown, such as a variant that lacks it, may be meant.
+            let unknown = problem::unknown(&error);
+            let has_it =
+                |o: &&Override| !o.implied && o.key.rsplit('.').next() == unknown.as_deref();
+            let of = alone.iter().copied().rev().find(has_it);
+            let of = of.or_else(|| all.iter().rev().find(has_it)).unwrap_or(first);
+            return Culprit { of, error };
         }
         let first = (0..all.len()).rev().map_while(|i| {
             let error = read::<T>(tree(&self.defaults, all[..=i].iter())).err()?;

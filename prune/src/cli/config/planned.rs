@@ -127,13 +127,15 @@ impl<T: Settings> Planned<T> {
         args: &RunArgs,
         environment: &Environment,
     ) -> Result<RunDir> {
+        // Before a folder is cleared for it.
+        let settings = to_toml(&self.file)?;
         let run = match (&self.existing, &self.resume) {
             (Some(run), _) => run.clone(),
             (None, Some(path)) => RunDir::create(Some(path), T::VERB, false)?,
             (None, None) => args.create(T::VERB)?,
         };
         if self.existing.is_none() {
-            run.write("run.toml", &to_toml(&self.file)?)?;
+            run.write("run.toml", &settings)?;
         }
         if !run.file("env.json").exists() {
             run.write("env.json", &output::to_json(environment))?;

@@ -7,6 +7,12 @@ use serde_json::{Map, Value, json};
 /// What tells the variants of a setting apart that is a table, such as an optimiser.
 const KIND: &str = "kind";
 
+/// What a file has beside settings: which verb they are of.
+const VERB: &str = "verb";
+
+/// More parts than the key of any setting has. Trees are walked by recursion.
+const MOST_PARTS: usize = 16;
+
 /// `KEY=VALUE`. A value is one as TOML has it, or else a text; none unsets what can be unset.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Assignment {
@@ -22,23 +28,66 @@ impl std::str::FromStr for Assignment {
             .split_once('=')
             .ok_or_else(|| "expected KEY=VALUE, such as prune.max_drop=1.5".to_owned())?;
         let key = key.trim();
-        if key.is_empty() || key.split('.').any(str::is_empty) {
-            return Err(format!("{key:?} is no key: expected one such as prune.max_drop"));
-        }
-        Ok(Self { key: key.into(), value: parsed(value) })
+        check_key(key)?;
+        Ok(Self { key: key.into(), value: parsed(key, value)? })
     }
 }
 
-/// A value as TOML has it, or else a text; nothing is null.
-pub(super) fn parsed(text: &str) -> Value {
+/// Refuses what is no key, or none of a setting.
+pub(super) fn check_key(key: &str) -> Result<(), String> {
+    if key.split('.').nth(MOST_PARTS).is_some() {
+        return Err(format!("a key of more than {MOST_PARTS} parts is none of a setting"));
+    }
+    if key.split('.').any(str::is_empty) {
+        return Err(format!("{key:?} is no key: expected one such as prune.max_drop"));
+    }
+    match is_at_or_below(key, VERB) {
+        true => Err(format!("{key} is no setting")),
+        false => Ok(()),
+    }
+}
+
+/// The value of `key`: one as TOML has it, or else a text; nothing is null.
+pub(super) fn parsed(key: &str, text: &str) -> Result<Value, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Value::Null;
+        return Ok(Value::Null);
     }
     let table = toml::from_str::<toml::Table>(&format!("x = {text}"));
     match table.ok().filter(|table| table.len() == 1).and_then(|mut table| table.remove("x")) {
-        Some(value) => to_value(&value),
-        None => Value::String(text.into()),
+        Some(value) => from_toml(key, value),
+        None if text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_err() => {
+            Err(format!("{key} is {text}, expected an integer of at most {}", i64::MAX))
+        }
+        None => Ok(Value::String(text.into())),
+    }
+}
+
+/// The value of `key`, which is empty for that of a whole file.
+///
+/// # Errors
+/// If there is a number in it that is not finite, for which JSON has no value.
+pub(super) fn from_toml(key: &str, value: toml::Value) -> Result<Value, String> {
+    match value {
+        toml::Value::String(text) => Ok(text.into()),
+        toml::Value::Integer(number) => Ok(number.into()),
+        toml::Value::Float(number) if number.is_finite() => Ok(number.into()),
+        toml::Value::Float(number) => {
+            Err(format!("{key} is {number}, expected a number that is finite"))
+        }
+        toml::Value::Boolean(is) => Ok(is.into()),
+        toml::Value::Datetime(date) => Ok(date.to_string().into()),
+        toml::Value::Array(values) => {
+            let values = values.into_iter().map(|value| from_toml(key, value));
+            values.collect::<Result<Vec<Value>, String>>().map(Value::Array)
+        }
+        toml::Value::Table(table) => {
+            let fields = table.into_iter().map(|(name, value)| {
+                let value = from_toml(&inside(key, &name), value)?;
+                Ok((name, value))
+            });
+            fields.collect::<Result<Map<String, Value>, String>>().map(Value::Object)
+        }
     }
 }
 
@@ -99,7 +148,17 @@ pub(super) fn leaves(tree: &Value) -> Vec<(String, &Value)> {
     found
 }
 
+/// The key of `name` in the table at `key`, which is empty for the whole tree.
+pub(super) fn inside(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }
+}
+
+/// What follows of `key` in the table `above`, if it is one of a setting in that.
+pub(super) fn below<'a>(key: &'a str, above: &str) -> Option<&'a str> {
+    key.strip_prefix(above)?.strip_prefix('.')
+}
+
 /// Whether `key` is `above`, or a setting in that table.
 pub(super) fn is_at_or_below(key: &str, above: &str) -> bool {
-    key.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    key == above || below(key, above).is_some()
 }

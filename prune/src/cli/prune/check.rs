@@ -1,11 +1,11 @@
 //! Whether a network allows what is asked for.
 
-use crate::cli::common::check_memory;
 use crate::cli::exit::usage;
 use crate::cli::output::grouped;
-use crate::cli::train::check_resizing;
+use crate::cli::trainable;
 use anyhow::Result;
 use pleach_core::graph::Graph;
+use pleach_datasets::Dataset;
 use pleach_prune::channels::{ChannelId, Channels};
 use pleach_prune::criteria::{self, Scores};
 use pleach_prune::lineage::Lineage;
@@ -15,14 +15,14 @@ use pleach_prune::select::{Floors, lowest, most_leaving};
 use pleach_prune::surgery::{self, Kept};
 use pleach_prune::target::Meter;
 
-/// Refuses what this network does not allow, before anything is written.
-pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
+/// Refuses what this network and these data do not allow, before anything is written.
+pub(super) fn check_for(config: &PruneConfig, dataset: &dyn Dataset, graph: &Graph) -> Result<()> {
     for (training, table) in
         [(&config.tune, "prune.tune"), (&config.final_tune, "prune.final_tune")]
     {
-        check_resizing(training, graph, table)?;
-        check_memory(graph, training.batch)?;
+        trainable::check(training, dataset, graph, table)?;
     }
+    warn_of_idle_tuning(config, dataset);
     let channels = Channels::of(graph);
     let layers = channels.prunable_layers();
     if layers.is_empty() {
@@ -70,6 +70,29 @@ pub(super) fn check_for(config: &PruneConfig, graph: &Graph) -> Result<()> {
         grouped(limit),
         advice.unwrap_or_default()
     )))
+}
+
+/// Warns of fine-tuning that is asked for and has no step.
+fn warn_of_idle_tuning(config: &PruneConfig, dataset: &dyn Dataset) {
+    // A budget is shared out as the run goes.
+    if config.epochs_budget.is_some() {
+        return;
+    }
+    let (tune, last) = (config.tune.batch, config.final_tune.batch);
+    let mut tunings = vec![("prune.final_epochs", config.final_epochs, last)];
+    if config.phases != Phases::Layerwise && config.replay.is_none() {
+        tunings.push(("prune.global_epochs", config.global_epochs, tune));
+    }
+    if config.phases != Phases::Global && config.replay.is_none() {
+        tunings.push(("prune.layerwise_epochs", config.layerwise_epochs, tune));
+    }
+    for (name, epochs, batch) in tunings {
+        if epochs > 0.0 && trainable::steps(epochs, batch, dataset) == 0 {
+            log::warn!(
+                "{name} is {epochs}, less than one step of {batch} images: nothing is fine-tuned then"
+            );
+        }
+    }
 }
 
 /// As few channels as the floors allow.

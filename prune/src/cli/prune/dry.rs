@@ -13,7 +13,7 @@ use pleach_prune::plan;
 use pleach_prune::surgery;
 use pleach_prune::target::{Meter, Unit};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `pleach.prune-plan/1`.
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Document<'a> {
     net: &'a str,
     /// The run that it would go on from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<&'a Path>,
+    after: Option<String>,
     criterion: &'a str,
     phases: Phases,
     macs: u64,
@@ -36,7 +36,7 @@ struct Document<'a> {
     replayed: Option<Replayed>,
     max_drop_points: f64,
     epochs_budget: Option<f64>,
-    out: PathBuf,
+    out: String,
 }
 
 #[derive(Serialize)]
@@ -89,7 +89,7 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
     let document = Document {
         schema: "pleach.prune-plan/1",
         net: &file.net,
-        after: file.after.as_deref(),
+        after: file.after.as_deref().map(output::shown),
         criterion: &config.criterion,
         phases: config.phases,
         macs: graph.macs(),
@@ -99,7 +99,7 @@ pub(super) fn run(common: &Common, file: &File, graph: &Graph, out: PathBuf) -> 
         replayed,
         max_drop_points: config.max_drop,
         epochs_budget: config.epochs_budget,
-        out,
+        out: output::shown(&out),
     };
     if common.json {
         output::json(&document)?;
@@ -148,13 +148,13 @@ fn text(document: &Document<'_>, config: &PruneConfig) -> String {
         Some(epochs) => format!("in {} of fine-tuning", counted(epochs, "epoch")),
         None => format!("with {} of fine-tuning at the end", counted(config.final_epochs, "epoch")),
     };
-    let from = match document.after {
-        Some(after) => format!("on from where {} ended, ", after.display()),
+    let from = match &document.after {
+        Some(after) => format!("on from where {after} ended, "),
         None => String::new(),
     };
     format!(
         "would prune {net} ({} MACs, {channels} channels that can be removed) {from}{how}, {epochs}, into {}\n",
         grouped(*macs),
-        out.display()
+        out
     )
 }

@@ -19,6 +19,7 @@ const TUNING: &[&str] = &[
     "prune.freeze",
     "prune.tune",
     "prune.final_tune",
+    "prune.free_channels",
     "prune.distillation",
 ];
 
@@ -48,7 +49,17 @@ pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
         || config.bias_update == BiasUpdate::MaxEntropy
         || freezes && config.freeze_rank == Rank::ConEnt;
     let entropies = conditional || config.criterion == "entropy" || freezes;
-    let rules: [(bool, &[&'static str], &'static str); 18] = [
+    let replays = config.replay.is_some();
+    // The most epochs after a removal, but where a budget is shared out on the way to a target.
+    let most = match phases {
+        Phases::Both => config.global_epochs.max(config.layerwise_epochs),
+        Phases::Global => config.global_epochs,
+        Phases::Layerwise => config.layerwise_epochs,
+    };
+    let shared_out = budget.is_some() && target.is_some();
+    // Of a budget, something is left for the end.
+    let last = if budget.is_none() { config.final_epochs } else { f64::INFINITY };
+    let rules: [(bool, &[&'static str], &'static str); 24] = [
         (
             true,
             &["prune.tune.epochs", "prune.final_tune.epochs"],
@@ -60,11 +71,7 @@ pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
             &["prune.tune.start", "prune.final_tune.start"],
             "fine-tuning begins with the network that there is",
         ),
-        (
-            config.replay.is_some(),
-            CHOOSING,
-            "--plan says what is removed, and only the final fine-tuning follows",
-        ),
+        (replays, CHOOSING, "--plan says what is removed, and only the final fine-tuning follows"),
         (
             phases != Phases::Both,
             &["prune.global_drop_share", "prune.global_target_share"],
@@ -101,6 +108,36 @@ pub(super) fn of(config: &PruneConfig) -> Vec<Idle> {
             budget.is_some() && target.is_some(),
             &["prune.global_epochs", "prune.layerwise_epochs"],
             "--epochs-budget and the target set it",
+        ),
+        (
+            most == 0.0 && !shared_out,
+            &["prune.tune"],
+            "no removal is followed by fine-tuning; set --global-epochs or --layerwise-epochs",
+        ),
+        (
+            most <= 1.0 && !shared_out,
+            &["prune.tune.resizing"],
+            "removals are followed by one epoch at most, and images grow in later ones",
+        ),
+        (
+            last == 0.0,
+            &["prune.final_tune", "prune.free_channels"],
+            "there is no final fine-tuning; set --final-epochs above 0",
+        ),
+        (
+            last <= 1.0,
+            &["prune.final_tune.resizing"],
+            "one epoch has no later one in which images could grow; set --final-epochs above 1",
+        ),
+        (
+            last == 0.0 && (most == 0.0 || replays),
+            &["prune.freeze", "prune.distillation"],
+            "nothing is fine-tuned; set --final-epochs above 0",
+        ),
+        (
+            config.distillation.is_some_and(|distillation| distillation.weight == 0.0),
+            &["prune.distillation.temperature"],
+            "nothing is compared; set --distill above 0",
         ),
         (!freezes, &["prune.freeze_rank"], "nothing is frozen; set --freeze above 0"),
         (!entropies, &["prune.con_ent"], "nothing goes by entropies; set --criterion con_ent"),

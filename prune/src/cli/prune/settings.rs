@@ -2,12 +2,14 @@
 
 use crate::cli::common::read;
 use crate::cli::config::{self, Layers, flag};
+use crate::cli::exit::usage;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use pleach_core::loss::Distillation;
 use pleach_prune::criteria;
 use pleach_prune::phases::PruneConfig;
 use pleach_prune::plan::Plan;
+use pleach_prune::settings::{AMOUNT, FRACTION, POSITIVE, STEP, TEMPERATURE};
 use pleach_prune::target::{Amount, Target, Unit};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -52,7 +54,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "WHAT", value_parser = ["loss", "label", "loss+label"])]
     condition: Option<String>,
     /// Bins of responses [default: 32]
-    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(2..=65536))]
     bins: Option<u32>,
     /// Bins of the loss [default: 10]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -128,7 +130,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "FRACTION", value_parser = fraction)]
     distill: Option<f64>,
     /// What logits are divided by for that comparison [default: 4]
-    #[arg(long, value_name = "T", value_parser = rate, requires = "distill")]
+    #[arg(long, value_name = "T", value_parser = temperature, requires = "distill")]
     temperature: Option<f32>,
     /// Images of a training step [default: 128]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -223,12 +225,28 @@ impl Settings {
         put(layers, "--final-lr", "final_tune.lr", self.final_lr);
         put(layers, "--batch", "tune.batch", self.batch);
         put(layers, "--batch", "final_tune.batch", self.batch);
-        if let Some(weight) = self.distill {
-            let temperature = self.temperature.unwrap_or(Distillation::TEMPERATURE);
-            let distillation = Distillation { weight: weight as f32, temperature };
-            let distillation = (weight > 0.0).then_some(distillation);
-            layers.put(&flag("--distill"), "prune.distillation", Some(distillation));
+        self.lay_distillation(layers)
+    }
+
+    /// What a file or the environment says of the temperature stays, unless a flag says otherwise.
+    fn lay_distillation(&self, layers: &mut Layers) -> Result<()> {
+        let (origin, temperature) = (flag("--distill"), "prune.distillation.temperature");
+        match self.distill.map(|weight| weight as f32) {
+            None => {}
+            Some(weight) if weight > 0.0 => {
+                layers.put(&origin, "prune.distillation.weight", Some(weight));
+                if layers.get(temperature).is_null() {
+                    layers.imply(&origin, temperature, Distillation::TEMPERATURE);
+                }
+            }
+            Some(_) if self.temperature.is_some() => {
+                return Err(usage(
+                    "--temperature has no effect: --distill 0 compares with nothing",
+                ));
+            }
+            Some(_) => layers.put(&origin, "prune.distillation", Some(None::<Distillation>)),
         }
+        put(layers, "--temperature", "distillation.temperature", self.temperature);
         Ok(())
     }
 }
@@ -246,22 +264,22 @@ fn criterion_names() -> clap::builder::PossibleValuesParser {
     criteria::names().into()
 }
 
-fn number(text: &str, expected: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
-    text.parse().ok().filter(|&number| fits(number)).ok_or_else(|| format!("expected {expected}"))
-}
-
 fn amount(text: &str) -> Result<f64, String> {
-    number(text, "a number, 0 or more", |x| (0.0..1e9).contains(&x))
+    AMOUNT.parse(text)
 }
 
 fn fraction(text: &str) -> Result<f64, String> {
-    number(text, "a fraction, 0 to 1", |x| (0.0..=1.0).contains(&x))
+    FRACTION.parse(text)
 }
 
 fn step(text: &str) -> Result<f64, String> {
-    number(text, "a fraction, more than 0 and less than 1", |x| x > 0.0 && x < 1.0)
+    STEP.parse(text)
 }
 
 fn rate(text: &str) -> Result<f32, String> {
-    number(text, "a number, more than 0", |x| x > 0.0 && x < 1e9).map(|rate| rate as f32)
+    POSITIVE.parse(text).map(|rate| rate as f32)
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    TEMPERATURE.parse(text).map(|temperature| temperature as f32)
 }

@@ -36,7 +36,7 @@ impl File {
             Some(run) => Self::of(run, common, args),
             None => Ok(Self {
                 verb: VERB.into(),
-                data: args.data.data.clone(),
+                data: args.data.text()?.map(PathBuf::from),
                 settings: settings(common.seed(), args)?,
             }),
         }
@@ -64,8 +64,15 @@ impl File {
                 "the study was begun with seed {begun} (see {path}), not with {seed}: leave {origin} out"
             )));
         }
-        // The data may have moved.
-        Ok(Self { data: args.data.data.clone().or(file.data), ..file })
+        let data = args.data.text()?;
+        if let (Some(data), None, true) = (data, &file.data, is_begun(run)) {
+            let (path, origin) = (path.display(), common.origin("data"));
+            return Err(usage(format!(
+                "the study was begun with the built-in data (see {path}), not with {data}: leave {origin} out"
+            )));
+        }
+        // It may have moved.
+        Ok(Self { data: data.map(PathBuf::from).or(file.data), ..file })
     }
 
     /// The files that it names.
@@ -74,6 +81,12 @@ impl File {
         let nets = [base, residual_base].into_iter().flatten().map(|given| Path::new(&given.net));
         self.data.as_deref().into_iter().chain(nets).collect()
     }
+}
+
+/// Whether a study in a folder has begun: someone who does it again may bring the settings alone, and the data when it
+/// begins.
+pub(super) fn is_begun(run: &Path) -> bool {
+    ["env.json", "cells"].iter().any(|name| run.join(name).exists())
 }
 
 fn settings(seed: u64, args: &Args) -> Result<Settings> {

@@ -7,7 +7,7 @@ use crate::cli::weights::DtypeName;
 use anyhow::Result;
 use pleach_core::loss::Distillation;
 use pleach_core::{Shape, models};
-use pleach_prune::settings::SettingError;
+use pleach_prune::settings::{SOME, SettingError, TEMPERATURE};
 use pleach_prune::trainer::TrainConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -45,19 +45,12 @@ impl Teacher {
 
     fn check(&self) -> Result<(), SettingError> {
         let Self { net, distill, temperature } = self;
-        let wrong = |key: &str, expected: &'static str, found: String| {
-            Err(SettingError { key: format!("teacher.{key}"), expected, found })
-        };
         if net.is_empty() {
-            return wrong("net", "a network to learn from (--teacher)", "unset".into());
+            let (expected, found) = ("a network to learn from (--teacher)", "unset".into());
+            return Err(SettingError { key: "teacher.net".into(), expected, found });
         }
-        if !(*distill > 0.0 && *distill <= 1.0) {
-            return wrong("distill", "a fraction, more than 0 and at most 1", distill.to_string());
-        }
-        if !(*temperature > 0.0 && *temperature < 1e30) {
-            return wrong("temperature", "a number, more than 0", temperature.to_string());
-        }
-        Ok(())
+        SOME.check("teacher.distill".into(), f64::from(*distill))?;
+        TEMPERATURE.check("teacher.temperature".into(), f64::from(*temperature))
     }
 }
 
@@ -125,11 +118,16 @@ impl config::Settings for File {
     }
 
     fn idle(&self) -> Vec<Idle> {
-        let rules: [(bool, &[&'static str], &'static str); 3] = [
+        let rules: [(bool, &[&'static str], &'static str); 4] = [
             (
                 !self.train.augment,
                 &["train.crop_padding", "train.border"],
                 "images are not augmented; leave out --no-augment",
+            ),
+            (
+                self.train.epochs <= 1.0,
+                &["train.resizing"],
+                "one epoch has no later one in which images could grow; set --epochs above 1",
             ),
             (self.init.is_some(), &["train.start"], "training begins with the network of --init"),
             (self.init.is_none(), &["arch"], "it is of the network to begin with; set --init"),

@@ -1,13 +1,17 @@
 //! The flags that make a training run's configuration.
 
-use crate::cli::config::{self, Layers, flag};
+use crate::cli::config::{self, Layers, Origin, flag};
 use crate::cli::exit::usage;
 use crate::cli::weights::DtypeName;
 use anyhow::Result;
 use clap::ValueEnum;
 use pleach_core::graph::Graph;
 use pleach_core::optim::{Optimizer, Schedule};
+use pleach_prune::settings::{
+    AMOUNT, EPOCHS, FRACTION, LESS_THAN_ONE, POSITIVE, Range, SOME, TEMPERATURE,
+};
 use pleach_prune::trainer::TrainConfig;
+use serde::Serialize;
 
 /// How to train. What is not given is as the configuration file has it, or else the preset, or else the default.
 #[derive(clap::Args)]
@@ -26,10 +30,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "NET")]
     teacher: Option<String>,
     /// The fraction of the loss that compares the network with its teacher [default: 0.7]
-    #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = some, allow_negative_numbers = true)]
     distill: Option<f32>,
     /// What logits are divided by for that comparison [default: 4]
-    #[arg(long, value_name = "T", value_parser = rate, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = temperature, allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Passes over the training images [default: 15]
     #[arg(short, long, value_name = "E", value_parser = epochs)]
@@ -170,8 +174,9 @@ impl Settings {
         layers.put(&flag("--batch"), "train.batch", self.batch);
         if let Some(name) = self.optimizer {
             let (optimizer, lr) = name.with(layers.get("train.optimizer.weight_decay"), defaults);
-            layers.imply(&flag("--optimizer"), "train.optimizer", optimizer);
-            layers.imply(&flag("--optimizer"), "train.lr", lr);
+            let origin = flag("--optimizer");
+            choose(layers, &origin, "train.optimizer", &optimizer);
+            layers.imply(&origin, "train.lr", lr);
         }
         layers.put(&flag("--lr"), "train.lr", self.lr);
         layers.put(&flag("--weight-decay"), "train.optimizer.weight_decay", self.weight_decay);
@@ -183,13 +188,21 @@ impl Settings {
         layers.put(&flag("--start-size"), "train.resizing.start", self.start_size);
         layers.put(&flag("--all-images"), "all_images", self.all_images.then_some(true));
         layers.put(&flag("--direct"), "train.direct", self.direct.then_some(true));
-        let schedule = self.schedule.map(ScheduleName::schedule);
-        layers.put(&flag("--schedule"), "train.schedule", schedule);
+        if let Some(name) = self.schedule {
+            choose(layers, &flag("--schedule"), "train.schedule", &name.schedule());
+        }
     }
 }
 
+/// A kind, with its usual settings unless there are others.
+fn choose(layers: &mut Layers, origin: &Origin, key: &str, usual: &impl Serialize) {
+    let usual = config::to_value(usual);
+    layers.imply(origin, key, &usual);
+    layers.put(origin, &format!("{key}.kind"), usual.get("kind"));
+}
+
 impl OptimizerName {
-    /// The optimiser, with this weight decay, and its usual largest learning rate.
+    /// The optimiser, with this weight decay if it is one, and its usual largest learning rate.
     fn with(self, decay: serde_json::Value, defaults: &TrainConfig) -> (serde_json::Value, f32) {
         let (optimizer, lr) = match self {
             Self::Sgd => (defaults.optimizer, defaults.lr),
@@ -200,7 +213,9 @@ impl OptimizerName {
             }
         };
         let mut optimizer = config::to_value(&optimizer);
-        optimizer["weight_decay"] = decay;
+        if !decay.is_null() {
+            optimizer["weight_decay"] = decay;
+        }
         (optimizer, lr)
     }
 }
@@ -216,27 +231,34 @@ impl ScheduleName {
     }
 }
 
-fn number(text: &str, expected: &str, fits: impl Fn(f64) -> bool) -> Result<f64, String> {
-    text.parse().ok().filter(|&number| fits(number)).ok_or_else(|| format!("expected {expected}"))
+fn narrow(range: Range, text: &str) -> Result<f32, String> {
+    range.parse(text).map(|number| number as f32)
 }
 
 fn epochs(text: &str) -> Result<f64, String> {
-    number(text, "a number, more than 0", |x| x > 0.0 && x < 1e6)
+    EPOCHS.parse(text)
 }
 
 fn rate(text: &str) -> Result<f32, String> {
-    number(text, "a number, more than 0", |x| x > 0.0 && x < 1e30).map(|x| x as f32)
+    narrow(POSITIVE, text)
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    narrow(TEMPERATURE, text)
 }
 
 fn decay(text: &str) -> Result<f32, String> {
-    number(text, "a number, 0 or more", |x| (0.0..1e9).contains(&x)).map(|x| x as f32)
+    narrow(AMOUNT, text)
 }
 
 fn fraction(text: &str) -> Result<f32, String> {
-    number(text, "a fraction, 0 to 1", |x| (0.0..=1.0).contains(&x)).map(|x| x as f32)
+    narrow(FRACTION, text)
+}
+
+fn some(text: &str) -> Result<f32, String> {
+    narrow(SOME, text)
 }
 
 fn smoothing(text: &str) -> Result<f32, String> {
-    number(text, "a fraction, 0 or more and less than 1", |x| (0.0..1.0).contains(&x))
-        .map(|x| x as f32)
+    narrow(LESS_THAN_ONE, text)
 }

@@ -62,9 +62,11 @@ pub(super) fn summary(result: &PruneResult) -> String {
         Ok(serde_json::Value::String(name)) if name != "both" => format!("the {name} phase alone"),
         _ => "both phases".to_owned(),
     };
-    let how = match steps.iter().any(|step| step.phase == "replay") {
-        true => "By a plan that was given".to_owned(),
-        false => format!("By {criterion} and {phases}"),
+    let any = |phase: &str| steps.iter().any(|step| step.phase == phase);
+    let how = match (any("replay"), any("once")) {
+        (true, _) => "By a plan that was given".to_owned(),
+        (false, true) => format!("By {criterion}, at once and without fine-tuning"),
+        (false, false) => format!("By {criterion} and {phases}"),
     };
     let (from, since) = match result.sha256.contains_key("after") {
         true => (", on from where another run ended", " since the base network"),

@@ -78,12 +78,15 @@ impl<'a> Builder<'a> {
         self.network("base".into(), model, base.as_ref(), *seed, 1.0)
     }
 
-    /// The network that methods are compared on.
+    /// The network that methods are compared on: that of T1 and T6, if it is the same. One that is given and no known
+    /// model is not.
     pub(super) fn narrow(&mut self, seed: u64) -> Result<Base, ReproduceError> {
-        if self.settings.narrow == self.settings.model && seed == self.settings.seed {
+        let Settings { model, narrow, base, .. } = self.settings;
+        let is_model = base.as_ref().is_none_or(|given| given.name.is_none());
+        if is_model && narrow == model && seed == self.settings.seed {
             return self.base();
         }
-        self.network(format!("base-narrow-s{seed}"), &self.settings.narrow, None, seed, 1.0)
+        self.network(format!("base-narrow-s{seed}"), narrow, None, seed, 1.0)
     }
 
     /// Its like without batch norm, if the settings have one.

@@ -19,7 +19,7 @@ const WAYS: [(&str, &str); 2] = [("t4", "con_ent"), ("t4-best", "best")];
 
 fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
     let base = builder.residual()?;
-    let seed = builder.settings.seed;
+    let (seed, model) = (builder.settings.seed, builder.settings.residual_name());
     let mut nets = vec![base.id.clone()];
     let amounts = builder.settings.residual_amounts.clone();
     let configs = [builder.pruning(seed), builder.best(&base, seed)];
@@ -28,7 +28,7 @@ fn cells(builder: &mut Builder<'_>) -> Result<(), ReproduceError> {
         .zip(configs)
         .map(|((id, name), config)| Way {
             id: id.into(),
-            about: format!("of {} by {name}", base.model),
+            about: format!("of {model} by {name}"),
             config,
         })
         .collect();

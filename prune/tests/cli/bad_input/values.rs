@@ -31,7 +31,12 @@ pub(super) const CASES: &[Case] = &[
     // Numbers.
     case(&["eval", TINY, "--seed", "-1"], 2, &["unexpected argument '-1'"]),
     case(&["eval", TINY, "--seed", "one"], 2, &["'one'", "--seed"]),
-    case(&["eval", TINY, "--seed", "99999999999999999999"], 2, &["number too large"]),
+    case(
+        &["eval", TINY, "--seed", "99999999999999999999"],
+        2,
+        &["expected a whole number, 0 to 9223372036854775807"],
+    ),
+    case(&["eval", TINY, "--seed", "9223372036854775808"], 2, &["'9223372036854775808'", "0 to"]),
     case(&["eval", TINY, "--weights", "f64"], 2, &["'f64'", "bf16"]),
     case(&["bench", TINY, "--weights", "int8"], 2, &["'int8'", "f16"]),
     case(&["bench", TINY, "--batch", "1,x"], 2, &["'x'", "1 to 4096"]),
@@ -49,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["train", "--set", "train.cutmix=-1", "-o", "run"], 2, &["train.cutmix is -1", "0 to 1"]),
     case(&["train", "--model", TINY, "--start-size", "2", "-o", "run"], 2, &["2 is not in 4.."]),
     case(
-        &["train", "--model", "vgg16", "--start-size", "16", "-e", "1", "-b", "50", "-o", "run"],
+        &["train", "--model", "vgg16", "--start-size", "16", "-e", "2", "-b", "50", "-o", "run"],
         2,
         &["train.resizing.start is 16, too small for this network", "features.43"],
     ),
@@ -95,7 +100,7 @@ pub(super) const CASES: &[Case] = &[
     case(
         &["train", "--model", TINY, "--teacher", TINY, "--distill", "0", "-o", "run"],
         2,
-        &["teacher.distill is 0", "more than 0 and at most 1", "--distill"],
+        &["'0'", "expected a fraction, more than 0 and at most 1", "--distill"],
     ),
     case(&["train", "--set", "train.border=grey", "-o", "run"], 2, &["`grey`", "`reflect`"]),
     case(&["prune", TINY, "--macs", "2", "-o", "run"], 2, &["\"2\" is no amount", "10x", "30%"]),
@@ -111,6 +116,7 @@ pub(super) const CASES: &[Case] = &[
     case(&["prune", TINY, "--max-drop", "nan", "-o", "run"], 2, &["expected a number, 0 or more"]),
     case(&["prune", TINY, "--phase", "third", "-o", "run"], 2, &["'third'", "layerwise"]),
     case(&["prune", TINY, "--calibration", "0", "-o", "run"], 2, &["'0'", "--calibration"]),
+    case(&["prune", TINY, "--bins", "1", "-o", "run"], 2, &["1 is not in 2..=65536"]),
     case(&["prune", TINY, "--global-step", "2", "-o", "run"], 2, &["less than 1"]),
     case(&["prune", TINY, "--distill", "2", "-o", "run"], 2, &["expected a fraction, 0 to 1"]),
     case(&["prune", TINY, "--freeze", "nan", "-o", "run"], 2, &["expected a fraction, 0 to 1"]),
