@@ -111,7 +111,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     if !outcome.target_met {
-        println!("the target was missed: this is the smallest network within the limit");
+        println!(
+            "the target was not met within the limit: this is the best network that was found"
+        );
     }
 
     let meta = net::meta(MODEL, dataset.spec());

@@ -5,9 +5,9 @@ mod files;
 mod lock;
 mod owned;
 
-use crate::reproduce::CELLS;
+use crate::reproduce::{CELLS, REPORT};
 use lock::Lock;
-use owned::{has_lock, has_settings, is_of_a_run};
+use owned::{has_lock, has_run, is_of_a_run};
 use pleach_core::checkpoint::is_temporary;
 use std::fs;
 use std::io;
@@ -175,15 +175,17 @@ impl RunDir {
         Ok(self)
     }
 
-    /// Refuses a folder with something in it, but, with `force`, for one with a run, or a run's lock.
+    /// Refuses a folder with something in it, but, with `force`, for one of which a run or nothing would be cleared.
     fn check_free(&self, force: bool, locked: bool) -> Result<(), RunDirError> {
-        let mut names = self.names()?.into_iter();
-        let is_empty = !names.any(|name| name != lock::FILE && !is_temporary(&name));
-        match (is_empty, force) {
-            (true, _) => Ok(()),
-            (false, false) => Err(RunDirError::NotEmpty(self.path.clone())),
-            (false, true) if locked || has_settings(&self.path) => Ok(()),
-            (false, true) => Err(RunDirError::NoRun(self.path.clone())),
+        let mut names = self.names()?;
+        names.retain(|name| name != lock::FILE && !is_temporary(name));
+        let is_cleared = |name: &String| is_of_a_run(name) || name == CELLS || name == REPORT;
+        let path = || self.path.clone();
+        match (has_run(&self.path, locked) || !names.iter().any(is_cleared), force) {
+            _ if names.is_empty() => Ok(()),
+            (true, true) => Ok(()),
+            (true, false) => Err(RunDirError::NotEmpty(path())),
+            (false, _) => Err(RunDirError::NoRun(path())),
         }
     }
 

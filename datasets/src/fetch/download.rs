@@ -42,10 +42,15 @@ pub(super) fn download(
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             log::warn!("{url}: {broken}; going on from byte {}", sink.received);
-            thread::sleep(Duration::from_millis(100 << attempt));
         }
-        if progress(sink.progress()).is_break() {
-            return Err(DataError::Interrupted { url });
+        // Before the first there is no pause, and then a longer one each time.
+        for pause in 0..1_u32 << attempt {
+            if pause > 0 {
+                thread::sleep(Duration::from_millis(100));
+            }
+            if progress(sink.progress()).is_break() {
+                return Err(DataError::Interrupted { url });
+            }
         }
         match sink.receive(&url, target, progress)? {
             Received::Whole => {

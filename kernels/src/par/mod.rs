@@ -1,4 +1,5 @@
-//! The threads that compute: all of the project but the one that makes batches of images ahead of time.
+//! The threads that compute: all of the project but those that make batches of images ahead of time and wait for a
+//! server.
 //!
 //! Work is cut by the caller into tasks that do not depend on the number of threads (or whose outputs do
 //! not depend on the cut), each task writes its own part of the output, and nothing is reduced across

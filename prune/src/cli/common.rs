@@ -4,7 +4,7 @@ mod guards;
 mod nets;
 
 pub(super) use guards::{check_memory, check_place, located, refuse_data, refuse_to_overwrite};
-pub(super) use nets::{model_name, net_for_data, warn_of_other_data};
+pub(super) use nets::{model_name, net_for_data, net_for_run, warn_of_other_data};
 
 use super::config::Origin;
 use super::exit::usage;

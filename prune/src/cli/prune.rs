@@ -102,7 +102,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
     let file = &planned.file;
     let config = &file.prune;
     let cx = common.context()?;
-    let (dataset, net) = opened(file).map_err(|error| planned.located(error))?;
+    let resumed = planned.existing().is_some();
+    let (dataset, net) = opened(file, resumed).map_err(|error| planned.located(error))?;
     check::check_for(config, &*dataset, net.network.graph())?;
     let mut sha256 = inputs(file)?;
     let after = file.after.as_deref();
@@ -181,10 +182,10 @@ fn resumes(error: &PruneRunError) -> bool {
 }
 
 /// The data and the network.
-fn opened(file: &File) -> Result<(Arc<dyn Dataset>, Net)> {
+fn opened(file: &File, resumed: bool) -> Result<(Arc<dyn Dataset>, Net)> {
     let dataset = DataArgs { data: file.data.clone() }.open()?;
     let (arch, seed) = (file.arch.as_deref(), file.prune.seed);
-    let net = common::net_for_data(&file.net, arch, &*dataset, seed)?;
+    let net = common::net_for_run(&file.net, arch, &*dataset, seed, resumed)?;
     Ok((dataset, net))
 }
 

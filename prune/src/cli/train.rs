@@ -93,7 +93,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
         return tell(common, &document);
     }
     let file = &planned.file;
-    let (dataset, beginning) = opened(file).map_err(|error| planned.located(error))?;
+    let resumed = planned.existing().is_some();
+    let (dataset, beginning) = opened(file, resumed).map_err(|error| planned.located(error))?;
     let Beginning { name, meta, network, teacher } = beginning;
     trainable::check(&file.train, &*dataset, network.graph(), "train")?;
     check_epochs(file, &*dataset)?;
@@ -128,12 +129,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<u8> {
 }
 
 /// The data, and what training begins with.
-fn opened(file: &File) -> Result<(Arc<dyn Dataset>, Beginning)> {
+fn opened(file: &File, resumed: bool) -> Result<(Arc<dyn Dataset>, Beginning)> {
     let mut dataset = DataArgs { data: file.data.clone() }.open()?;
     if file.all_images {
         dataset = Arc::new(WholeTraining::new(dataset));
     }
-    let beginning = Beginning::of(file, &*dataset)?;
+    let beginning = Beginning::of(file, &*dataset, resumed)?;
     Ok((dataset, beginning))
 }
 

@@ -8,7 +8,7 @@ use crate::compare::{CompareConfig, CompareObserver, compare};
 use crate::environment::Environment;
 use crate::eval::evaluate;
 use crate::latency;
-use crate::net::{self, Net, Resolve};
+use crate::net::{self, Net, NetError, Resolve};
 use crate::phases::{self, Earlier, Facts};
 use crate::plan::Plan;
 use crate::prune_run::{self, PLAN};
@@ -81,7 +81,15 @@ pub(super) fn given(
     spec: &Spec,
     seed: u64,
 ) -> Result<Net, ReproduceError> {
-    let net = Resolve { arch, ..Resolve::for_data(spec, seed) }.net(net)?;
+    let plainly = Resolve::for_data(spec, seed);
+    let net = match (Resolve { arch, ..plainly }.net(net)) {
+        // Earlier versions took it.
+        Err(idle @ NetError::IdleArchitecture { .. }) => {
+            log::warn!("{idle}");
+            plainly.net(net)?
+        }
+        found => found?,
+    };
     match net::fits(net.network.graph(), spec) {
         true => Ok(net),
         false => Err(ReproduceError::Unfit { net: net.name, dataset: spec.name.clone() }),

@@ -33,9 +33,14 @@ pub(super) fn has_lock(folder: &Path) -> bool {
     folder.join(lock::FILE).exists()
 }
 
-/// Whether a folder has the settings of a run.
-pub(super) fn has_settings(folder: &Path) -> bool {
-    let text = fs::read_to_string(folder.join(SETTINGS)).unwrap_or_default();
+/// Whether there is a run in a folder, by its settings, or, if it was killed before it wrote them, by its lock, for
+/// which `locked` stands.
+pub(super) fn has_run(folder: &Path, locked: bool) -> bool {
+    let path = folder.join(SETTINGS);
+    if !path.exists() {
+        return locked;
+    }
+    let text = fs::read_to_string(path).unwrap_or_default();
     let table: toml::Table = toml::from_str(&text).unwrap_or_default();
     let verb = table.get("verb").and_then(toml::Value::as_str);
     verb.is_some_and(|verb| VERBS.contains(&verb))
@@ -59,8 +64,20 @@ mod tests {
             assert!(RunDir::planned(Some(folder.path()), "train", true).is_err());
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), mine.len(), "not even a lock");
-        // A run that was killed before it wrote its settings.
+        // A lock beside settings of another program is of a run that was to be gone on with and is none.
         fs::write(folder.path().join(lock::FILE), "").unwrap();
+        assert!(matches!(create().unwrap_err(), RunDirError::NoRun(_)));
+        // A run that was killed before it wrote its settings.
+        fs::remove_file(folder.path().join("run.toml")).unwrap();
         assert_eq!(create().unwrap().names().unwrap(), [lock::FILE]);
+    }
+
+    #[test]
+    fn a_folder_of_which_nothing_would_go_is_taken_by_force() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("log.txt"), "mine").unwrap();
+        let create = |force| RunDir::create(Some(folder.path()), "train", force);
+        assert!(matches!(create(false).unwrap_err(), RunDirError::NotEmpty(_)));
+        assert!(create(true).unwrap().file("log.txt").exists());
     }
 }

@@ -82,13 +82,14 @@ impl Teacher {
     }
 }
 
-/// A digest of all that answers depend on, to the bit: the teacher, the images, and how both are computed.
+/// A digest of all that answers depend on, to the bit: the teacher, the images, for whose pixels what their data set
+/// says of itself stands, and how both are computed.
 fn key(cx: &Context, network: &Network, dataset: &dyn Dataset, spec: &BatchSpec) -> String {
     let BatchSpec { batch, seed, augment, padding, border, cutout, cutmix, views, .. } = spec;
-    let (name, samples) = (&dataset.spec().name, dataset.len(Split::Train));
+    let (spec, samples) = (dataset.spec(), dataset.len(Split::Train));
     let mut digest = digest(network);
     digest.update(format!("{} {}", cx.isa().name, cx.filtering()));
-    digest.update(format!("{name} {samples} {batch} {seed} {augment} {padding} {border:?}"));
+    digest.update(format!("{spec:?} {samples} {batch} {seed} {augment} {padding} {border:?}"));
     digest.update(format!("{cutout} {cutmix} {views}"));
     let digest = format!("{:x}", digest.finalize());
     digest[..16].to_owned()

@@ -70,7 +70,7 @@ fn the_data_cannot_be_changed_in_the_middle_of_a_run() {
     std::fs::remove_file(run.join("env.json")).unwrap();
     let (code, stderr) = go_on(Some("--data=nowhere"), "");
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains("nowhere: No such file"), "{stderr}");
+    assert!(stderr.contains("nowhere: "), "{stderr}");
     pleach().args(["reproduce", "--list-cells", "--resume"]).arg(&run).assert().success();
     assert!(run.join("env.json").exists() && go_on(None, "nowhere").0 == Some(2));
     assert!(std::fs::read(run.join("run.toml")).unwrap() == settings);

@@ -62,11 +62,11 @@ fn numbers_that_are_not_finite_are_refused_wherever_they_are_from() {
 
 #[test]
 fn a_key_is_one_of_a_setting() {
-    let deep = "a.".repeat(60_000) + "a";
+    let deep = "a.".repeat(5_000) + "a";
     let says = "a key of more than 16 parts is none of a setting";
     let stderr = refused(&[&PRUNE[..], &["--set", &format!("{deep}=1")]].concat(), &[]);
     assert!(stderr.contains(says), "of --set");
-    let variable = format!("PLEACH_PRUNE__{}", "A__".repeat(30_000) + "A");
+    let variable = format!("PLEACH_PRUNE__{}", "A__".repeat(5_000) + "A");
     assert!(refused(&PRUNE, &[(variable.as_str(), "1")]).contains(says), "of a variable");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("unset.toml");

@@ -5,7 +5,7 @@ use anyhow::Result;
 use pleach_core::Shape;
 use pleach_core::checkpoint::{Meta, Normalisation};
 use pleach_datasets::{Dataset, Spec};
-use pleach_prune::net::{Net, Resolve};
+use pleach_prune::net::{Net, NetError, Resolve};
 
 /// The network that `argument` names, checked to fit the data.
 pub(in crate::cli) fn net_for_data(
@@ -33,6 +33,29 @@ pub(in crate::cli) fn net_for_data(
     }
     warn_of_other_data(&net, spec);
     Ok(net)
+}
+
+/// [`net_for_data`], of a run. The settings of one that is `resumed` may have an architecture without effect, which
+/// earlier versions took.
+pub(in crate::cli) fn net_for_run(
+    argument: &str,
+    arch: Option<&str>,
+    dataset: &dyn Dataset,
+    seed: u64,
+    resumed: bool,
+) -> Result<Net> {
+    let found = net_for_data(argument, arch, dataset, seed);
+    match found {
+        Err(error) if resumed && is_idle(&error) => {
+            log::warn!("{error}");
+            net_for_data(argument, None, dataset, seed)
+        }
+        found => found,
+    }
+}
+
+fn is_idle(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(NetError::IdleArchitecture { .. }))
 }
 
 /// The model's name in plans and checkpoints: what the file says, else what the user says.

@@ -49,6 +49,8 @@ impl File {
             let run = run.display();
             return Err(usage(format!("{run} has no run.toml: there is nothing to go on with")));
         }
+        // Before its settings are read: whoever begins it writes these first.
+        let is_begun = is_begun(run);
         let text = read(&path)?;
         let malformed = || format!("{} is no settings file of {VERB}", path.display());
         let OfVerb { verb } = toml::from_str(&text).with_context(malformed)?;
@@ -65,7 +67,7 @@ impl File {
             )));
         }
         let data = args.data.text()?;
-        if let (Some(data), None, true) = (data, &file.data, is_begun(run)) {
+        if let (Some(data), None, true) = (data, &file.data, is_begun) {
             let (path, origin) = (path.display(), common.origin("data"));
             return Err(usage(format!(
                 "the study was begun with the built-in data (see {path}), not with {data}: leave {origin} out"
@@ -86,7 +88,7 @@ impl File {
 /// Whether a study in a folder has begun: someone who does it again may bring the settings alone, and the data when it
 /// begins.
 pub(super) fn is_begun(run: &Path) -> bool {
-    ["env.json", "cells"].iter().any(|name| run.join(name).exists())
+    run.join("env.json").exists()
 }
 
 fn settings(seed: u64, args: &Args) -> Result<Settings> {

@@ -22,11 +22,11 @@ pub(super) struct Beginning {
 
 impl Beginning {
     /// As `file` has it, for these data.
-    pub(super) fn of(file: &File, dataset: &dyn Dataset) -> Result<Self> {
+    pub(super) fn of(file: &File, dataset: &dyn Dataset, resumed: bool) -> Result<Self> {
         let (spec, seed) = (dataset.spec(), file.train.seed);
         let (name, model, network) = match &file.init {
             Some(init) => {
-                let net = common::net_for_data(init, file.arch.as_deref(), dataset, seed)?;
+                let net = common::net_for_run(init, file.arch.as_deref(), dataset, seed, resumed)?;
                 let model = common::model_name(&net.meta, init);
                 (init.clone(), model, net.network.without_training_state())
             }

@@ -176,8 +176,8 @@ pub(super) fn speed(report: &Report, name: &str, id: &str) -> Option<Table> {
     Some(Table {
         name: name.into(),
         title: format!(
-            "**Measured speed.** Time of a whole batch ({isa}), all networks in turn in random order: right \
-             after another network, and warm, after other batches of the same; ratios of medians with \
+            "**Measured speed.** Time of a whole batch ({isa}), all networks in turn: right after another \
+             network, and warm, after other batches of the same; ratios of medians with \
              bootstrap intervals."
         ),
         columns: heads(&columns),
