@@ -279,7 +279,7 @@ impl<'a> Pruner<'a> {
 
     /// Points that `accuracy` has lost against the reference.
     pub(super) fn drop_of(&self, accuracy: f64) -> f64 {
-        100.0 * (self.reference.1 - accuracy)
+        points(self.reference.1, accuracy)
     }
 
     /// How much of the target's unit the network has.
@@ -311,6 +311,14 @@ impl<'a> Pruner<'a> {
     }
 }
 
+/// Points from one accuracy down to another, without what their binary fractions leave of a difference: 50 of 5,000
+/// images are one point, and no more than one.
+fn points(from: f64, to: f64) -> f64 {
+    /// Parts of a point, far finer than an image of any data set.
+    const PARTS: f64 = 1e9;
+    (100.0 * (from - to) * PARTS).round() / PARTS
+}
+
 /// The times of the base network's layers.
 fn times(
     cx: &Context,
@@ -325,4 +333,22 @@ fn times(
     };
     let times = LayerTimes::measure(&cx, base, config.latency_batch, go_on);
     times.ok_or(PruneError::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::points;
+
+    #[test]
+    fn as_many_points_as_are_allowed_are_not_more() {
+        let accuracy = |correct: u32| f64::from(correct) / 5000.0;
+        for base in 1000..=5000 {
+            for allowed in (0..=500).step_by(5) {
+                let limit = f64::from(allowed) / 50.0;
+                let drop = |lost: u32| points(accuracy(base), accuracy(base - lost));
+                assert!(drop(allowed) <= limit, "{allowed} of {base}");
+                assert!(drop(allowed + 1) > limit, "{allowed} of {base}, and one");
+            }
+        }
+    }
 }

@@ -114,6 +114,17 @@ fn an_architecture_or_images_are_not_named_for_what_says_its_own() {
     let plain = fixture("plain.pth");
     let import = ["import", &plain, "--arch", "concat-small", "--image", "3,6,6", "-o", "net"];
     assert_eq!(run(folder, &import).0, Some(0));
+
+    // What an earlier version took is no reason not to go on.
+    let once = ["--macs", "1.1x", "--epochs-budget", "0", "--max-drop", "100"];
+    let prune = [&["prune", "own.safetensors", "--bench-seconds", "0", "-o", "run"], &once[..]];
+    assert_eq!(run(folder, &prune.concat()).0, Some(0));
+    fs::remove_file(folder.join("run/result.json")).unwrap();
+    let toml = fs::read_to_string(folder.join("run/run.toml")).unwrap();
+    let named = toml.replacen("net = ", "arch = \"vgg-small\"\nnet = ", 1);
+    fs::write(folder.join("run/run.toml"), named).unwrap();
+    let (code, said) = run(folder, &["prune", "--resume", "run", "-n"]);
+    assert!(code == Some(0) && said.contains("(--arch) has no effect: "), "{said}");
 }
 
 #[test]
