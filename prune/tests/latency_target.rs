@@ -1,5 +1,7 @@
 //! Pruning runs with a latency target, by tables of layer times that are known.
 
+#[path = "common/colours.rs"]
+mod colours;
 mod common;
 #[path = "reproduce/few.rs"]
 mod few;
@@ -7,7 +9,7 @@ mod few;
 use common::small_graph;
 use pleach_core::network::Network;
 use pleach_core::{Shape, models};
-use pleach_datasets::{Dataset, Spec, Split};
+use pleach_datasets::{Dataset, Split};
 use pleach_kernels::{Context, Isa};
 use pleach_prune::error::PruneError;
 use pleach_prune::eval::evaluate;
@@ -20,54 +22,6 @@ use pleach_prune::target::{Target, Unit};
 use pleach_prune::trainer::{Observer, Silent, TrainConfig, Trainer};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-/// The red, green and blue of each class of [`Colours`].
-const COLOURS: [[u8; 3]; 10] = [
-    [0, 0, 0],
-    [255, 0, 0],
-    [0, 255, 0],
-    [0, 0, 255],
-    [255, 255, 0],
-    [255, 0, 255],
-    [0, 255, 255],
-    [255, 255, 255],
-    [255, 128, 0],
-    [0, 128, 255],
-];
-
-/// Images of one colour each, by which a network of any size tells their classes apart.
-struct Colours {
-    shape: Arc<dyn Dataset>,
-    images: [Vec<u8>; 10],
-}
-
-/// As many images as [`few::dataset`] has, each class's of a colour of its own.
-fn colours() -> Arc<dyn Dataset> {
-    let shape = few::dataset();
-    let plane = shape.spec().height * shape.spec().width;
-    let image = |class: usize| -> Vec<u8> {
-        COLOURS[class].into_iter().flat_map(|value| std::iter::repeat_n(value, plane)).collect()
-    };
-    Arc::new(Colours { shape, images: std::array::from_fn(image) })
-}
-
-impl Dataset for Colours {
-    fn spec(&self) -> &Spec {
-        self.shape.spec()
-    }
-
-    fn len(&self, split: Split) -> usize {
-        self.shape.len(split)
-    }
-
-    fn label(&self, _: Split, index: usize) -> u32 {
-        index as u32 % 10
-    }
-
-    fn pixels(&self, split: Split, index: usize) -> &[u8] {
-        &self.images[self.label(split, index) as usize]
-    }
-}
 
 fn base() -> Network {
     Network::init(small_graph(), 3)
@@ -194,7 +148,7 @@ fn channels_that_cost_no_time_come_back() {
 
 #[test]
 fn channels_that_came_back_go_again_where_the_final_fine_tuning_loses_too_much() {
-    let (cx, dataset) = (Context::new(Isa::from_env().unwrap(), 2), colours());
+    let (cx, dataset) = (Context::new(Isa::from_env().unwrap(), 2), colours::of(few::dataset()));
     let training = TrainConfig { epochs: 60.0, batch: 50, ..TrainConfig::default() };
     let network = training.network(small_graph());
     let mut trainer = Trainer::new(&cx, dataset.clone(), training, network);

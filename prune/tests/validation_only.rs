@@ -1,6 +1,10 @@
 //! Training and pruning choose by the validation images; the test images are read for what is reported.
 
+#[path = "common/colours.rs"]
+mod colours;
 mod common;
+#[path = "reproduce/few.rs"]
+mod few;
 
 use common::small_graph;
 use pleach_core::checkpoint::{Dtype, Meta};
@@ -18,24 +22,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Images of each split.
 const IMAGES: usize = 200;
 
-/// The red, green and blue of each class.
-const COLOURS: [[u8; 3]; 10] = [
-    [0, 0, 0],
-    [255, 0, 0],
-    [0, 255, 0],
-    [0, 0, 255],
-    [255, 255, 0],
-    [255, 0, 255],
-    [0, 255, 255],
-    [255, 255, 255],
-    [255, 128, 0],
-    [0, 128, 255],
-];
-
 /// Images of one colour each, which counts how often test images are read.
 struct Watched {
-    spec: Spec,
-    images: [Vec<u8>; 10],
+    colours: Arc<dyn Dataset>,
     /// Whether each test image has the next class's label.
     rotated: bool,
     reads: AtomicUsize,
@@ -43,13 +32,8 @@ struct Watched {
 
 impl Watched {
     fn new(rotated: bool) -> Arc<Self> {
-        let spec = common::dataset().spec().clone();
-        let plane = spec.height * spec.width;
-        let image = |class: usize| -> Vec<u8> {
-            COLOURS[class].into_iter().flat_map(|value| std::iter::repeat_n(value, plane)).collect()
-        };
-        let images = std::array::from_fn(image);
-        Arc::new(Self { spec, images, rotated, reads: AtomicUsize::new(0) })
+        let colours = colours::of(few::dataset());
+        Arc::new(Self { colours, rotated, reads: AtomicUsize::new(0) })
     }
 
     fn reads(&self) -> usize {
@@ -59,20 +43,21 @@ impl Watched {
 
 impl Dataset for Watched {
     fn spec(&self) -> &Spec {
-        &self.spec
+        self.colours.spec()
     }
 
-    fn len(&self, _: Split) -> usize {
-        IMAGES
+    fn len(&self, split: Split) -> usize {
+        self.colours.len(split)
     }
 
     fn label(&self, split: Split, index: usize) -> u32 {
-        (index + usize::from(self.rotated && split == Split::Test)) as u32 % 10
+        let shift = u32::from(self.rotated && split == Split::Test);
+        (self.colours.label(split, index) + shift) % 10
     }
 
     fn pixels(&self, split: Split, index: usize) -> &[u8] {
         self.reads.fetch_add(usize::from(split == Split::Test), Ordering::Relaxed);
-        &self.images[index % 10]
+        self.colours.pixels(split, index)
     }
 }
 
